@@ -1,0 +1,116 @@
+/// What the operator declared under `[projections.NAME]`: what turns events into a read model.
+package struct ProjectionDefinition: Hashable, Sendable {
+  package var name: String
+  /// From 1; a higher one is a shard of its own with a position of its own.
+  package var version: Int
+  /// Event types the projection takes; nil takes every type. The event form takes exactly the types it has statements for.
+  package var events: [String]?
+  /// The tables the projection writes. `init` runs `setup` when one of them is missing.
+  package var tables: [String]
+  /// Statements that make the tables; run as one script.
+  package var setup: Statement?
+  package var effect: Effect
+  package var start: StartPosition
+  /// Where the projection's own table stands in the settings.
+  package var source: SourceLocation
+
+  package init(
+    name: String, version: Int = 1, events: [String]? = nil, tables: [String] = [], setup: Statement? = nil,
+    effect: Effect, start: StartPosition = .beginning, source: SourceLocation = .unknown
+  ) {
+    self.name = name
+    self.version = version
+    self.events = events
+    self.tables = tables
+    self.setup = setup
+    self.effect = effect
+    self.start = start
+    self.source = source
+  }
+
+  package var shard: ShardName { ShardName(projection: name, version: version) }
+
+  /// Every event type the shard takes, or nil for all of them.
+  package var takes: [String]? {
+    switch effect {
+    case .batch: events
+    case .perEvent(let statements): statements.keys.sorted()
+    }
+  }
+}
+
+/// How a projection changes its read model.
+package enum Effect: Hashable, Sendable {
+  /// Set-based statements over the view `batch`, run in order once per page.
+  case batch([Statement])
+  /// One statement per event type, run once per event in sequence order; the names in it are binds.
+  case perEvent([String: BoundStatement])
+}
+
+/// One SQL statement and where the operator wrote it.
+package struct Statement: Hashable, Sendable {
+  package var text: String
+  package var source: SourceLocation
+
+  package init(text: String, source: SourceLocation = .unknown) {
+    self.text = text
+    self.source = source
+  }
+}
+
+/// A statement in which each `:name` has become a numbered parameter.
+package struct BoundStatement: Hashable, Sendable {
+  /// What the operator wrote.
+  package var statement: Statement
+  /// The same with `$1`, `$2`… in place of the names.
+  package var text: String
+  /// The column behind each parameter, in order: `$1` is `columns[0]`.
+  package var columns: [EventColumn]
+
+  package init(statement: Statement, text: String, columns: [EventColumn]) {
+    self.statement = statement
+    self.text = text
+    self.columns = columns
+  }
+}
+
+/// The columns of `batch`, and so the names a statement of the event form can bind.
+package enum EventColumn: String, CaseIterable, Hashable, Sendable {
+  case seq_id, id, stream_id, version, type, data, timestamp, tenant_id, headers, causation_id, correlation_id
+}
+
+/// Where a shard without a position begins.
+package enum StartPosition: Hashable, Sendable {
+  /// With the first event.
+  case beginning
+  /// After the high-water mark of the moment the shard first runs.
+  case present
+  /// After this sequence.
+  case sequence(Int64)
+  /// With the first event at or after this time, as PostgreSQL reads a `timestamptz`.
+  case time(String)
+  /// After the highest number the sequence has handed out: for a read model that the application kept up to date itself until now.
+  case inlineHandover
+}
+
+/// A place in a file of the operator's.
+package struct SourceLocation: Hashable, Sendable, CustomStringConvertible {
+  package var file: String
+  /// From 1; 0 when unknown.
+  package var line: Int
+  /// From 1; 0 when unknown.
+  package var column: Int
+
+  package init(file: String, line: Int, column: Int = 0) {
+    self.file = file
+    self.line = line
+    self.column = column
+  }
+
+  package static let unknown = SourceLocation(file: "", line: 0)
+
+  package var description: String {
+    if line == 0 { return file }
+    return column == 0 ? "\(file):\(line)" : "\(file):\(line):\(column)"
+  }
+}
