@@ -31,7 +31,12 @@ let package = Package(
 
     .target(name: "Projection", swiftSettings: strict),
     .target(name: "Postgres", dependencies: ["CLibpq"], swiftSettings: strict),
-    .target(name: "EventStore", dependencies: ["Postgres", "Projection"], swiftSettings: strict),
+    .target(
+      name: "EventStore",
+      dependencies: ["Postgres", "Projection"],
+      resources: [.embedInCode("Schema")],
+      swiftSettings: strict
+    ),
     .target(name: "Settings", dependencies: ["CTomlplusplus", "Projection"], swiftSettings: strict),
     .target(
       name: "Telemetry",
@@ -61,6 +66,7 @@ let package = Package(
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "Logging", package: "swift-log"),
         .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
+        .product(name: "UnixSignals", package: "swift-service-lifecycle"),
       ],
       swiftSettings: strict
     ),
@@ -73,7 +79,10 @@ let package = Package(
     .testTarget(
       name: "DaemonTests",
       dependencies: [
-        "Daemon", "EventStore", "Postgres", "Projection", "Sandbox", "Settings", "Telemetry",
+        "Daemon", "EventStore", "Postgres", "Projection", "Sandbox", "Settings", "Telemetry", "tidemark",
+        .product(name: "Logging", package: "swift-log"),
+        .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
+        .product(name: "Subprocess", package: "swift-subprocess"),
       ],
       swiftSettings: strict),
   ],

@@ -1,6 +1,79 @@
 import ArgumentParser
+@preconcurrency import Glibc
 
+/// The command line. Every verb is a type in `Verbs/`; this decides the exit status.
 @main
 struct Tidemark: AsyncParsableCommand {
-  static let configuration = CommandConfiguration(abstract: "Keeps read models up to date from an event table.")
+  static let configuration = CommandConfiguration(
+    commandName: "tidemark",
+    abstract: "Keeps read models up to date from an event table in PostgreSQL.",
+    discussion: """
+      Exit status: 0 done, 1 the thing asked for failed, 2 usage or configuration, 3 the database cannot be reached, 4 timed out.
+      """,
+    version: tidemarkVersion,
+    subcommands: [
+      Run.self, Check.self, Init.self, List.self, Status.self, Wait.self, PrintConfig.self, Demo.self,
+    ])
+
+  static func main() async {
+    // A closed pipe is an error to handle where it is written to; a hangup means "read the settings again" once the daemon runs.
+    signal(SIGPIPE, SIG_IGN)
+    signal(SIGHUP, SIG_IGN)
+    setvbuf(stdout, nil, _IOLBF, 0)
+    do {
+      var command = try parseAsRoot()
+      if var command = command as? any AsyncParsableCommand {
+        try await command.run()
+      } else {
+        try command.run()
+      }
+    } catch let failure as CommandFailure {
+      printError(failure.description)
+      Glibc.exit(failure.status.rawValue)
+    } catch {
+      // Help and version are "errors" to the parser, with status 0; every other one of its own is a usage error.
+      let text = fullMessage(for: error)
+      if exitCode(for: error) == .success {
+        print(text)
+        Glibc.exit(ExitStatus.done.rawValue)
+      }
+      printError(text)
+      Glibc.exit(exitCode(for: error) == .validationFailure ? ExitStatus.usage.rawValue : ExitStatus.failed.rawValue)
+    }
+  }
+}
+
+let tidemarkVersion = "0.1.0"
+
+/// The exit statuses of every verb.
+enum ExitStatus: Int32 {
+  case done = 0
+  /// The thing asked for failed.
+  case failed = 1
+  /// Usage or configuration.
+  case usage = 2
+  /// The database cannot be reached.
+  case unreachable = 3
+  case timedOut = 4
+}
+
+/// A verb that did not do what was asked: what to print, and how to exit.
+struct CommandFailure: Error, CustomStringConvertible {
+  var status: ExitStatus
+  var message: String
+  var hint: String?
+
+  init(_ status: ExitStatus, _ message: String, hint: String? = nil) {
+    self.status = status
+    self.message = message
+    self.hint = hint
+  }
+
+  var description: String {
+    "tidemark: \(message)" + (hint.map { "\n  hint: \($0)" } ?? "")
+  }
+}
+
+func printError(_ text: String) {
+  fputs(text.hasSuffix("\n") ? text : text + "\n", stderr)
 }

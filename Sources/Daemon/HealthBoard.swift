@@ -1,0 +1,64 @@
+import EventStore
+import Postgres
+package import Projection
+import ServiceLifecycle
+import Telemetry
+
+/// How every shard of this node is doing, as its agent last said.
+package actor HealthBoard {
+  package struct Entry: Sendable, Hashable {
+    package var condition: String
+    package var reason: String?
+    package var position: Int64?
+  }
+
+  package private(set) var entries: [ShardName: Entry] = [:]
+
+  package init() {}
+
+  package func set(_ shard: ShardName, condition: String, reason: String?, position: Int64?) {
+    entries[shard] = Entry(condition: condition, reason: reason, position: position)
+  }
+
+  package func remove(_ shard: ShardName) { entries[shard] = nil }
+}
+
+/// Writes the health of this node's shards into `tidemark.shard`, where `status` on any host reads it.
+///
+/// Nothing is written while nothing happens; a change is written within two seconds.
+struct HealthWriter: Service {
+  var board: HealthBoard
+  var pool: SessionPool
+  var node: String
+
+  static let interval = Duration.seconds(2)
+
+  func run() async throws {
+    var written: [String: ShardTable.Health] = [:]
+    var positions: [ShardName: Int64] = [:]
+    var last = ContinuousClock.now
+    repeat {
+      try? await cancelWhenGracefulShutdown { try await Task.sleep(for: Self.interval) }
+      let now = ContinuousClock.now
+      let seconds = (now - last) / .seconds(1)
+      last = now
+      let isEnding = Task.isCancelled || Task.isShuttingDownGracefully
+      let rows = await board.entries.map { shard, entry in
+        let moved = Double((entry.position ?? 0) - (positions[shard] ?? entry.position ?? 0))
+        positions[shard] = entry.position
+        return ShardTable.Health(
+          name: "\(shard)", condition: isEnding ? "ended" : entry.condition, reason: entry.reason,
+          rate: isEnding ? 0 : (max(0, moved / seconds)).rounded(), node: node)
+      }
+      let changed = rows.filter { written[$0.name] != $0 }
+      guard !changed.isEmpty else { continue }
+      do {
+        try await pool.withSession(for: "health") { try await ShardTable().write(changed, $0) }
+        for row in changed { written[row.name] = row }
+      } catch {
+        // The agents report a database that is away; here it only means that the rows are written later.
+        continue
+      }
+    } while !Task.isCancelled && !Task.isShuttingDownGracefully
+  }
+}

@@ -1,0 +1,225 @@
+package import EventStore
+package import Postgres
+import Projection
+import ServiceLifecycle
+package import Settings
+package import Telemetry
+
+/// Runs the rule of the high-water mark against the server, and posts every mark it proves.
+///
+/// It owns one session. When the session goes, so does everything it proved: the mark is taken down, and the next session begins with
+/// the mark as it was last written down.
+package struct HighWaterAgent: Service {
+  package var options: ConnectionOptions
+  package var shape: StoreShape
+  package var settings: EventStoreSettings
+  package var board: MarkBoard
+  package var takers: [MarkTable.Taker]
+  package var node: String
+  package var observer: any Observer
+
+  /// A hold is worth a warning after this long, and again each time it has doubled.
+  static let reportHoldAfter = Duration.seconds(10)
+  /// How often recorded gaps are looked at again.
+  static let lateArrivalCadence = Duration.seconds(5)
+  /// How often a mark that moves is written down.
+  static let persistCadence = Duration.seconds(1)
+
+  package func run() async throws {
+    var backoff = Backoff()
+    while !Task.isCancelled && !Task.isShuttingDownGracefully {
+      do {
+        try await withConnection { session in
+          backoff.reset()
+          try await watch(session)
+        }
+      } catch let error as CancellationError {
+        if !Task.isShuttingDownGracefully { throw error }
+      } catch {
+        await board.withdraw()
+        let delay = backoff.next()
+        observer.observe(observation(of: error, retryIn: delay))
+        try? await cancelWhenGracefulShutdown { try await Task.sleep(for: delay) }
+      }
+    }
+  }
+
+  private func observation(of error: any Error, retryIn delay: Duration) -> Observation {
+    switch error {
+    case let problem as StoreProblem:
+      .markRefused(failure: Failure("\(problem)", hint: problem.hint))
+    case let error as PostgresError:
+      .databaseUnreachable(where: options.redacted, failure: Failure(error), retryIn: delay)
+    default:
+      .databaseUnreachable(where: options.redacted, failure: Failure("\(error)"), retryIn: delay)
+    }
+  }
+
+  private func withConnection(_ body: (Session) async throws -> Void) async throws {
+    let session = try await Session.connect(options, threadName: "high-water")
+    do {
+      try await body(session)
+    } catch {
+      await session.close()
+      throw error
+    }
+    await session.close()
+  }
+
+  /// Ticks on one session until it fails or the daemon stops.
+  private func watch(_ session: Session) async throws {
+    let reads = HighWaterReads(shape)
+    let table = MarkTable(shape)
+    guard try await !reads.isStandby(session) else {
+      throw StoreProblem(
+        .standby, "the server is a standby", hint: "Connect to the primary: only there the locks of writers can be seen.")
+    }
+    if shape.sequenceCache > 1 { observer.observe(.sequenceCached(size: shape.sequenceCache)) }
+    let restored = try await table.restore(session)
+    observer.observe(.markRestored(restored))
+    var ticker = Ticker(
+      agent: self, session: session, reads: reads, table: table,
+      rule: HighWater(
+        policy: HighWater.Policy(
+          append: settings.append, cached: shape.sequenceCache > 1, gapGrace: settings.gapGrace, longHold: settings.onLongHold),
+        restoredMark: restored),
+      restored: restored)
+    var pause = settings.pollMin
+    while !Task.isCancelled && !Task.isShuttingDownGracefully {
+      let isBusy = try await ticker.tick()
+      pause = isBusy ? settings.pollMin : min(pause * 2, settings.pollMax)
+      let delay = pause
+      do { try await cancelWhenGracefulShutdown { try await Task.sleep(for: delay) } } catch is CancellationError { break }
+    }
+    try await ticker.persist()
+  }
+}
+
+/// One tick after another on one session: the performer behind ``HighWater``.
+private struct Ticker {
+  let agent: HighWaterAgent
+  let session: Session
+  let reads: HighWaterReads
+  let table: MarkTable
+  var rule: HighWater
+  /// The mark as last written down.
+  var restored: Int64?
+
+  private var persistedAt = ContinuousClock.now
+  private var lookedForLateAt = ContinuousClock.now
+  private var reported: (number: Int64, lasted: Duration)?
+
+  init(
+    agent: HighWaterAgent, session: Session, reads: HighWaterReads, table: MarkTable, rule: HighWater, restored: Int64?
+  ) {
+    self.agent = agent
+    self.session = session
+    self.reads = reads
+    self.table = table
+    self.rule = rule
+    self.restored = restored
+  }
+
+  /// Returns whether the mark moved or something is outstanding, so that the next tick should come soon.
+  mutating func tick() async throws -> Bool {
+    let before = rule.mark
+    var provenAt = ContinuousClock.now
+    let numbers = try await reads.numbers(session)
+    if rule.needsHolders(handedOut: numbers.handedOut, highestVisible: numbers.highestVisible) {
+      provenAt = .now
+      let (numbers, holders) = try await reads.numbersAndHolders(session)
+      try await perform(rule.read(HighWater.Reading(numbers, holders)))
+      try await reportHold()
+    }
+    await agent.board.post(MarkBoard.Mark(sequence: rule.mark, provenAt: provenAt))
+    if rule.mark != before { agent.observer.observe(.markMoved(from: before, to: rule.mark)) }
+    try await keepBooks()
+    return rule.mark != before || !rule.isSettled
+  }
+
+  private mutating func perform(_ command: HighWater.Command) async throws {
+    switch command {
+    case .done: break
+    case .refuse(.sequenceBelowMark(let handedOut, let mark)):
+      throw StoreProblem(
+        .sequenceReset, "the sequence stands at \(handedOut), below the high-water mark \(mark) that was already proven",
+        hint: "The sequence was reset or the database restored to an earlier state. See \"sequence reset\" in the README.")
+    case .lookUpGaps(let from, let to):
+      let advance = rule.lookedUp(gaps: try await reads.gaps(from: from, to: to, session), from: from, to: to)
+      try await record(advance.passed)
+    }
+  }
+
+  /// Before the mark is posted: no page may read beyond a gap that is not on record.
+  private func record(_ passed: [HighWater.PassedGap]) async throws {
+    for (reason, gaps) in Dictionary(grouping: passed, by: \.reason) {
+      let word = reason == .grace ? "grace" : "long hold"
+      try await table.record(gaps.map(\.range), reason: word, heldBy: nil, session)
+      for gap in gaps { agent.observer.observe(.gapPassed(gap.range, reason: word)) }
+    }
+  }
+
+  /// A hold that lasts is reported with who causes it, again and again at growing distance, and once when it is over.
+  private mutating func reportHold() async throws {
+    guard let hold = rule.hold else {
+      if let reported { agent.observer.observe(.markReleased(at: rule.mark, after: reported.lasted)) }
+      reported = nil
+      return
+    }
+    if let before = reported, before.number != hold.number { reported = nil }
+    let dueAfter = reported.map { $0.lasted * 2 } ?? HighWaterAgent.reportHoldAfter
+    guard hold.lasted >= dueAfter else { return }
+    let by: [String]
+    switch hold.keptBy {
+    case .transactions(let transactions): by = try await reads.describe(transactions, session)
+    case .grace: by = ["the grace for numbers reserved in another transaction"]
+    case .sequenceBehind(let visible):
+      by = ["the sequence itself: it stands at \(rule.mark), but event \(visible) is visible; set it with setval"]
+    }
+    agent.observer.observe(.markHeld(at: rule.mark, for: hold.lasted, by: by))
+    reported = (hold.number, hold.lasted)
+  }
+
+  private mutating func keepBooks() async throws {
+    let now = ContinuousClock.now
+    if now - persistedAt >= HighWaterAgent.persistCadence {
+      persistedAt = now
+      try await persist()
+    }
+    guard rule.policy.usesHorizon || agent.settings.onLongHold.action == .skip else { return }
+    if now - lookedForLateAt >= HighWaterAgent.lateArrivalCadence {
+      lookedForLateAt = now
+      try await keepLateArrivals()
+    }
+  }
+
+  private func keepLateArrivals() async throws {
+    let arrivals = try await table.lateArrivals(within: agent.settings.lateArrivalWindow, session)
+    if !arrivals.isEmpty {
+      try await table.keep(arrivals, takers: agent.takers, node: agent.node, session)
+      for arrival in arrivals {
+        let shards = agent.takers.filter { $0.types?.contains(arrival.type) ?? true }.map(\.shard)
+        agent.observer.observe(.lateArrival(sequence: arrival.sequence, type: arrival.type, shards: shards))
+      }
+    }
+    try await table.prune(session)
+  }
+
+  mutating func persist() async throws {
+    guard restored != rule.mark else { return }
+    try await table.persist(rule.mark, session)
+    restored = rule.mark
+  }
+}
+
+extension HighWater.Reading {
+  fileprivate init(_ numbers: HighWaterReads.Numbers, _ holders: [HighWaterReads.Holder]) {
+    self.init(
+      serverTime: numbers.serverTime, handedOut: numbers.handedOut, highestVisible: numbers.highestVisible,
+      holders: holders.map {
+        HighWater.Holder(
+          virtualTransaction: $0.virtualTransaction, isPrepared: $0.processID == nil, onSequence: $0.onSequence,
+          onEvents: $0.onEvents)
+      })
+  }
+}

@@ -1,0 +1,60 @@
+/// Where the high-water agent posts the mark, and where every shard waits for it.
+///
+/// A mark is a fact about one life of the server: after a crash, numbers that were handed out but never reached the disk are handed out
+/// again, and a mark proven before may be too high. So a mark carries the moment its proof began, and a shard uses it only on a
+/// session that was already open then. A session cannot outlive a crash; therefore no page is ever cut by a mark from an earlier life.
+///
+/// Only the newest mark is kept; a waiter that is slow sees the newest when it looks.
+package actor MarkBoard {
+  package struct Mark: Sendable, Hashable {
+    package var sequence: Int64
+    /// When the reading that proves it began.
+    package var provenAt: ContinuousClock.Instant
+  }
+
+  package private(set) var current: Mark?
+  private var waiters: [Int: Waiter] = [:]
+  private var nextID = 0
+
+  private struct Waiter {
+    var isMet: @Sendable (Mark) -> Bool
+    var continuation: CheckedContinuation<Mark, any Error>
+  }
+
+  package init() {}
+
+  package func post(_ mark: Mark) {
+    current = mark
+    for (id, waiter) in waiters where waiter.isMet(mark) {
+      waiters[id] = nil
+      waiter.continuation.resume(returning: mark)
+    }
+  }
+
+  /// Takes the mark down: nothing is proven until the next post.
+  package func withdraw() { current = nil }
+
+  /// The first mark that meets the condition, at once if the current one does.
+  ///
+  /// - Throws: `CancellationError` when the task is cancelled first.
+  package func mark(where isMet: @escaping @Sendable (Mark) -> Bool) async throws -> Mark {
+    if let current, isMet(current) { return current }
+    let id = nextID
+    nextID += 1
+    return try await withTaskCancellationHandler {
+      try await withCheckedThrowingContinuation { continuation in
+        if Task.isCancelled {
+          continuation.resume(throwing: CancellationError())
+        } else {
+          waiters[id] = Waiter(isMet: isMet, continuation: continuation)
+        }
+      }
+    } onCancel: {
+      Task { await self.giveUp(id) }
+    }
+  }
+
+  private func giveUp(_ id: Int) {
+    waiters.removeValue(forKey: id)?.continuation.resume(throwing: CancellationError())
+  }
+}

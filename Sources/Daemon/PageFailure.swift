@@ -1,0 +1,39 @@
+package import Postgres
+package import Projection
+package import Telemetry
+
+/// A page that was not applied: what should be done about it, and what to tell the operator. The position did not move.
+package struct PageFailure: Error, Sendable {
+  package var failureClass: FailureClass
+  package var failure: Failure
+
+  package init(_ failureClass: FailureClass, _ failure: Failure) {
+    self.failureClass = failureClass
+    self.failure = failure
+  }
+
+  /// - Parameter statements: the operator's statements behind the statement indexes of a pipeline; nil for our own.
+  package init(_ error: PostgresError, source: SourceLocation? = nil, sequence: Int64? = nil) {
+    failureClass =
+      error.isConnectionLoss
+      ? .connection
+      : error.sqlState.map { FailureClass.classify(sqlState: $0.code) } ?? .transient
+    failure = Failure(error, source: source)
+    failure.sequence = sequence
+  }
+}
+
+extension Failure {
+  package init(_ error: PostgresError, source: SourceLocation? = nil) {
+    self.init(error.message, detail: error.detail, hint: error.hint, sqlState: error.sqlState?.code, source: source)
+  }
+}
+
+extension SourceLocation {
+  /// The line of a statement's text that PostgreSQL's error position points at; positions count characters from 1.
+  package func offset(in text: String, by position: Int?) -> SourceLocation {
+    guard line > 0, let position, position > 0 else { return self }
+    let before = text.unicodeScalars.prefix(position - 1)
+    return SourceLocation(file: file, line: line + before.count { $0 == "\n" })
+  }
+}

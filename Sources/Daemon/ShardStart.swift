@@ -1,0 +1,53 @@
+import EventStore
+import Postgres
+import Projection
+import ServiceLifecycle
+import Telemetry
+
+/// Where a shard begins: at its position, or, when it has none, where the operator's `start` says.
+struct ShardStart: Sendable {
+  let definition: ProjectionDefinition
+  let positions: Positions
+  let key: String
+  let observer: any Observer
+
+  /// Reads the position, and writes the first one down.
+  func position(pool: SessionPool, marks: MarkBoard) async throws -> Int64 {
+    let existing = try await pool.withSession(for: key) { try await positions.read(key, $0) }
+    if let existing { return existing }
+    let first = try await firstPosition(pool: pool, marks: marks)
+    return try await pool.withSession(for: key) { try await positions.start(key, at: first, $0) }
+  }
+
+  private func firstPosition(pool: SessionPool, marks: MarkBoard) async throws -> Int64 {
+    switch definition.start {
+    case .beginning: return 0
+    case .sequence(let sequence): return sequence
+    case .present: return try await newestMark(marks)
+    case .time(let time):
+      // The mark first: an event that becomes visible between the two reads is above it, and so not left out.
+      let mark = try await newestMark(marks)
+      let found = try await pool.withSession(for: key) { try await positions.before(time: time, $0) }
+      return min(found ?? mark, mark)
+    case .inlineHandover:
+      // Until now the application kept the read model itself, in the transactions of the events. Only when none of them is under
+      // way are "handed out" and "applied" the same.
+      observer.observe(.shardWaiting(definition.shard, reason: "inline-handover begins when no append is under way"))
+      while true {
+        let mark = try await newestMark(marks)
+        let highest = try await pool.withSession(for: key) { session in
+          let numbers = try await HighWaterReads(positions.shape).numbers(session)
+          return max(numbers.handedOut, numbers.highestVisible)
+        }
+        if mark == highest { return highest }
+        try await cancelWhenGracefulShutdown { try await Task.sleep(for: .milliseconds(100)) }
+      }
+    }
+  }
+
+  /// A mark whose proof begins after now.
+  private func newestMark(_ marks: MarkBoard) async throws -> Int64 {
+    let now = ContinuousClock.now
+    return try await cancelWhenGracefulShutdown { try await marks.mark { $0.provenAt >= now } }.sequence
+  }
+}

@@ -1,0 +1,90 @@
+import EventStore
+import Glibc
+package import Postgres
+import ServiceLifecycle
+package import Settings
+import Telemetry
+
+/// What must hold before shards run: the database answers, the store has a shape that can be followed, our schema is there.
+struct Startup: Sendable {
+  var settings: Settings
+  var options: ConnectionOptions
+  var observer: any Observer
+
+  /// Longest between two attempts to reach a database that is away.
+  static let longestWait = Duration.seconds(5)
+
+  /// Waits for the database for as long as it takes.
+  ///
+  /// - Throws: ``StoreProblem`` where only a person can help; `CancellationError` when the daemon stops first.
+  func run() async throws -> StoreShape {
+    var delay = Duration.milliseconds(250)
+    while true {
+      do {
+        return try await attempt()
+      } catch let error as PostgresError where error.isConnectionLoss {
+        observer.observe(.databaseUnreachable(where: options.redacted, failure: Failure(error), retryIn: delay))
+      }
+      let wait = delay
+      try await cancelWhenGracefulShutdown { try await Task.sleep(for: wait) }
+      delay = min(delay * 2, Self.longestWait)
+    }
+  }
+
+  private func attempt() async throws -> StoreShape {
+    let session = try await Session.connect(options, threadName: "startup")
+    do {
+      observer.observe(.databaseReady(where: options.redacted, serverVersion: session.serverVersion))
+      let shape = try await prepare(session)
+      await session.close()
+      return shape
+    } catch {
+      await session.close()
+      throw error
+    }
+  }
+
+  private func prepare(_ session: Session) async throws -> StoreShape {
+    guard try await !session.execute("SELECT pg_is_in_recovery() AS standby").rows[0].get("standby", as: Bool.self) else {
+      throw StoreProblem(
+        .standby, "the server is a standby", hint: "Connect to the primary: only there the locks of writers can be seen.")
+    }
+    var shape = try await StoreShape.read(session, schema: settings.eventStore.schema)
+    let plan = try await SchemaPlan.forStore(session, shape: shape)
+    if !plan.isEmpty {
+      do {
+        let read = shape
+        _ = try await SchemaPlan.apply(session) { try await SchemaPlan.forStore($0, shape: read) }
+      } catch let error as PostgresError where error.sqlState == .insufficientPrivilege {
+        throw StoreProblem(
+          .noPrivilege, "the daemon's role may not make \(plan.steps.map(\.title).joined(separator: ", ")): \(error.message)",
+          hint: "As the owner of the database run: tidemark init --dry-run | psql")
+      }
+      observer.observe(.schemaUpdated(steps: plan.steps.map(\.title)))
+      shape = try await StoreShape.read(session, schema: settings.eventStore.schema)
+    }
+    let missing = try await Privileges.missing(session, shape: shape)
+    guard missing.isEmpty else {
+      throw StoreProblem(
+        .noPrivilege, "the daemon's role lacks privileges on the event store",
+        hint: "As the owner of the database run: " + missing.map { "\($0);" }.joined(separator: " "))
+    }
+    return shape
+  }
+}
+
+extension ConnectionOptions {
+  package init(_ settings: DatabaseSettings) {
+    self.init(
+      conninfo: settings.url, password: settings.password?.value, applicationName: settings.applicationName,
+      connectTimeout: settings.connectTimeout)
+  }
+}
+
+/// The name by which this node is known: the host's, and the process on it.
+package func nodeName() -> String {
+  var buffer = [CChar](repeating: 0, count: 256)
+  gethostname(&buffer, buffer.count - 1)
+  let host = String(decoding: buffer.prefix { $0 != 0 }.map(UInt8.init(bitPattern:)), as: UTF8.self)
+  return "\(host)/\(getpid())"
+}

@@ -1,0 +1,58 @@
+package import EventStore
+package import Postgres
+package import Projection
+
+/// Where every shard stands, read from the database: the same on every host.
+package struct StatusReport: Sendable, Encodable {
+  package struct Store: Sendable, Encodable {
+    package var highest_sequence: Int64
+    package var mark: Int64?
+    package var events: Int64
+    package var events_are_estimated: Bool
+    package var missing_numbers: Int64
+    package var recorded_gaps: Int64
+    package var late_arrivals: Int64
+    package var dead_letters: Int64
+  }
+
+  package struct Shard: Sendable, Encodable {
+    package var name: String
+    /// Nil before the shard first ran.
+    package var position: Int64?
+    package var lag: Int64?
+    /// Sequences a second.
+    package var rate: Double
+    package var condition: String
+    package var reason: String?
+    package var since: String?
+    package var node: String?
+    /// False for a shard that has a position but is not in the settings file.
+    package var declared: Bool
+  }
+
+  package var store: Store
+  package var shards: [Shard]
+
+  package static func read(_ session: Session, shape: StoreShape, declared: [ShardName]) async throws -> StatusReport {
+    let statistics = try await Statistics.read(session, shape: shape)
+    let positions = try await Positions(shape).all(session)
+    let health = try await ShardTable().all(session)
+    let names = Set(declared.map { "\($0)" })
+    let mark = statistics.mark
+    let shards = names.union(health.keys).sorted().map { name in
+      let position = positions[name]
+      let row = health[name]
+      return Shard(
+        name: name, position: position, lag: position.flatMap { at in mark.map { max(0, $0 - at) } },
+        rate: row?.rate ?? 0, condition: row?.condition ?? "never run", reason: row?.reason, since: row?.since, node: row?.node,
+        declared: names.contains(name))
+    }
+    return StatusReport(
+      store: Store(
+        highest_sequence: statistics.highestSequence, mark: mark, events: statistics.events,
+        events_are_estimated: statistics.eventsAreEstimated, missing_numbers: statistics.missingNumbers,
+        recorded_gaps: statistics.recordedGaps, late_arrivals: statistics.lateArrivals,
+        dead_letters: statistics.deadLetters),
+      shards: shards)
+  }
+}

@@ -1,0 +1,53 @@
+package import Postgres
+package import Projection
+
+/// Reads the events of the page under way, for projections that take them one by one.
+///
+/// Only inside a transaction that has begun a page. Only the columns that some statement binds leave the server.
+package struct EventRows: Sendable {
+  package var columns: [EventColumn]
+  /// Events one page may bring to this process.
+  package var rowLimit: Int
+  /// Bytes, as the server stores them, that one page may bring here; the first event of a page always comes, whatever its size.
+  package var byteLimit: Int
+
+  package init(columns: Set<EventColumn>, rowLimit: Int = 2_000, byteLimit: Int = 16 << 20) {
+    self.columns = EventColumn.allCases.filter(columns.contains)
+    self.rowLimit = rowLimit
+    self.byteLimit = byteLimit
+  }
+
+  /// `event_type` and `event_seq` first, then the bound columns; `over` marks the first event beyond the limit of bytes.
+  ///
+  /// `pg_column_size` looks at the stored size without unpacking the value, and a value that is over the limit is never unpacked.
+  package var statement: SQL {
+    let list = columns.map { SQL.quoted($0.rawValue) }.joined(separator: ", ")
+    return """
+      SELECT event_seq, event_type, over\(raw: columns.isEmpty ? "" : ", ")\(raw: columns.map { column in
+        let name = SQL.quoted(column.rawValue)
+        return "CASE WHEN NOT over THEN \(name) END AS \(name)"
+      }.joined(separator: ", "))
+        FROM (SELECT seq_id AS event_seq, type AS event_type\(raw: list.isEmpty ? "" : ", " + list),
+                     sum(pg_column_size(data)) OVER earlier > \(raw: "\(byteLimit)") AND row_number() OVER earlier > 1 AS over
+                FROM tidemark.batch
+              WINDOW earlier AS (ORDER BY seq_id)
+               ORDER BY seq_id
+               LIMIT \(raw: "\(rowLimit + 1)")) AS page
+       ORDER BY event_seq
+      """
+  }
+}
+
+extension EventColumn {
+  /// The type a statement's parameter gets.
+  package func typeOID(streamIDType: String) -> UInt32 {
+    switch self {
+    case .seq_id, .version: 20
+    case .id: 2950
+    case .stream_id: streamIDType == "uuid" ? 2950 : 25
+    case .type, .tenant_id, .causation_id, .correlation_id: 25
+    case .data, .headers: 3802
+    case .timestamp: 1184
+    }
+  }
+}

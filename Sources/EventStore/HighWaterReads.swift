@@ -1,0 +1,125 @@
+package import Postgres
+
+/// The statements behind the high-water mark.
+///
+/// Each has a snapshot of its own, and their order is the proof: the sequence first, the holders of its lock after it, the events last.
+/// Never merge two of them into one statement.
+package struct HighWaterReads: Sendable {
+  package let shape: StoreShape
+
+  package init(_ shape: StoreShape) { self.shape = shape }
+
+  /// What the sequence has handed out, and what is visible, at one moment of the server's clock.
+  package struct Numbers: Sendable {
+    /// Since 1970, the server's clock.
+    package var serverTime: Duration
+    package var handedOut: Int64
+    package var highestVisible: Int64
+  }
+
+  /// A transaction that holds a lock which keeps numbers unsettled.
+  package struct Holder: Sendable {
+    package var virtualTransaction: String
+    /// Nil for a prepared transaction.
+    package var processID: Int?
+    package var onSequence: Bool
+    package var onEvents: Bool
+  }
+
+  /// Step 1. Cheap: one page of the sequence, one end of an index.
+  package var numbersStatement: SQL {
+    """
+    SELECT extract(epoch FROM clock_timestamp())::numeric(20, 6)::text AS server_time,
+           CASE WHEN s.is_called THEN s.last_value ELSE s.last_value - 1 END AS handed_out,
+           coalesce((SELECT max(e.seq_id) FROM \(raw: shape.store).mt_events AS e), 0) AS highest_visible
+      FROM \(raw: shape.sequence) AS s
+    """
+  }
+
+  /// Step 2. Who holds RowExclusiveLock on the sequence or on the event table, in this database, by transaction.
+  package var holdersStatement: SQL {
+    """
+    SELECT virtualtransaction AS transaction, max(pid) AS pid,
+           bool_or(relation = \(shape.sequenceOID)::oid) AS on_sequence,
+           bool_or(relation = \(shape.eventsOID)::oid) AS on_events
+      FROM pg_catalog.pg_locks
+     WHERE locktype = 'relation' AND database = \(shape.databaseOID)::oid AND mode = 'RowExclusiveLock' AND granted
+       AND relation IN (\(shape.sequenceOID)::oid, \(shape.eventsOID)::oid)
+       AND pid IS DISTINCT FROM pg_backend_pid()
+     GROUP BY virtualtransaction
+    """
+  }
+
+  package func numbers(_ session: Session) async throws -> Numbers {
+    try decodeNumbers(try await session.prepared(numbersStatement, timeout: .seconds(30)))
+  }
+
+  /// Steps 1 and 2 in one round trip; two statements in a pipeline still have a snapshot each, taken in order.
+  package func numbersAndHolders(_ session: Session) async throws -> (Numbers, [Holder]) {
+    let results = try await session.pipeline([numbersStatement, holdersStatement], timeout: .seconds(30))
+    return (try decodeNumbers(results[0]), try results[1].rows.map(decodeHolder))
+  }
+
+  /// Steps 4: the runs of numbers in (from, to] that no visible event has.
+  ///
+  /// One index-only scan of the range.
+  package func gaps(from: Int64, to: Int64, _ session: Session) async throws -> [ClosedRange<Int64>] {
+    let rows = try await session.prepared(
+      """
+      SELECT seq_id + 1 AS first, next - 1 AS last
+        FROM (SELECT seq_id, lead(seq_id, 1, \(to)::bigint + 1) OVER (ORDER BY seq_id) AS next
+                FROM (SELECT \(from)::bigint AS seq_id
+                       UNION ALL
+                      SELECT seq_id FROM \(raw: shape.store).mt_events WHERE seq_id > \(from) AND seq_id <= \(to)) AS seen
+             ) AS pairs
+       WHERE next > seq_id + 1
+       ORDER BY 1
+      """, timeout: .seconds(60)
+    ).rows
+    return try rows.map { try $0.get("first", as: Int64.self)...(try $0.get("last", as: Int64.self)) }
+  }
+
+  /// Whether the server replays another's log: the locks of the primary cannot be seen there.
+  package func isStandby(_ session: Session) async throws -> Bool {
+    try await session.execute("SELECT pg_is_in_recovery() AS standby").rows[0].get("standby", as: Bool.self)
+  }
+
+  /// Who is behind each transaction, in words for the operator.
+  package func describe(_ transactions: [String], _ session: Session) async throws -> [String] {
+    try await session.execute(
+      """
+      SELECT coalesce(
+               'pid ' || a.pid || ' (' || concat_ws(', ',
+                 nullif(a.application_name, ''), coalesce(host(a.client_addr), 'local'), a.usename,
+                 a.state || coalesce(' since ' || to_char(a.state_change, 'HH24:MI:SS'), ''),
+                 'transaction open for ' || extract(epoch FROM clock_timestamp() - a.xact_start)::bigint || ' s') || ')',
+               'prepared transaction ' || coalesce((SELECT string_agg(quote_literal(p.gid) || ' of ' || p.owner, ', ')
+                                                      FROM pg_catalog.pg_prepared_xacts AS p
+                                                     WHERE p.database = current_database()
+                                                       AND '-1/' || p.transaction::text = l.virtualtransaction),
+                                                   l.virtualtransaction)) AS who
+        FROM (SELECT DISTINCT virtualtransaction, pid FROM pg_catalog.pg_locks
+               WHERE virtualtransaction = ANY (\(transactions)::text[])) AS l
+        LEFT JOIN pg_catalog.pg_stat_activity AS a ON a.pid = l.pid
+       ORDER BY 1
+      """
+    ).rows.map { try $0.get("who", as: String.self) }
+  }
+
+  private func decodeNumbers(_ result: ResultSet) throws -> Numbers {
+    let row = result.rows[0]
+    let time = try row.get("server_time", as: Double.self)
+    return Numbers(
+      serverTime: .seconds(time),
+      handedOut: try row.get("handed_out", as: Int64.self),
+      highestVisible: try row.get("highest_visible", as: Int64.self))
+  }
+
+  private func decodeHolder(_ row: Row) throws -> Holder {
+    Holder(
+      virtualTransaction: try row.get("transaction", as: String.self),
+      processID: try row.get("pid", as: Int?.self),
+      onSequence: try row.get("on_sequence", as: Bool.self),
+      onEvents: try row.get("on_events", as: Bool.self))
+  }
+}

@@ -1,0 +1,67 @@
+package import Postgres
+
+/// The positions of shards: rows of `mt_event_progression`, with Marten's names and Marten's meaning.
+///
+/// The move itself is `tidemark.begin_page`, inside the page's transaction; here is what comes before and around it.
+package struct Positions: Sendable {
+  package let shape: StoreShape
+
+  package init(_ shape: StoreShape) { self.shape = shape }
+
+  /// The shard's position, or nil before it first runs.
+  package func read(_ shard: String, _ session: Session) async throws -> Int64? {
+    let rows = try await session.prepared(
+      "SELECT last_seq_id FROM \(raw: shape.store).mt_event_progression WHERE name = \(shard)"
+    ).rows
+    return try rows.first.map { try $0.get("last_seq_id", as: Int64?.self) ?? 0 }
+  }
+
+  /// Gives a shard its first position, unless somebody else has just given it one; returns what holds now.
+  package func start(_ shard: String, at position: Int64, _ session: Session) async throws -> Int64 {
+    try await session.execute(
+      """
+      INSERT INTO \(raw: shape.store).mt_event_progression (name, last_seq_id) VALUES (\(shard), \(position))
+      ON CONFLICT (name) DO NOTHING
+      """)
+    return try await read(shard, session) ?? position
+  }
+
+  /// The position after which every event at or after `time` comes; nil where there is no such event yet.
+  package func before(time: String, _ session: Session) async throws -> Int64? {
+    let row = try await session.execute(
+      """
+      SELECT min(seq_id) - 1 AS position FROM \(raw: shape.store).mt_events
+       WHERE "timestamp" >= \(time)::timestamptz
+      """
+    ).rows[0]
+    return try row.get("position", as: Int64?.self)
+  }
+
+  /// Every position by shard name; rows that are not shards are left out.
+  package func all(_ session: Session) async throws -> [String: Int64] {
+    let rows = try await session.execute(
+      """
+      SELECT name, coalesce(last_seq_id, 0) AS position FROM \(raw: shape.store).mt_event_progression
+       WHERE name NOT IN ('HighWaterMark', 'HighWaterAllocationFence', 'HighWaterStuckGap')
+      """
+    ).rows
+    return try rows.reduce(into: [:]) { all, row in
+      all[try row.get("name", as: String.self)] = try row.get("position", as: Int64.self)
+    }
+  }
+}
+
+/// What a page does first in its transaction: the compare-and-swap, and the settings `tidemark.batch` reads.
+package func beginPage(
+  _ shard: String, floor: Int64, ceiling: Int64, types: [String]?, durable: Bool
+) -> SQL {
+  "SELECT tidemark.begin_page(\(shard), \(floor), \(ceiling), \(types), \(durable))"
+}
+
+/// Ends the page under way at a lower ceiling.
+package func cutPage(_ shard: String, ceiling: Int64) -> SQL {
+  "SELECT tidemark.cut_page(\(shard), \(ceiling))"
+}
+
+/// The SQLSTATE `tidemark.begin_page` raises when the position is not where the page begins.
+package let positionMoved: SQLState = "TM301"

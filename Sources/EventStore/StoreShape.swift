@@ -1,0 +1,163 @@
+package import Postgres
+
+/// How one event store of the `marten` dialect is laid out: which of Marten's optional columns exist, and what identifies a stream.
+///
+/// Marten 7, 8 and 9 differ, and so do two stores of one version; everything here is looked up, nothing assumed.
+package struct StoreShape: Sendable, Hashable {
+  /// The schema the store's tables are in, unquoted.
+  package var schema: String
+  /// `uuid` or `character varying`.
+  package var streamIDType: String
+  package var eventColumns: Set<String>
+  package var streamColumns: Set<String>
+  /// Numbers a session takes from the sequence at once; above 1 the proof of the mark needs a horizon.
+  package var sequenceCache: Int64
+  /// The table of positions is there.
+  package var hasProgression: Bool
+  /// Marten's opt-in table of skipped ranges is there.
+  package var hasHighWaterSkips: Bool
+  /// The sequence's object identifier, as `pg_locks` names it.
+  package var sequenceOID: Int64
+  /// The event table's object identifier, as `pg_locks` names it.
+  package var eventsOID: Int64
+  /// The database's object identifier, as `pg_locks` names it.
+  package var databaseOID: Int64
+
+  package static let sequenceName = "mt_events_sequence"
+
+  /// Looks the store up.
+  ///
+  /// - Throws: ``StoreProblem`` where there is no store, or one whose events cannot be followed exactly; `PostgresError` for the rest.
+  package static func read(_ session: Session, schema: String) async throws -> StoreShape {
+    guard session.serverVersion >= oldestServerVersion else {
+      throw StoreProblem(
+        .oldServer, "the server is PostgreSQL \(session.serverVersion / 10_000)",
+        hint: "PostgreSQL \(oldestServerVersion / 10_000) or newer is needed.")
+    }
+    let found = try await session.execute(lookUp(schema: schema)).rows[0]
+    guard let eventsOID = try found.get("events", as: Int64?.self) else {
+      throw StoreProblem(
+        .noStore, "there is no event store: table \(schema).mt_events does not exist",
+        hint: "Name its schema with event_store.schema, or run `tidemark init` to make one.")
+    }
+    guard let sequenceOID = try found.get("sequence", as: Int64?.self) else {
+      throw StoreProblem(
+        .unfitStore, "the event store in schema \(schema) has no sequence \(schema).\(sequenceName)",
+        hint: "A store partitioned by tenant with a sequence for each tenant cannot be followed by one mark.")
+    }
+    guard try found.get("has_key", as: Bool.self) else {
+      throw StoreProblem(
+        .unfitStore, "\(schema).mt_events has no primary key or unique index on seq_id alone",
+        hint: "Events are found and ordered by seq_id: ALTER TABLE \(schema).mt_events ADD PRIMARY KEY (seq_id).")
+    }
+    let columns = try await session.execute(columns(schema: schema)).rows
+    let events = try columns.filter { try $0.get("relation", as: String.self) == "mt_events" }
+    let streams = try columns.filter { try $0.get("relation", as: String.self) == "mt_streams" }
+    let eventColumns = Set(try events.map { try $0.get("name", as: String.self) })
+    let needed = ["seq_id", "id", "stream_id", "version", "data", "type", "timestamp"]
+    let missing = needed.filter { !eventColumns.contains($0) }
+    guard missing.isEmpty else {
+      throw StoreProblem(
+        .unfitStore, "\(schema).mt_events has no column \(missing.joined(separator: ", "))",
+        hint: "It needs the columns of a Marten 7, 8 or 9 event table.")
+    }
+    let stream = try events.first { try $0.get("name", as: String.self) == "stream_id" }
+    return StoreShape(
+      schema: schema,
+      streamIDType: try stream?.get("type", as: String.self) ?? "uuid",
+      eventColumns: eventColumns,
+      streamColumns: Set(try streams.map { try $0.get("name", as: String.self) }),
+      sequenceCache: try found.get("cache", as: Int64.self),
+      hasProgression: try found.get("has_progression", as: Bool.self),
+      hasHighWaterSkips: try found.get("has_skips", as: Bool.self),
+      sequenceOID: sequenceOID,
+      eventsOID: eventsOID,
+      databaseOID: try found.get("database", as: Int64.self))
+  }
+
+  /// The store's schema, quoted for SQL.
+  package var store: String { SQL.quoted(schema) }
+  /// The sequence, qualified and quoted for SQL.
+  package var sequence: String { "\(store).\(StoreShape.sequenceName)" }
+
+  /// Leaves out what is in the table but is not an event any more: archived and skipped ones, and the fillers Marten writes for numbers
+  /// it gave up.
+  package var livePredicate: String {
+    var terms = ["true"]
+    if eventColumns.contains("is_archived") { terms.append("e.is_archived IS NOT TRUE") }
+    if eventColumns.contains("is_skipped") { terms.append("e.is_skipped IS NOT TRUE") }
+    if eventColumns.contains("mt_dotnet_type") {
+      terms.append("(e.type <> 'tombstone' OR e.mt_dotnet_type IS NULL OR e.mt_dotnet_type NOT LIKE '%.Tombstone, %')")
+    }
+    return terms.joined(separator: " AND ")
+  }
+
+  /// What the words in double braces of the `.sql` files stand for in this store.
+  var words: [String: String] {
+    func column(_ name: String, type: String) -> String {
+      eventColumns.contains(name) ? "e.\(name)::\(type)" : "NULL::\(type)"
+    }
+    let optional = [
+      ("tenant_id", "append.tenant_id"), ("headers", "event -> 'headers'"),
+      ("causation_id", "event ->> 'causation_id'"), ("correlation_id", "event ->> 'correlation_id'"),
+    ].filter { eventColumns.contains($0.0) }
+    let streamsHaveTenants = streamColumns.contains("tenant_id")
+    return [
+      "store": store, "sequence": sequence, "stream_id_type": streamIDType,
+      "tenant_id": column("tenant_id", type: "text"), "headers": column("headers", type: "jsonb"),
+      "causation_id": column("causation_id", type: "text"), "correlation_id": column("correlation_id", type: "text"),
+      "live": livePredicate,
+      "append_columns": optional.map { ", \($0.0)" }.joined(),
+      "append_values": optional.map { ", \($0.1)" }.joined(),
+      "streams_tenant_column": streamsHaveTenants ? ", tenant_id" : "",
+      "streams_tenant_value": streamsHaveTenants ? ", append.tenant_id" : "",
+      "streams_tenant_match": streamsHaveTenants ? " AND s.tenant_id = append.tenant_id" : "",
+    ]
+  }
+
+  /// The shape `init` makes on a database without a store.
+  package static func new(schema: String, streamIDType: String) -> StoreShape {
+    StoreShape(
+      schema: schema, streamIDType: streamIDType,
+      eventColumns: [
+        "seq_id", "id", "stream_id", "version", "data", "type", "timestamp", "tenant_id", "mt_dotnet_type",
+        "correlation_id", "causation_id", "headers", "is_archived",
+      ],
+      streamColumns: ["id", "type", "version", "timestamp", "created", "tenant_id", "is_archived"],
+      sequenceCache: 1, hasProgression: false, hasHighWaterSkips: false, sequenceOID: 0, eventsOID: 0, databaseOID: 0)
+  }
+
+  private static func lookUp(schema: String) -> SQL {
+    """
+    SELECT events.oid::bigint AS events,
+           sequence.oid::bigint AS sequence,
+           coalesce((SELECT s.seqcache FROM pg_catalog.pg_sequence AS s WHERE s.seqrelid = sequence.oid), 1) AS cache,
+           EXISTS (SELECT FROM pg_catalog.pg_index AS i
+                    WHERE i.indrelid = events.oid AND i.indisunique AND i.indisvalid AND i.indpred IS NULL
+                      AND (SELECT array_agg(a.attname::text ORDER BY a.attname)
+                             FROM pg_catalog.pg_attribute AS a
+                            WHERE a.attrelid = i.indrelid AND a.attnum = ANY (i.indkey))
+                          IN (ARRAY['seq_id'], ARRAY['is_archived', 'seq_id'])) AS has_key,
+           to_regclass(\(raw: schemaLiteral(schema, "mt_event_progression"))) IS NOT NULL AS has_progression,
+           to_regclass(\(raw: schemaLiteral(schema, "mt_high_water_skips"))) IS NOT NULL AS has_skips,
+           (SELECT d.oid::bigint FROM pg_catalog.pg_database AS d WHERE d.datname = current_database()) AS database
+      FROM (SELECT to_regclass(\(raw: schemaLiteral(schema, "mt_events")))::oid AS oid) AS events,
+           (SELECT to_regclass(\(raw: schemaLiteral(schema, sequenceName)))::oid AS oid) AS sequence
+    """
+  }
+
+  private static func columns(schema: String) -> SQL {
+    """
+    SELECT c.relname::text AS relation, a.attname::text AS name, format_type(a.atttypid, NULL) AS type
+      FROM pg_catalog.pg_attribute AS a
+      JOIN pg_catalog.pg_class AS c ON c.oid = a.attrelid
+      JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+     WHERE n.nspname = \(schema) AND c.relname IN ('mt_events', 'mt_streams') AND a.attnum > 0 AND NOT a.attisdropped
+    """
+  }
+
+  /// `'"schema".table'`: what `to_regclass` reads.
+  private static func schemaLiteral(_ schema: String, _ relation: String) -> String {
+    SQL.quoted(literal: "\(SQL.quoted(schema)).\(relation)")
+  }
+}

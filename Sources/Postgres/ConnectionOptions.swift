@@ -1,0 +1,73 @@
+import CLibpq
+
+/// Where to connect and as whom: everything libpq understands, in its own words.
+///
+/// An empty connection string is libpq's environment (`PGHOST`, `PGSERVICE`, `PGPASSFILE`…) and defaults. The password is never part of a
+/// description or an error.
+package struct ConnectionOptions: Sendable {
+  /// A URI, or `key=value` pairs, as in "Connection Strings" of PostgreSQL's manual.
+  package var conninfo: String
+  /// Overrides a password in `conninfo`.
+  package var password: String?
+  /// What `pg_stat_activity` shows, unless `conninfo` names another.
+  package var applicationName: String
+  /// Longest to wait for a connection, unless `conninfo` says `connect_timeout`.
+  package var connectTimeout: Duration
+
+  package init(
+    conninfo: String, password: String? = nil, applicationName: String = "tidemark", connectTimeout: Duration = .seconds(10)
+  ) {
+    self.conninfo = conninfo
+    self.password = password
+    self.applicationName = applicationName
+    self.connectTimeout = connectTimeout
+  }
+
+  /// The parts that tell a person which database is meant: `host=… port=… dbname=… user=…`, defaults included.
+  package var redacted: String {
+    guard let given = try? parsed() else { return "an unreadable connection string" }
+    let defaults = Self.read(PQconndefaults())
+    let shown = ["service", "host", "hostaddr", "port", "dbname", "user"].compactMap { key -> String? in
+      guard let value = given[key] ?? (given["service"] == nil ? defaults[key] : nil), !value.isEmpty else { return nil }
+      return "\(key)=\(value)"
+    }
+    return shown.joined(separator: " ")
+  }
+
+  /// The keys that `conninfo` gives a value.
+  ///
+  /// - Throws: a usage error when libpq cannot read it. Its own message is not passed on: it quotes the string, password and all.
+  package func parsed() throws(PostgresError) -> [String: String] {
+    // A string that is neither a URI nor pairs is the name of a database.
+    guard conninfo.contains("=") || conninfo.hasPrefix("postgres://") || conninfo.hasPrefix("postgresql://") else {
+      return conninfo.isEmpty ? [:] : ["dbname": conninfo]
+    }
+    var message: UnsafeMutablePointer<CChar>?
+    guard let options = PQconninfoParse(conninfo, &message) else {
+      PQfreemem(message)
+      throw PostgresError(
+        .usage("the connection string cannot be read (it is not shown, as it may hold a password): expected a URI or key=value pairs"))
+    }
+    return Self.read(options)
+  }
+
+  /// Keys and values for `PQconnectStartParams`; later ones override earlier ones.
+  var parameters: [(String, String)] {
+    var pairs = [("fallback_application_name", applicationName), ("dbname", conninfo), ("client_encoding", "UTF8")]
+    if let password { pairs.append(("password", password)) }
+    return pairs
+  }
+
+  /// Reads and frees libpq's array of options.
+  static func read(_ options: UnsafeMutablePointer<PQconninfoOption>?) -> [String: String] {
+    guard let options else { return [:] }
+    defer { PQconninfoFree(options) }
+    var result: [String: String] = [:]
+    var option = options
+    while let keyword = option.pointee.keyword {
+      if let value = option.pointee.val { result[String(cString: keyword)] = String(cString: value) }
+      option += 1
+    }
+    return result
+  }
+}

@@ -1,0 +1,103 @@
+import CLibpq
+
+/// What the server said: an error, or a notice.
+package struct ServerMessage: Sendable, Hashable {
+  /// `ERROR`, `FATAL`, `NOTICE`…, never translated.
+  package var severity: String
+  package var sqlState: SQLState
+  package var message: String
+  package var detail: String?
+  package var hint: String?
+  /// Where in the statement, in characters from 1.
+  package var position: Int?
+  package var context: String?
+  package var schema: String?
+  package var table: String?
+  package var column: String?
+  package var constraint: String?
+}
+
+/// Why a statement or a connection did not work. Values of binds are never part of the text.
+package struct PostgresError: Error, Sendable, Hashable, CustomStringConvertible {
+  package enum Kind: Sendable, Hashable {
+    case server(ServerMessage)
+    /// Could not be made, or was lost.
+    case connection(String)
+    /// The Swift task was cancelled, and the statement on the server with it.
+    case cancelled
+    /// The statement was cancelled on the server because the caller's time was over.
+    case timedOut(Duration)
+    /// A column does not hold what the caller expects.
+    case decoding(String)
+    /// The call itself is wrong.
+    case usage(String)
+  }
+
+  package var kind: Kind
+  /// Which statement of a pipeline failed, from 0.
+  package var statementIndex: Int?
+
+  package init(_ kind: Kind, statementIndex: Int? = nil) {
+    self.kind = kind
+    self.statementIndex = statementIndex
+  }
+
+  var server: ServerMessage? { if case .server(let message) = kind { message } else { nil } }
+
+  package var sqlState: SQLState? { server?.sqlState }
+  package var detail: String? { server?.detail }
+  package var hint: String? { server?.hint }
+  package var constraint: String? { server?.constraint }
+  /// Where in the statement, in characters from 1.
+  package var statementPosition: Int? { server?.position }
+
+  /// The session is gone, or never was.
+  package var isConnectionLoss: Bool {
+    switch kind {
+    case .connection: true
+    case .server(let message): message.sqlState.endsSession
+    case .cancelled, .timedOut, .decoding, .usage: false
+    }
+  }
+
+  package var isCancelled: Bool { kind == .cancelled }
+
+  package var message: String {
+    switch kind {
+    case .server(let message): message.message
+    case .connection(let text), .decoding(let text), .usage(let text): text
+    case .cancelled: "the statement was cancelled"
+    case .timedOut(let limit): "the statement took longer than \(limit)"
+    }
+  }
+
+  package var description: String { message + (sqlState.map { " (SQLSTATE \($0))" } ?? "") }
+}
+
+extension ServerMessage {
+  /// Reads the fields of an error or a notice; the result stays the caller's.
+  init(_ result: OpaquePointer) {
+    func field(_ code: Unicode.Scalar) -> String? {
+      PQresultErrorField(result, Int32(code.value)).map { String(cString: $0) }
+    }
+    severity = field("V") ?? field("S") ?? "ERROR"
+    sqlState = SQLState(field("C") ?? "")
+    message = field("M") ?? String(cString: PQresultErrorMessage(result)).trimmed
+    detail = field("D")
+    hint = field("H")
+    position = field("P").flatMap { Int($0) }
+    context = field("W")
+    schema = field("s")
+    table = field("t")
+    column = field("c")
+    constraint = field("n")
+  }
+}
+
+extension String {
+  /// Without white space at the end: libpq ends its messages with a newline.
+  var trimmed: String {
+    guard let last = lastIndex(where: { !$0.isWhitespace }) else { return "" }
+    return String(self[...last])
+  }
+}

@@ -1,0 +1,243 @@
+import CLibpq
+
+/// One session on a server: statements, pipelines, transactions, COPY and LISTEN, on a thread of its own.
+///
+/// Cancelling the Swift task that waits for a statement cancels that statement on the server, and never another one; see ``Operation``.
+/// A statement that was complete before the cancel arrived returns its result.
+package actor Session {
+  private let thread: SessionThread
+  let connection: Connection
+  private var prepared = PreparedStatements()
+
+  /// Taken once the connection was there: a crash of the server after this moment ends the session.
+  package nonisolated let openedAt: ContinuousClock.Instant
+  /// As libpq writes it: 150018 is 15.18.
+  package nonisolated let serverVersion: Int
+  /// The server's process for this session.
+  package nonisolated let processID: Int32
+
+  package nonisolated var unownedExecutor: UnownedSerialExecutor { thread.asUnownedSerialExecutor() }
+
+  /// False once the connection is known to be gone, or was closed.
+  package nonisolated var isOpen: Bool { connection.isOpen }
+
+  private init(thread: SessionThread, connection: Connection) {
+    self.thread = thread
+    self.connection = connection
+    openedAt = .now
+    serverVersion = Int(PQserverVersion(connection.pointer))
+    processID = PQbackendPID(connection.pointer)
+  }
+
+  deinit { thread.end() }
+
+  /// Connects within the options' time.
+  ///
+  /// - Parameter threadName: for `ps -L`; Linux keeps the first 15 bytes.
+  /// - Throws: a usage error for an unreadable connection string, a connection error for the rest.
+  package static func connect(
+    _ options: ConnectionOptions, threadName: String = "session", onNotice: (@Sendable (ServerMessage) -> Void)? = nil
+  ) async throws(PostgresError) -> Session {
+    let given = try options.parsed()
+    let timeout = given["connect_timeout"].flatMap { Int($0) }.map { Duration.seconds($0) } ?? options.connectTimeout
+    let thread = SessionThread(name: threadName)
+    let connector = Connector(thread: thread)
+    let wakeup = Wakeup()
+    let operation = Operation(wakeup, timeout: timeout > .zero ? timeout : nil)
+    let result = await withTaskCancellationHandler {
+      await connector.connect(options, operation, wakeup, onNotice)
+    } onCancel: {
+      operation.cancel()
+    }
+    switch result {
+    case .success(let connection): return Session(thread: thread, connection: connection)
+    case .failure(let error):
+      thread.end()
+      throw error
+    }
+  }
+
+  /// Connects on the session's thread, before there is a session.
+  private actor Connector {
+    let thread: SessionThread
+    nonisolated var unownedExecutor: UnownedSerialExecutor { thread.asUnownedSerialExecutor() }
+
+    init(thread: SessionThread) { self.thread = thread }
+
+    func connect(
+      _ options: ConnectionOptions, _ operation: Operation, _ wakeup: Wakeup,
+      _ onNotice: (@Sendable (ServerMessage) -> Void)?
+    ) -> Result<Connection, PostgresError> {
+      Result { () throws(PostgresError) in
+        try Connection(options, operation: operation, wakeup: wakeup, onNotice: onNotice)
+      }
+    }
+  }
+
+  /// Ends the session. Safe to repeat.
+  package func close() { connection.close() }
+
+  package var transactionStatus: TransactionStatus {
+    guard isOpen else { return .unknown }
+    return switch PQtransactionStatus(connection.pointer) {
+    case PQTRANS_IDLE: .idle
+    case PQTRANS_ACTIVE: .active
+    case PQTRANS_INTRANS: .inTransaction
+    case PQTRANS_INERROR: .failed
+    default: .unknown
+    }
+  }
+
+  package enum TransactionStatus: Sendable { case idle, active, inTransaction, failed, unknown }
+
+  // MARK: Statements
+
+  /// Runs one statement with its binds.
+  ///
+  /// - Parameter timeout: longest to wait; the statement is then cancelled on the server. Nil waits for as long as it takes.
+  @discardableResult
+  package func execute(_ sql: SQL, timeout: Duration? = nil) async throws(PostgresError) -> ResultSet {
+    try await perform(timeout) { operation throws(PostgresError) in
+      try self.connection.send(sql, statement: nil)
+      return try self.connection.results(operation).last!
+    }
+  }
+
+  /// The same through a prepared statement, made when the session first meets the text.
+  @discardableResult
+  package func prepared(_ sql: SQL, timeout: Duration? = nil) async throws(PostgresError) -> ResultSet {
+    try await pipeline([sql], timeout: timeout)[0]
+  }
+
+  /// Runs several statements without binds, as `psql -c` would. Outside of a transaction they are one.
+  @discardableResult
+  package func script(_ text: String, timeout: Duration? = nil) async throws(PostgresError) -> [ResultSet] {
+    try await perform(timeout) { operation throws(PostgresError) in
+      try self.connection.send(script: text)
+      return try self.connection.results(operation)
+    }
+  }
+
+  /// Sends all statements at once and returns all results: one round trip. All are prepared statements.
+  ///
+  /// Without BEGIN and COMMIT among them they are one implicit transaction.
+  /// - Throws: the first error, with the index of its statement; the statements after it were not run. A transaction begun with BEGIN is
+  ///   then a failed one, and the caller's to roll back.
+  package func pipeline(_ statements: [SQL], timeout: Duration? = nil) async throws(PostgresError) -> [ResultSet] {
+    if prepared.isFull && transactionStatus == .idle {
+      try await script("DEALLOCATE ALL")
+      prepared.removeAll()
+    }
+    return try await perform(timeout) { operation throws(PostgresError) in
+      try self.connection.pipeline(statements, &self.prepared, operation)
+    }
+  }
+
+  /// Parses a statement under a name, and does no more. The caller deallocates it.
+  package func prepare(_ sql: SQL, name: String) async throws(PostgresError) {
+    _ = try await perform(nil) { operation throws(PostgresError) in
+      try self.connection.send(prepare: sql, name: name)
+      return try self.connection.results(operation).count
+    }
+  }
+
+  // MARK: Transactions
+
+  /// Runs the body between BEGIN and COMMIT; any error rolls back, and is what is thrown.
+  ///
+  /// Inside, call the session that is passed in: its methods do not leave its thread.
+  package func transaction<T: Sendable>(_ body: @Sendable (isolated Session) async throws -> T) async throws -> T {
+    try await script("BEGIN")
+    do {
+      let value = try await body(self)
+      let ended = try await script("COMMIT").last
+      guard ended?.commandTag == "COMMIT" else {
+        throw PostgresError(.usage("a statement of the transaction had failed, so the server rolled it back"))
+      }
+      return value
+    } catch {
+      rollBack()
+      throw error
+    }
+  }
+
+  /// Rolls back what is open, also in a task that was cancelled. A session that does not answer is closed: that rolls back too.
+  package func rollBack() {
+    guard isOpen, transactionStatus != .idle else { return }
+    do throws(PostgresError) {
+      let operation = Operation(nil, timeout: Connection.drainLimit)
+      try connection.send(script: "ROLLBACK")
+      _ = try connection.results(operation)
+    } catch {
+      close()
+    }
+  }
+
+  // MARK: COPY and LISTEN
+
+  /// Runs `COPY … TO STDOUT` and hands over each row's bytes, valid during the call only; memory does not grow with the rows.
+  ///
+  /// Returns the number of rows. An error of `onRow` cancels the statement and is thrown.
+  @discardableResult
+  package func copyOut(
+    _ sql: SQL, timeout: Duration? = nil, onRow: @Sendable (UnsafeRawBufferPointer) throws -> Void
+  ) async throws -> Int {
+    var failure: (any Error)?
+    let rows = try await perform(timeout) { operation throws(PostgresError) in
+      try self.connection.copyOut(sql, operation) { bytes in
+        guard failure == nil else { return }
+        do { try onRow(bytes) } catch {
+          failure = error
+          operation.cancelFromWithin()
+        }
+      }
+    }
+    if let failure { throw failure }
+    return rows
+  }
+
+  /// Listens on the channels, and returns what arrives as a sequence that ends with an error when the connection does.
+  ///
+  /// From here on the session belongs to the sequence. Nothing is dropped: what was not asked for yet waits in libpq's memory.
+  package func listen(to channels: [String]) async throws(PostgresError) -> AsyncThrowingStream<ServerNotification, any Error> {
+    for channel in channels { try await execute("LISTEN \(identifier: channel)") }
+    return AsyncThrowingStream {
+      let next = await self.nextNotification()
+      if case .failure(let error) = next, error.isCancelled { return nil }
+      return try next.get()
+    }
+  }
+
+  private func nextNotification() async -> Result<ServerNotification, PostgresError> {
+    await result(nil) { operation throws(PostgresError) in try self.connection.nextNotification(operation) }
+  }
+
+  // MARK: The one way in
+
+  /// Runs the body on this thread as one operation that the current task's cancellation, or the timeout, ends.
+  private func perform<T: Sendable>(
+    _ timeout: Duration?, _ body: (Operation) throws(PostgresError) -> T
+  ) async throws(PostgresError) -> T {
+    try await result(timeout, body).get()
+  }
+
+  private func result<T: Sendable>(
+    _ timeout: Duration?, _ body: (Operation) throws(PostgresError) -> T
+  ) async -> Result<T, PostgresError> {
+    guard isOpen else { return .failure(PostgresError(.connection("the session is closed"))) }
+    let operation = Operation(connection.wakeup, timeout: timeout)
+    return await withTaskCancellationHandler {
+      guard !operation.isCancelled else { return .failure(PostgresError(.cancelled)) }
+      return Result { () throws(PostgresError) in try body(operation) }
+    } onCancel: {
+      operation.cancel()
+    }
+  }
+}
+
+/// What `NOTIFY` sent.
+package struct ServerNotification: Sendable, Hashable {
+  package var channel: String
+  package var payload: String
+  package var processID: Int32
+}

@@ -1,0 +1,120 @@
+import Synchronization
+
+/// A bounded number of sessions, lent out one user at a time, so that many shards share a few connections.
+///
+/// Sessions are opened when they are first needed. One that broke, or comes back in the middle of a transaction that cannot be rolled back,
+/// is thrown away.
+package actor SessionPool {
+  private let options: ConnectionOptions
+  private let limit: Int
+  private let name: String
+  private let prepare: (@Sendable (Session) async throws -> Void)?
+  private let onNotice: (@Sendable (ServerMessage) -> Void)?
+
+  private var idle: [(key: String, session: Session)] = []
+  private var lent = 0
+  private var waiters: [(id: Int, continuation: CheckedContinuation<Void, any Error>)] = []
+  private var nextWaiter = 0
+  private var isClosed = false
+
+  /// - Parameters:
+  ///   - limit: sessions open at once, at least 1.
+  ///   - prepare: runs once on each new session.
+  package init(
+    _ options: ConnectionOptions, limit: Int, name: String, prepare: (@Sendable (Session) async throws -> Void)? = nil,
+    onNotice: (@Sendable (ServerMessage) -> Void)? = nil
+  ) {
+    precondition(limit > 0, "a pool lends at least one session")
+    self.options = options
+    self.limit = limit
+    self.name = name
+    self.prepare = prepare
+    self.onNotice = onNotice
+  }
+
+  /// Sessions that are open or being opened.
+  package var openCount: Int { idle.count + lent }
+
+  /// Lends a session to the body, in the order of asking.
+  ///
+  /// - Parameter key: who asks; the idle session that served the same key last is preferred, as its prepared statements are warm.
+  /// - Throws: `PostgresError` when none can be opened, `CancellationError` when the task is cancelled while it waits, or the body's error.
+  package func withSession<T: Sendable>(for key: String = "", _ body: @Sendable (Session) async throws -> T) async throws -> T {
+    let session = try await take(key)
+    do {
+      let value = try await body(session)
+      await giveBack(session, key)
+      return value
+    } catch {
+      await giveBack(session, key)
+      throw error
+    }
+  }
+
+  /// Closes idle sessions now and lent ones when they come back; nothing is lent any more.
+  package func close() async {
+    isClosed = true
+    for waiter in waiters { waiter.continuation.resume(throwing: PostgresError(.connection("the pool is closed"))) }
+    waiters = []
+    let sessions = idle
+    idle = []
+    for (_, session) in sessions { await session.close() }
+  }
+
+  private func take(_ key: String) async throws -> Session {
+    guard !isClosed else { throw PostgresError(.connection("the pool is closed")) }
+    if lent >= limit { try await waitForTurn() } else { lent += 1 }
+    // From here on one of the `limit` places is ours.
+    while let index = idle.lastIndex(where: { $0.key == key }) ?? idle.indices.last {
+      let session = idle.remove(at: index).session
+      if session.isOpen { return session }
+    }
+    do {
+      let session = try await Session.connect(options, threadName: name, onNotice: onNotice)
+      do {
+        try await prepare?(session)
+      } catch {
+        await session.close()
+        throw error
+      }
+      return session
+    } catch {
+      passOnPlace()
+      throw error
+    }
+  }
+
+  /// Waits until a place is passed on to us.
+  private func waitForTurn() async throws {
+    let id = nextWaiter
+    nextWaiter += 1
+    try await withTaskCancellationHandler {
+      try await withCheckedThrowingContinuation { (continuation: CheckedContinuation<Void, any Error>) in
+        if Task.isCancelled {
+          continuation.resume(throwing: CancellationError())
+        } else {
+          waiters.append((id, continuation))
+        }
+      }
+    } onCancel: {
+      Task { await self.giveUp(id) }
+    }
+  }
+
+  private func giveUp(_ id: Int) {
+    guard let index = waiters.firstIndex(where: { $0.id == id }) else { return }
+    waiters.remove(at: index).continuation.resume(throwing: CancellationError())
+  }
+
+  private func giveBack(_ session: Session, _ key: String) async {
+    await session.rollBack()
+    if isClosed { await session.close() }
+    if session.isOpen { idle.append((key, session)) }
+    passOnPlace()
+  }
+
+  /// The place goes to whoever waits longest, or is free again.
+  private func passOnPlace() {
+    if waiters.isEmpty { lent -= 1 } else { waiters.removeFirst().continuation.resume() }
+  }
+}

@@ -1,0 +1,86 @@
+import CLibpq
+import Glibc
+
+/// A thread of its own for one session: the executor of the session's actor.
+///
+/// libpq is driven by a thread that waits in `poll`, so it must not be one of the few threads that all Swift tasks share. The thread
+/// ends when the session does.
+final class SessionThread: SerialExecutor, @unchecked Sendable {
+  private let state: UnsafeMutablePointer<State>
+
+  /// Guarded by the mutex, a pthread one so that the thread sanitizer can follow it.
+  private struct State {
+    var mutex = pthread_mutex_t()
+    var condition = pthread_cond_t()
+    var jobs: [UnownedJob] = []
+    var isEnding = false
+  }
+
+  init(name: String) {
+    state = .allocate(capacity: 1)
+    state.initialize(to: State())
+    pthread_mutex_init(&state.pointee.mutex, nil)
+    pthread_cond_init(&state.pointee.condition, nil)
+    var attributes = pthread_attr_t()
+    pthread_attr_init(&attributes)
+    pthread_attr_setdetachstate(&attributes, Int32(PTHREAD_CREATE_DETACHED))
+    var thread = pthread_t()
+    let start = Unmanaged.passRetained(Start(thread: self, name: name))
+    let status = pthread_create(
+      &thread, &attributes,
+      { argument in
+        let start = Unmanaged<Start>.fromOpaque(argument!).takeRetainedValue()
+        tidemark_name_thread(start.name)
+        start.thread.work()
+        return nil
+      }, start.toOpaque())
+    pthread_attr_destroy(&attributes)
+    precondition(status == 0, "the system has no thread left for a database session (errno \(status))")
+  }
+
+  private final class Start {
+    let thread: SessionThread
+    let name: String
+    init(thread: SessionThread, name: String) {
+      self.thread = thread
+      self.name = name
+    }
+  }
+
+  deinit {
+    pthread_mutex_destroy(&state.pointee.mutex)
+    pthread_cond_destroy(&state.pointee.condition)
+    state.deinitialize(count: 1)
+    state.deallocate()
+  }
+
+  func enqueue(_ job: consuming ExecutorJob) {
+    let job = UnownedJob(job)
+    pthread_mutex_lock(&state.pointee.mutex)
+    state.pointee.jobs.append(job)
+    pthread_cond_signal(&state.pointee.condition)
+    pthread_mutex_unlock(&state.pointee.mutex)
+  }
+
+  /// Ends the thread once its jobs are done. Nothing may be enqueued afterwards.
+  func end() {
+    pthread_mutex_lock(&state.pointee.mutex)
+    state.pointee.isEnding = true
+    pthread_cond_signal(&state.pointee.condition)
+    pthread_mutex_unlock(&state.pointee.mutex)
+  }
+
+  private func work() {
+    while true {
+      pthread_mutex_lock(&state.pointee.mutex)
+      while state.pointee.jobs.isEmpty && !state.pointee.isEnding {
+        pthread_cond_wait(&state.pointee.condition, &state.pointee.mutex)
+      }
+      let jobs = state.pointee.jobs
+      state.pointee.jobs = []
+      pthread_mutex_unlock(&state.pointee.mutex)
+      if jobs.isEmpty { return }
+      for job in jobs { job.runSynchronously(on: asUnownedSerialExecutor()) }
+    }
+  }
+}

@@ -1,0 +1,17 @@
+/// How long to wait before the next attempt: soon at first, then at a steady distance, without end.
+package struct Backoff: Sendable, Hashable {
+  package private(set) var attempt = 0
+  private let delays: [Duration]
+
+  package init(_ delays: [Duration] = [.milliseconds(250), .milliseconds(500), .seconds(1), .seconds(30)]) {
+    precondition(!delays.isEmpty, "a backoff has a last delay to stay at")
+    self.delays = delays
+  }
+
+  package mutating func next() -> Duration {
+    defer { attempt += 1 }
+    return delays[min(attempt, delays.count - 1)]
+  }
+
+  package mutating func reset() { attempt = 0 }
+}

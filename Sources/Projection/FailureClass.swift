@@ -1,0 +1,32 @@
+/// What should be done about a failure, as told by its SQLSTATE.
+package enum FailureClass: String, Sendable, Hashable, CaseIterable {
+  /// The session or the server is gone: wait until it is back.
+  case connection
+  /// The same page may well succeed a moment later.
+  case transient
+  /// One event's data is at fault.
+  case event
+  /// The projection itself is at fault: every event would fail.
+  case definition
+  /// The position was not where this node left it.
+  case order
+
+  /// See "PostgreSQL Error Codes" in its manual for the codes.
+  package static func classify(sqlState: String) -> FailureClass {
+    switch sqlState {
+    case "TM301": return .order
+    case "57P01", "57P02", "57P03", "57P05": return .connection
+    // Cancelled by a timeout of the operator's; lock not available; idle-in-transaction timeout.
+    case "57014", "55P03", "25P03", "55006": return .transient
+    default: break
+    }
+    return switch String(sqlState.prefix(2)) {
+    case "08": .connection
+    // Rollback (deadlock, serialization), resources, operator intervention, system error, snapshot too old, internal error.
+    case "40", "53", "57", "58", "72", "XX": .transient
+    // Cardinality, data exception, integrity constraint, WITH CHECK OPTION, RAISE EXCEPTION, XML and JSON content.
+    case "21", "22", "23", "44", "P0", "2F", "38", "39", "09", "10": .event
+    default: .definition
+    }
+  }
+}

@@ -1,0 +1,79 @@
+/// How many sequences the next page spans.
+///
+/// It climbs towards the width with the best measured rate for as long as a page stays within its time, and comes down when it does not. Wider
+/// is not faster: a page that no longer fits the server's memory for sorting and hashing slows down, so the rate decides, not the clock alone.
+package struct PageWidth: Sendable, Hashable {
+  /// The limits of a width, in sequences.
+  package static let limits: ClosedRange<Int64> = 100...200_000
+  package static let initial: Int64 = 1_000
+
+  /// Longest a page should take near the tail, where others wait for it.
+  static let tailTarget = Duration.milliseconds(250)
+  /// Longest far behind, where only the rate counts.
+  static let farTarget = Duration.seconds(2)
+  /// A rate must be better by this factor to move for.
+  static let gain = 1.05
+  /// Full pages between two looks at a neighbouring width.
+  static let probeEvery = 32
+
+  package private(set) var width: Int64 = PageWidth.initial
+  /// Sequences a second, smoothed, by width.
+  private var rates: [Int64: Double] = [:]
+  private var sinceProbe = 0
+  /// The width to return to when the probe under way was no better.
+  private var home: Int64?
+
+  package init() {}
+
+  /// The page after `floor`, or nil when there is nothing to do.
+  package func next(floor: Int64, mark: Int64) -> Page? {
+    mark > floor ? Page(floor: floor, ceiling: min(mark, floor + width)) : nil
+  }
+
+  /// Learns from a page. One that was cut short by the mark or by a limit of rows says nothing about its width.
+  package mutating func applied(_ page: Page, took: Duration, behind: Int64) {
+    let target = behind > 4 * width ? Self.farTarget : Self.tailTarget
+    if took > target {
+      let share = target / took
+      width = clamped(min(width / 2, Int64(Double(width) * share)))
+      home = nil
+      sinceProbe = 0
+      return
+    }
+    guard page.width >= width, took > .zero else { return }
+    let rate = Double(page.width) / (took / .seconds(1))
+    rates[width] = rates[width].map { 0.6 * $0 + 0.4 * rate } ?? rate
+    sinceProbe += 1
+    choose(took: took, target: target)
+  }
+
+  private mutating func choose(took: Duration, target: Duration) {
+    let here = rates[width] ?? 0
+    if let home {
+      self.home = nil
+      sinceProbe = 0
+      if here < (rates[home] ?? 0) * Self.gain { width = home }
+      return
+    }
+    let wider = clamped(width * 2)
+    if wider > width, took * 2 <= target, rates[wider].map({ $0 > here * Self.gain }) ?? true {
+      home = rates[wider] == nil ? width : nil
+      width = wider
+      return
+    }
+    let narrower = clamped(width / 2)
+    if narrower < width, let rate = rates[narrower], rate > here * Self.gain {
+      width = narrower
+      return
+    }
+    guard sinceProbe >= Self.probeEvery else { return }
+    // Now and then a neighbour is measured anew: the read model grows, and so does what is best.
+    sinceProbe = 0
+    let candidates = [wider, narrower].filter { $0 != width && ($0 < width || took * 2 <= target) }
+    guard let candidate = candidates.min(by: { (rates[$0] ?? .infinity) > (rates[$1] ?? .infinity) }) else { return }
+    home = width
+    width = candidate
+  }
+
+  private func clamped(_ width: Int64) -> Int64 { min(max(width, Self.limits.lowerBound), Self.limits.upperBound) }
+}

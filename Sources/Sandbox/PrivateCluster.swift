@@ -1,0 +1,244 @@
+import Glibc
+import Postgres
+import Synchronization
+
+/// A PostgreSQL of our own in a temporary directory, for the demo and the tests: nobody else's data is near, and nothing is left behind.
+///
+/// The server runs under a small shell that waits on a pipe from this process. When this process ends, however it ends, the pipe closes,
+/// and the shell stops the server and removes the directory. As root everything runs as an unprivileged user: the server insists.
+package final class PrivateCluster: Sendable {
+  /// Holds the data, the socket and the server's log. Removed with the cluster.
+  package let directory: String
+  package let port: Int
+  private let programs: String
+  private let settings: [String: String]
+  private let listensOnTCP: Bool
+  private let keeper = Mutex<Keeper?>(nil)
+  private let databases = Atomic<Int>(0)
+
+  /// The shell around the server: its process, and our end of its pipe.
+  private struct Keeper {
+    var process: pid_t
+    var pipe: Int32
+  }
+
+  package struct Problem: Error, Sendable, CustomStringConvertible {
+    package var description: String
+  }
+
+  package enum StopMode: String, Sendable {
+    /// Sessions are ended, and everything is written.
+    case fast = "INT"
+    /// As in a crash: the next start recovers from the log.
+    case immediate = "QUIT"
+  }
+
+  private init(directory: String, programs: String, settings: [String: String], port: Int, listensOnTCP: Bool) {
+    self.directory = directory
+    self.programs = programs
+    self.settings = settings
+    self.port = port
+    self.listensOnTCP = listensOnTCP
+  }
+
+  deinit { keeper.withLock { if let keeper = $0 { close(keeper.pipe) } } }
+
+  /// Makes a cluster and starts it.
+  ///
+  /// - Parameters:
+  ///   - settings: of `postgresql.conf`, over our own.
+  ///   - listensOnTCP: on 127.0.0.1 too, and not only on a socket in the directory.
+  package static func start(settings: [String: String] = [:], listensOnTCP: Bool = false) async throws -> PrivateCluster {
+    let programs = try findPrograms()
+    var template = Array("/tmp/tidemark-XXXXXX".utf8CString)
+    guard let path = template.withUnsafeMutableBufferPointer({ mkdtemp($0.baseAddress!).map { String(cString: $0) } }) else {
+      throw Problem(description: "cannot make a temporary directory in /tmp (errno \(errno))")
+    }
+    let cluster = PrivateCluster(
+      directory: path, programs: programs, settings: settings, port: listensOnTCP ? try freePort() : 5432,
+      listensOnTCP: listensOnTCP)
+    if let user = unprivilegedUser() { chown(path, user.pw_uid, user.pw_gid) }
+    do {
+      try await cluster.run(
+        "\(programs)/initdb --pgdata=\(path)/data --auth=trust --username=postgres --encoding=UTF8 --locale=C.UTF-8 --no-sync"
+          + " >\(path)/log 2>&1")
+      try await cluster.startServer()
+    } catch {
+      await cluster.remove()
+      throw error
+    }
+    return cluster
+  }
+
+  /// A connection string for libpq.
+  package func conninfo(database: String) -> String {
+    "host=\(listensOnTCP ? "127.0.0.1" : directory) port=\(port) user=postgres dbname=\(database)"
+  }
+
+  /// Makes an empty database and returns its name.
+  package func createDatabase() async throws -> String {
+    let name = "test_\(databases.wrappingAdd(1, ordering: .relaxed).newValue)"
+    let session = try await Session.connect(ConnectionOptions(conninfo: conninfo(database: "postgres")), threadName: "cluster")
+    do { try await session.execute("CREATE DATABASE \(identifier: name)", timeout: .seconds(60)) } catch {
+      await session.close()
+      throw error
+    }
+    await session.close()
+    return name
+  }
+
+  /// Starts the server again after ``stop(_:)``, and waits until it answers.
+  package func startServer() async throws {
+    var options = [
+      "unix_socket_directories": directory, "listen_addresses": listensOnTCP ? "127.0.0.1" : "", "port": "\(port)",
+      "max_connections": "200", "max_prepared_transactions": "20", "shared_buffers": "128MB",
+    ]
+    options.merge(settings) { _, new in new }
+    let arguments = options.sorted { $0.key < $1.key }.map { "-c '\($0.key)=\($0.value)'" }.joined(separator: " ")
+    let script = """
+      \(programs)/postgres -D \(directory)/data \(arguments) </dev/null >>\(directory)/log 2>&1 &
+      server=$!
+      if read -r signal; then kill -s "$signal" $server; wait $server; exit; fi
+      kill -s QUIT $server; wait $server; rm -rf \(directory)
+      """
+    let started = try spawn(script)
+    keeper.withLock { $0 = started }
+    let deadline = ContinuousClock.now + .seconds(60)
+    while true {
+      do {
+        let options = ConnectionOptions(conninfo: conninfo(database: "postgres"), connectTimeout: .seconds(5))
+        let session = try await Session.connect(options, threadName: "cluster")
+        await session.close()
+        return
+      } catch {
+        guard ContinuousClock.now < deadline else {
+          throw Problem(description: "the private PostgreSQL did not start within 60 s: \(error.message); see \(directory)/log")
+        }
+        try await Task.sleep(for: .milliseconds(20))
+      }
+    }
+  }
+
+  /// Stops the server and waits until it is gone; the data stays.
+  package func stop(_ mode: StopMode) async {
+    guard let keeper = keeper.withLock({ $0.take() }) else { return }
+    let line = Array("\(mode.rawValue)\n".utf8)
+    _ = send(keeper.pipe, line, line.count, Int32(MSG_NOSIGNAL))
+    await ended(keeper.process)
+    close(keeper.pipe)
+  }
+
+  package func restart(_ mode: StopMode) async throws {
+    await stop(mode)
+    try await startServer()
+  }
+
+  /// Stops the server and removes the directory.
+  package func remove() async {
+    if let keeper = keeper.withLock({ $0.take() }) {
+      close(keeper.pipe)
+      await ended(keeper.process)
+    }
+    if let removed = try? spawn("rm -rf \(directory)") {
+      close(removed.pipe)
+      await ended(removed.process)
+    }
+  }
+
+  /// Runs a command of the cluster's user to its end.
+  private func run(_ script: String) async throws {
+    let started = try spawn(script)
+    close(started.pipe)
+    let status = await ended(started.process)
+    guard status == 0 else {
+      throw Problem(description: "cannot make a private PostgreSQL (status \(status)): \(lastLines(of: "\(directory)/log"))")
+    }
+  }
+
+  /// Starts a shell in a process group of its own, so that Ctrl-C at the terminal reaches us and not the server.
+  private func spawn(_ script: String) throws -> Keeper {
+    var ends: [Int32] = [0, 0]
+    // A pair of sockets, since these can be made closed-on-exec at once: another child must never inherit our end.
+    guard socketpair(AF_UNIX, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0, &ends) == 0 else {
+      throw Problem(description: "cannot make a pair of sockets (errno \(errno))")
+    }
+    var arguments = ["/bin/sh", "-c", script]
+    if Self.unprivilegedUser() != nil {
+      let name = Self.unprivilegedName
+      arguments = ["/usr/bin/setpriv", "--reuid=\(name)", "--regid=\(name)", "--clear-groups", "--"] + arguments
+    }
+    var actions = posix_spawn_file_actions_t()
+    posix_spawn_file_actions_init(&actions)
+    posix_spawn_file_actions_adddup2(&actions, ends[0], 0)
+    var attributes = posix_spawnattr_t()
+    posix_spawnattr_init(&attributes)
+    posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETPGROUP))
+    posix_spawnattr_setpgroup(&attributes, 0)
+    let words: [UnsafeMutablePointer<CChar>?] = arguments.map { strdup($0) }
+    defer { words.forEach { free($0) } }
+    let variables = ["PATH=/usr/bin:/bin", "LC_ALL=C.UTF-8", "TZ=UTC"]
+    let environment: [UnsafeMutablePointer<CChar>?] = variables.map { strdup($0) }
+    defer { environment.forEach { free($0) } }
+    var process = pid_t()
+    let status = posix_spawn(&process, arguments[0], &actions, &attributes, words + [nil], environment + [nil])
+    posix_spawn_file_actions_destroy(&actions)
+    posix_spawnattr_destroy(&attributes)
+    close(ends[0])
+    guard status == 0 else {
+      close(ends[1])
+      throw Problem(description: "cannot run \(arguments[0]) (errno \(status))")
+    }
+    return Keeper(process: process, pipe: ends[1])
+  }
+
+  @discardableResult
+  private func ended(_ process: pid_t) async -> Int32 {
+    var status: Int32 = 0
+    while waitpid(process, &status, WNOHANG) == 0 {
+      // Not `Task.sleep`: what was started must be waited for in a cancelled task too.
+      await Task.detached { try? await Task.sleep(for: .milliseconds(5)) }.value
+    }
+    return (status >> 8) & 0xFF
+  }
+
+  private func lastLines(of file: String) -> String {
+    guard let stream = fopen(file, "r") else { return "no log" }
+    defer { fclose(stream) }
+    var lines: [String] = []
+    var buffer = [CChar](repeating: 0, count: 1024)
+    while fgets(&buffer, Int32(buffer.count), stream) != nil {
+      lines.append(String(decoding: buffer.prefix { $0 != 0 }.map(UInt8.init(bitPattern:)), as: UTF8.self))
+    }
+    return lines.suffix(5).joined()
+  }
+
+  private static let unprivilegedName = getpwnam("postgres") != nil ? "postgres" : "nobody"
+
+  /// Whom to become, when we are root.
+  private static func unprivilegedUser() -> passwd? { getuid() == 0 ? getpwnam(unprivilegedName)?.pointee : nil }
+
+  /// The newest server programs that Debian's packages installed.
+  private static func findPrograms() throws -> String {
+    let versions = (14...30).reversed().map { "/usr/lib/postgresql/\($0)/bin" } + ["/usr/local/pgsql/bin", "/usr/bin"]
+    guard let found = versions.first(where: { access("\($0)/initdb", X_OK) == 0 && access("\($0)/postgres", X_OK) == 0 }) else {
+      throw Problem(description: "no PostgreSQL server programs are installed; install the package postgresql")
+    }
+    return found
+  }
+
+  private static func freePort() throws -> Int {
+    let socket = Glibc.socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
+    defer { close(socket) }
+    var address = sockaddr_in()
+    address.sin_family = sa_family_t(AF_INET)
+    address.sin_addr.s_addr = UInt32(0x7F00_0001).bigEndian
+    var size = socklen_t(MemoryLayout<sockaddr_in>.size)
+    let status = withUnsafeMutablePointer(to: &address) {
+      $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { pointer in
+        bind(socket, pointer, size) == 0 ? getsockname(socket, pointer, &size) : -1
+      }
+    }
+    guard status == 0 else { throw Problem(description: "no free TCP port on 127.0.0.1 (errno \(errno))") }
+    return Int(UInt16(bigEndian: address.sin_port))
+  }
+}

@@ -1,0 +1,145 @@
+import Projection
+
+/// The one description of a key: decoding, `print-config`, the sample file and the manual are all made from it.
+struct Key<Root: Sendable>: Sendable {
+  /// With its tables, `event_store.gap_grace`; relative to the projection for a projection's keys.
+  var path: String
+  /// What a value looks like: "an integer from 1 to 100".
+  var form: String
+  /// What it means, in full sentences: for the sample file and the manual.
+  var meaning: String
+  /// How a value would look where there is no default, in TOML.
+  var example: String?
+  /// A running daemon takes a new value over at the next reload; otherwise it needs a restart.
+  var isReloadable = false
+  /// Puts the value into the root, or throws what is wrong with it.
+  var decode: @Sendable (TOMLValue, inout Root) throws(Mismatch) -> Void
+  /// The value in the root as TOML; nil where it is not set.
+  var show: @Sendable (Root) -> String?
+
+  var name: String { String(path.split(separator: ".").last ?? "") }
+}
+
+/// A value that a key does not take.
+struct Mismatch: Error {
+  /// Nil where the key's form says it all.
+  var expected: String?
+  var hint: String?
+}
+
+extension Key {
+  typealias Path<Value> = any WritableKeyPath<Root, Value> & Sendable
+
+  static func integer(_ path: String, _ value: Path<Int>, _ range: ClosedRange<Int>, _ meaning: String, reloadable: Bool = false) -> Key {
+    Key(
+      path: path, form: "an integer from \(range.lowerBound) to \(range.upperBound)", meaning: meaning, isReloadable: reloadable,
+      decode: { toml, root throws(Mismatch) in
+        guard case .integer(let number) = toml.content, let number = Int(exactly: number), range.contains(number) else {
+          throw Mismatch()
+        }
+        root[keyPath: value] = number
+      },
+      show: { "\($0[keyPath: value])" })
+  }
+
+  static func duration(
+    _ path: String, _ value: Path<Duration>, _ range: ClosedRange<Duration>, _ meaning: String, reloadable: Bool = false
+  ) -> Key {
+    Key(
+      path: path, form: "a duration from \(range.lowerBound.settingText) to \(range.upperBound.settingText), like \"250ms\", \"30s\", \"5m\", \"1h\"",
+      meaning: meaning, isReloadable: reloadable,
+      decode: { toml, root throws(Mismatch) in
+        guard case .string(let text) = toml.content, let duration = Duration(setting: text), range.contains(duration) else {
+          throw Mismatch()
+        }
+        root[keyPath: value] = duration
+      },
+      show: { TOMLText.string($0[keyPath: value].settingText) })
+  }
+
+  static func choice<Value: RawRepresentable<String> & CaseIterable & Sendable>(
+    _ path: String, _ value: Path<Value>, _ meaning: String, reloadable: Bool = false
+  ) -> Key {
+    let names = Value.allCases.map(\.rawValue)
+    return Key(
+      path: path, form: oneOf(names), meaning: meaning, isReloadable: reloadable,
+      decode: { toml, root throws(Mismatch) in
+        guard case .string(let text) = toml.content else { throw Mismatch() }
+        guard let choice = Value(rawValue: text) else {
+          throw Mismatch(hint: nearestName(to: text, in: names).map { "did you mean \"\($0)\"?" })
+        }
+        root[keyPath: value] = choice
+      },
+      show: { TOMLText.string($0[keyPath: value].rawValue) })
+  }
+
+  static func string(_ path: String, _ value: Path<String>, _ form: String, _ meaning: String, reloadable: Bool = false) -> Key {
+    Key(
+      path: path, form: form, meaning: meaning, isReloadable: reloadable,
+      decode: { toml, root throws(Mismatch) in
+        guard case .string(let text) = toml.content, !text.isEmpty else { throw Mismatch() }
+        root[keyPath: value] = text
+      },
+      show: { TOMLText.string($0[keyPath: value]) })
+  }
+
+  static func optionalString(_ path: String, _ value: Path<String?>, _ form: String, example: String, _ meaning: String) -> Key {
+    Key(
+      path: path, form: form, meaning: meaning, example: TOMLText.string(example),
+      decode: { toml, root throws(Mismatch) in
+        guard case .string(let text) = toml.content, !text.isEmpty else { throw Mismatch() }
+        root[keyPath: value] = text
+      },
+      show: { $0[keyPath: value].map(TOMLText.string) })
+  }
+
+  static func oneOf(_ names: [String]) -> String {
+    let quoted = names.map { "\"\($0)\"" }
+    return quoted.count == 1 ? quoted[0] : quoted.dropLast().joined(separator: ", ") + " or " + quoted.last!
+  }
+}
+
+/// Values as TOML text.
+enum TOMLText {
+  static func string(_ text: String) -> String {
+    "\"" + text.unicodeScalars.reduce(into: "") { $0 += escaped($1) } + "\""
+  }
+
+  /// Over several lines where the text has them: as a literal where that is possible, since a person will read it.
+  static func block(_ text: String) -> String {
+    let isLiteral = text.unicodeScalars.allSatisfy { $0 == "\n" || $0 == "\t" || ($0.value >= 0x20 && $0.value != 0x7F) }
+    guard text.contains("\n") || text.contains("\"") || text.contains("\\") else { return string(text) }
+    guard isLiteral, !text.contains("'''"), !text.hasSuffix("'") else { return string(text) }
+    return "'''\n\(text)'''"
+  }
+
+  static func strings(_ texts: [String]) -> String { "[" + texts.map(string).joined(separator: ", ") + "]" }
+
+  /// A key needs quotes unless it is made of letters, digits, `_` and `-`.
+  static func key(_ name: String) -> String {
+    let isBare =
+      !name.isEmpty
+      && name.utf8.allSatisfy {
+        switch $0 {
+        case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"), UInt8(ascii: "0")...UInt8(ascii: "9"),
+          UInt8(ascii: "_"), UInt8(ascii: "-"):
+          true
+        default: false
+        }
+      }
+    return isBare ? name : string(name)
+  }
+
+  private static func escaped(_ scalar: Unicode.Scalar) -> String {
+    switch scalar {
+    case "\"": "\\\""
+    case "\\": "\\\\"
+    case "\n": "\\n"
+    case "\t": "\\t"
+    case "\r": "\\r"
+    case _ where scalar.value < 0x20 || scalar.value == 0x7F:
+      "\\u" + String(repeating: "0", count: 4 - String(scalar.value, radix: 16).count) + String(scalar.value, radix: 16)
+    default: String(scalar)
+    }
+  }
+}

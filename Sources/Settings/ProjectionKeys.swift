@@ -1,0 +1,149 @@
+import Projection
+
+/// A projection as the file has it, before the keys are held against each other.
+struct ProjectionDraft: Hashable, Sendable {
+  struct Text: Hashable, Sendable {
+    var text: String
+    var place: TOMLPlace
+    /// The line on which the text itself begins.
+    var firstLine: Int
+  }
+
+  struct OnType: Hashable, Sendable {
+    var type: String
+    var statement: Text
+  }
+
+  var version = 1
+  var events: [String]?
+  var tables: [String] = []
+  var sql: Text?
+  var sqlFile: Text?
+  var on: [OnType]?
+  var setup: Text?
+  var setupFile: Text?
+  var start = StartPosition.beginning
+
+  static let keys: [Key<ProjectionDraft>] = [
+    .integer(
+      "version", \.version, 1...9999,
+      "Raise it to begin again under a new name, beside the old one: Trip:V2:All has a position of its own."),
+    .strings(
+      "events", \.events, of: "event types", example: ["trip_started", "travel"],
+      "The event types that `batch` shows; all of them where it is left out. Not with `on`, which takes the types it has statements for."),
+    Key(
+      path: "tables", form: "an array of table names, like [\"trip\"]",
+      meaning: "The tables that the projection fills. `init` runs `setup` when one of them is missing.", example: "[\"trip\"]",
+      decode: { toml, root throws(Mismatch) in root.tables = try Settings.strings(toml) },
+      show: { $0.tables.isEmpty ? nil : TOMLText.strings($0.tables) }),
+    .text(
+      "sql", \.sql, "SQL statements", example: "INSERT INTO trip … SELECT … FROM batch …",
+      "The batch form: statements over the view `batch`, run in order once for each page of events, in one transaction with the position."),
+    .text(
+      "sql_file", \.sqlFile, "the path of a file", example: "trip.sql", "The same in a file of its own; relative to the directory of this one."),
+    Key(
+      path: "on", form: "a table of statements, one for each event type",
+      meaning: """
+        The event form: for each event type the statement that is run for each such event, in order. :seq_id, :id, :stream_id,
+        :version, :type, :data, :timestamp, :tenant_id, :headers, :causation_id and :correlation_id stand for the event's columns.
+        """,
+      example: "{ travel = \"UPDATE trip SET legs = legs + 1 WHERE id = :stream_id\" }",
+      decode: { toml, root throws(Mismatch) in
+        guard case .table(let entries) = toml.content, !entries.isEmpty else { throw Mismatch() }
+        root.on = []
+        for entry in entries {
+          switch entry.value.content {
+          case .string(let text): root.on?.append(OnType(type: entry.key, statement: Text(text: text, place: entry.value.place, firstLine: entry.value.textLine)))
+          case .unusable: break
+          default: throw Mismatch(expected: "a statement for each event type; the one for \(entry.key) is not a string")
+          }
+        }
+      },
+      show: { draft in
+        draft.on.map { statements in
+          "{ " + statements.map { "\(TOMLText.key($0.type)) = \(TOMLText.string($0.statement.text))" }.joined(separator: ", ") + " }"
+        }
+      }),
+    .text(
+      "setup", \.setup, "SQL statements", example: "CREATE TABLE trip (…)",
+      "Makes the tables; run by `tidemark init` when one of `tables` is missing, or each time where `tables` is empty."),
+    .text("setup_file", \.setupFile, "the path of a file", example: "trip-tables.sql", "The same in a file of its own."),
+    Key(
+      path: "start", form: "\"beginning\", \"present\", \"inline-handover\", a sequence, or a time like 2026-01-31T00:00:00Z",
+      meaning: """
+        Where a shard without a position begins: with the first event; after the newest one; after a sequence; with the first event
+        at or after a time. "inline-handover" is for a read model that the application kept itself until now: it begins after the
+        newest event, at a moment when no append is under way.
+        """,
+      decode: { toml, root throws(Mismatch) in root.start = try start(toml) },
+      show: { draft in
+        switch draft.start {
+        case .beginning: "\"beginning\""
+        case .present: "\"present\""
+        case .inlineHandover: "\"inline-handover\""
+        case .sequence(let sequence): "\(sequence)"
+        case .time(let time): TOMLText.string(time)
+        }
+      }),
+  ]
+
+  private static func start(_ toml: TOMLValue) throws(Mismatch) -> StartPosition {
+    switch toml.content {
+    case .integer(let sequence) where sequence >= 0: return .sequence(sequence)
+    case .time(let time) where time.contains("-"): return .time(time)
+    case .string("beginning"): return .beginning
+    case .string("present"): return .present
+    case .string("inline-handover"): return .inlineHandover
+    case .string(let text) where isDate(text): return .time(text)
+    case .string(let text):
+      throw Mismatch(
+        hint: nearestName(to: text, in: ["beginning", "present", "inline-handover"]).map { "did you mean \"\($0)\"?" })
+    default: throw Mismatch()
+    }
+  }
+
+  /// Begins like `2026-01-31`; PostgreSQL reads the rest.
+  private static func isDate(_ text: String) -> Bool {
+    let bytes = Array(text.utf8.prefix(10))
+    guard bytes.count == 10 else { return false }
+    return bytes.indices.allSatisfy { index in
+      index == 4 || index == 7 ? bytes[index] == UInt8(ascii: "-") : (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(bytes[index])
+    }
+  }
+}
+
+extension Key where Root == ProjectionDraft {
+  static func text(_ path: String, _ value: Path<Root.Text?>, _ form: String, example: String, _ meaning: String) -> Key {
+    Key(
+      path: path, form: form, meaning: meaning, example: TOMLText.string(example),
+      decode: { toml, root throws(Mismatch) in
+        guard case .string(let text) = toml.content, text.contains(where: { !$0.isWhitespace }) else { throw Mismatch() }
+        root[keyPath: value] = ProjectionDraft.Text(text: text, place: toml.place, firstLine: toml.textLine)
+      },
+      show: { $0[keyPath: value].map { TOMLText.block($0.text) } })
+  }
+
+  static func strings(_ path: String, _ value: Path<[String]?>, of what: String, example: [String], _ meaning: String) -> Key {
+    Key(
+      path: path, form: "an array of \(what), like \(TOMLText.strings(example))", meaning: meaning, example: TOMLText.strings(example),
+      decode: { toml, root throws(Mismatch) in root[keyPath: value] = try Settings.strings(toml) },
+      show: { $0[keyPath: value].map(TOMLText.strings) })
+  }
+}
+
+extension Settings {
+  /// An array of at least one string, none of them empty, none twice.
+  static func strings(_ toml: TOMLValue) throws(Mismatch) -> [String] {
+    guard case .array(let values) = toml.content, !values.isEmpty else { throw Mismatch() }
+    var strings: [String] = []
+    for value in values {
+      switch value.content {
+      case .string(let text) where !text.isEmpty && !strings.contains(text): strings.append(text)
+      case .string(let text) where !text.isEmpty: throw Mismatch(expected: "each once; \"\(text)\" is there twice")
+      case .unusable: break
+      default: throw Mismatch()
+      }
+    }
+    return strings
+  }
+}

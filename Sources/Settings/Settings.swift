@@ -1,0 +1,53 @@
+package import Projection
+
+/// Everything the operator can set, checked and complete. Built by ``load(path:environment:)``.
+///
+/// The keys, with their meaning, limits and defaults, are described once, in `SettingsKeys.swift` and `ProjectionKeys.swift`.
+package struct Settings: Hashable, Sendable {
+  package var mode = Mode.solo
+  package var stopTimeout = Duration.seconds(30)
+  package var database = DatabaseSettings()
+  package var eventStore = EventStoreSettings()
+  package var logLevel = LogLevel.info
+  /// In the order of the files.
+  package var projections: [ProjectionDefinition] = []
+  /// The same as the files have them, for `print-config`.
+  var declarations: [ProjectionDeclaration] = []
+
+  package enum Mode: String, CaseIterable, Sendable { case solo }
+
+  /// What goes into the log: this and what weighs more.
+  package enum LogLevel: String, CaseIterable, Sendable { case debug, info, notice, warning, error }
+}
+
+/// `[projections.NAME]` as it stands in a file.
+struct ProjectionDeclaration: Hashable, Sendable {
+  var name: String
+  var draft = ProjectionDraft()
+  var file: String
+  var place: TOMLPlace
+}
+
+package struct DatabaseSettings: Hashable, Sendable {
+  /// A libpq connection string. May hold a password: show it through `redacted(connectionString:)` only.
+  package var url = ""
+  package var passwordFile: String?
+  /// What the password file holds.
+  package var password: Secret?
+  package var poolSize = 8
+  package var connectTimeout = Duration.seconds(10)
+  package var applicationName = "tidemark"
+}
+
+package struct EventStoreSettings: Hashable, Sendable {
+  package var dialect = Dialect.marten
+  package var schema = "public"
+  package var append = AppendMode.rich
+  package var gapGrace = Duration.seconds(3)
+  package var lateArrivalWindow = Duration.seconds(3600)
+  package var pollMin = Duration.milliseconds(10)
+  package var pollMax = Duration.milliseconds(250)
+  package var onLongHold = HighWater.LongHold()
+
+  package enum Dialect: String, CaseIterable, Sendable { case marten }
+}

@@ -1,0 +1,58 @@
+import Glibc
+
+/// How the settings reach other files; a test gives its own.
+package struct SettingsFiles: Sendable {
+  /// The bytes of a file, or why it cannot be read, in the system's words.
+  package var read: @Sendable (String) -> Result<[UInt8], FileProblem>
+  /// The names in a directory; nil where there is none.
+  package var list: @Sendable (String) -> Result<[String]?, FileProblem>
+
+  package struct FileProblem: Error, Hashable, Sendable {
+    package var message: String
+
+    package init(_ message: String) { self.message = message }
+  }
+
+  package init(
+    read: @escaping @Sendable (String) -> Result<[UInt8], FileProblem>,
+    list: @escaping @Sendable (String) -> Result<[String]?, FileProblem> = { _ in .success(nil) }
+  ) {
+    self.read = read
+    self.list = list
+  }
+
+  /// The files of this machine.
+  package static let system = SettingsFiles(
+    read: { path in
+      let descriptor = open(path, O_RDONLY | O_CLOEXEC)
+      guard descriptor >= 0 else { return .failure(FileProblem(errno)) }
+      defer { close(descriptor) }
+      var bytes: [UInt8] = []
+      var chunk = [UInt8](repeating: 0, count: 1 << 16)
+      while true {
+        let count = Glibc.read(descriptor, &chunk, chunk.count)
+        guard count >= 0 else { return .failure(FileProblem(errno)) }
+        guard count > 0 else { return .success(bytes) }
+        bytes += chunk[..<count]
+        guard bytes.count <= TOML.sizeLimit else {
+          return .failure(FileProblem("the file is larger than \(TOML.sizeLimit >> 10) KiB"))
+        }
+      }
+    },
+    list: { path in
+      guard let directory = opendir(path) else { return errno == ENOENT ? .success(nil) : .failure(FileProblem(errno)) }
+      defer { closedir(directory) }
+      var names: [String] = []
+      while let entry = readdir(directory) {
+        let name = withUnsafePointer(to: &entry.pointee.d_name) {
+          $0.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
+        }
+        if name != ".", name != ".." { names.append(name) }
+      }
+      return .success(names.sorted())
+    })
+}
+
+extension SettingsFiles.FileProblem {
+  fileprivate init(_ number: Int32) { self.init(String(cString: strerror(number))) }
+}

@@ -1,0 +1,78 @@
+import Projection
+
+extension Settings {
+  /// Every key outside of the projections, in the order of the sample file.
+  static let keys: [Key<Settings>] = [
+    .choice(
+      "mode", \.mode,
+      "How nodes share the work. With \"solo\" this one runs every shard, and no other may run beside it."),
+    .duration(
+      "stop_timeout", \.stopTimeout, .seconds(1)...(.seconds(3600)),
+      "Longest a stop may take: shards finish the page they are in. After it the page is cancelled and rolled back; nothing is lost."),
+
+    Key(
+      path: "database.url", form: "a libpq connection string: a URI or key=value pairs",
+      meaning: """
+        The database with the event store and the read models. Everything libpq understands is allowed, as are its environment
+        variables (PGHOST, PGSERVICE, PGPASSFILE…), from which an empty string takes everything.
+        """,
+      decode: { toml, root throws(Mismatch) in
+        guard case .string(let text) = toml.content else { throw Mismatch() }
+        root.database.url = text
+      },
+      show: { TOMLText.string(redacted(connectionString: $0.database.url)) }),
+    .optionalString(
+      "database.password_file", \.database.passwordFile, "the path of a file", example: "database-password",
+      """
+      A file that holds the password and nothing else; a line break at its end is cut off. A name without a slash is looked for
+      among the credentials that systemd passes on (LoadCredential=), then beside the settings file.
+      """),
+    .integer(
+      "database.pool_size", \.database.poolSize, 1...200,
+      "Most sessions that all shards together use at once. One more follows the event sequence."),
+    .duration(
+      "database.connect_timeout", \.database.connectTimeout, .seconds(1)...(.seconds(600)),
+      "Longest to wait for a connection, where the url does not say connect_timeout."),
+    .string(
+      "database.application_name", \.database.applicationName, "a name",
+      "What pg_stat_activity shows, where the url does not say application_name."),
+
+    .choice("event_store.dialect", \.eventStore.dialect, "How the event store lays out its tables."),
+    .string(
+      "event_store.schema", \.eventStore.schema, "the name of a schema",
+      "The schema of the event store, as PostgreSQL spells it: without quotes, and in lower case unless it was made otherwise."),
+    .choice(
+      "event_store.append", \.eventStore.append,
+      """
+      How applications append. "rich", Marten's default, reserves sequence numbers in one transaction and inserts the events in
+      another; "quick" does both in one, as does tidemark.append. Say "quick" only when every writer does: then each gap is
+      settled by proof, at once, and gap_grace is not needed.
+      """),
+    .duration(
+      "event_store.gap_grace", \.eventStore.gapGrace, .milliseconds(100)...(.seconds(3600)),
+      """
+      With append = "rich": the longest time between the reservation of a number and the first statement on the event table of the
+      transaction that inserts its event. A missing number that nobody holds is passed only after this time.
+      """),
+    .duration(
+      "event_store.late_arrival_window", \.eventStore.lateArrivalWindow, .seconds(1)...(.seconds(7 * 86_400)),
+      "How long a passed gap is watched for an event that comes up in it after all. Such an event becomes a dead letter."),
+    .duration(
+      "event_store.poll_min", \.eventStore.pollMin, .milliseconds(1)...(.seconds(60)),
+      "Shortest time between two looks at the event sequence: while events arrive."),
+    .duration(
+      "event_store.poll_max", \.eventStore.pollMax, .milliseconds(1)...(.seconds(60)),
+      "Longest time between two looks at the event sequence: while nothing happens."),
+    .duration(
+      "event_store.on_long_hold.after", \.eventStore.onLongHold.after, .seconds(1)...(.seconds(7 * 86_400)),
+      "When a transaction has kept the high-water mark at one number for this long, `do` says what happens."),
+    .choice(
+      "event_store.on_long_hold.do", \.eventStore.onLongHold.action,
+      """
+      "wait" keeps waiting, and says who holds the mark. "skip" passes the numbers that transaction may still use: should it commit
+      after all, its events become dead letters.
+      """),
+
+    .choice("log.level", \.logLevel, "The least weighty entries that are logged.", reloadable: true),
+  ]
+}

@@ -1,0 +1,91 @@
+/// The settings as text: what is in effect, and the sample file that explains every key.
+extension Settings {
+  /// A settings file with the same meaning: every key, defaults included. Secrets are shown as `***`.
+  package static func printConfig(_ settings: Settings) -> String {
+    var text = TOMLWriter()
+    for key in keys {
+      if let value = key.show(settings) { text.add(key.path, value) }
+    }
+    for declaration in settings.declarations {
+      text.openTable("projections.\(TOMLText.key(declaration.name))")
+      for key in ProjectionDraft.keys {
+        if let value = key.show(declaration.draft) { text.add(key.path, value, inOpenTable: true) }
+      }
+    }
+    return text.text
+  }
+
+  /// Every key with its meaning and its default; a key without a default stands in a comment.
+  package static func sampleFull() -> String {
+    var text = TOMLWriter()
+    text.comment("Every key of Tidemark's settings, with its default. See tidemark.toml(5); `tidemark check` reads the file.", then: "")
+    var settings = Settings()
+    settings.database.url = "postgresql:///shop?host=/run/postgresql"
+    for key in keys {
+      text.open(for: key.path)
+      text.comment(key.meaning)
+      text.comment("Expected: \(key.form).")
+      text.add(key.path, key.show(settings), example: key.example)
+    }
+    text.openTable("projections.Trip")
+    var draft = ProjectionDraft()
+    let nowhere = TOMLPlace(line: 0, column: 0)
+    draft.events = ["travel"]
+    draft.tables = ["trip"]
+    draft.setup = ProjectionDraft.Text(
+      text: "CREATE TABLE trip (id uuid PRIMARY KEY, traveled numeric NOT NULL)\n", place: nowhere, firstLine: 0)
+    draft.sql = ProjectionDraft.Text(
+      text: """
+        INSERT INTO trip AS t (id, traveled)
+        SELECT stream_id, sum((data->>'Traveled')::numeric) FROM batch GROUP BY stream_id
+        ON CONFLICT (id) DO UPDATE SET traveled = t.traveled + excluded.traveled
+
+        """, place: nowhere, firstLine: 0)
+    for key in ProjectionDraft.keys {
+      text.comment(key.meaning)
+      text.comment("Expected: \(key.form).")
+      text.add(key.path, key.show(draft), example: key.example, inOpenTable: true)
+    }
+    return text.text
+  }
+}
+
+/// Writes keys into a TOML file, with a header where a table begins.
+private struct TOMLWriter {
+  var text = ""
+  private var table = ""
+
+  mutating func open(for path: String) {
+    let parts = path.split(separator: ".").dropLast()
+    let wanted = parts.joined(separator: ".")
+    if wanted != table { openTable(wanted) }
+  }
+
+  mutating func openTable(_ name: String) {
+    table = name
+    text += "\(text.isEmpty ? "" : "\n")[\(name)]\n"
+  }
+
+  mutating func add(_ path: String, _ value: String?, example: String? = nil, inOpenTable: Bool = false) {
+    if !inOpenTable { open(for: path) }
+    let name = inOpenTable ? path : String(path.split(separator: ".").last ?? "")
+    if let value {
+      text += "\(name) = \(value)\n"
+    } else if let example {
+      text += "# \(name) = \(example)\n"
+    }
+  }
+
+  /// Wrapped at 100 columns.
+  mutating func comment(_ words: String, then rest: String? = nil) {
+    var line = "#"
+    for word in words.split(whereSeparator: { $0 == " " || $0 == "\n" }) {
+      if line.count + word.count + 1 > 100 {
+        text += line + "\n"
+        line = "#"
+      }
+      line += " " + word
+    }
+    text += line + "\n" + (rest ?? "")
+  }
+}

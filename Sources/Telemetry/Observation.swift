@@ -1,0 +1,87 @@
+package import Projection
+
+/// Everything the daemon notices: facts, without words. Observers decide what becomes of them.
+///
+/// Event bodies and passwords are never part of an observation.
+package enum Observation: Sendable {
+  // The process
+  case started(version: String, mode: String, shards: Int)
+  case stopping
+  case stopped
+
+  // The database
+  case databaseUnreachable(where: String, failure: Failure, retryIn: Duration)
+  case databaseReady(where: String, serverVersion: Int)
+  case storeUnfit(failure: Failure, retryIn: Duration)
+  case schemaUpdated(steps: [String])
+  case serverNotice(severity: String, message: String)
+  case sequenceCached(size: Int64)
+
+  // The high-water mark
+  case markRestored(Int64?)
+  case markMoved(from: Int64, to: Int64)
+  case markHeld(at: Int64, for: Duration, by: [String])
+  case markReleased(at: Int64, after: Duration)
+  case markRefused(failure: Failure)
+  case gapPassed(ClosedRange<Int64>, reason: String)
+  case lateArrival(sequence: Int64, type: String, shards: [String])
+
+  // A shard
+  case shardStarted(ShardName, position: Int64)
+  case shardCaughtUp(ShardName, position: Int64)
+  case pageApplied(ShardName, Page, took: Duration)
+  case shardRetrying(ShardName, failure: Failure, retryIn: Duration, attempt: Int)
+  case shardPaused(ShardName, failure: Failure, for: Duration)
+  case shardResumed(ShardName)
+  case shardStopped(ShardName, failure: Failure)
+  case shardWaiting(ShardName, reason: String)
+  case shardEnded(ShardName, position: Int64?)
+}
+
+/// Why something did not work, as far as an operator can use it.
+package struct Failure: Error, Sendable, Hashable, CustomStringConvertible {
+  package var message: String
+  package var detail: String?
+  package var hint: String?
+  /// PostgreSQL's five-character code, where the server said it.
+  package var sqlState: String?
+  /// Where in the operator's files the failing statement stands.
+  package var source: SourceLocation?
+  /// The event that was being applied, where it is known.
+  package var sequence: Int64?
+
+  package init(
+    _ message: String, detail: String? = nil, hint: String? = nil, sqlState: String? = nil, source: SourceLocation? = nil,
+    sequence: Int64? = nil
+  ) {
+    self.message = message
+    self.detail = detail
+    self.hint = hint
+    self.sqlState = sqlState
+    self.source = source
+    self.sequence = sequence
+  }
+
+  package var description: String {
+    var text = message
+    if let sqlState { text += " (SQLSTATE \(sqlState))" }
+    if let source, source.line > 0 { text += " at \(source)" }
+    return text
+  }
+}
+
+/// Whoever wants to know what the daemon notices. Called from any task; must not block.
+package protocol Observer: Sendable {
+  func observe(_ observation: Observation)
+}
+
+/// Tells several observers.
+package struct Observers: Observer {
+  private let all: [any Observer]
+
+  package init(_ all: [any Observer]) { self.all = all }
+
+  package func observe(_ observation: Observation) {
+    for observer in all { observer.observe(observation) }
+  }
+}

@@ -1,0 +1,76 @@
+import Glibc
+package import Logging
+
+/// A line an entry on standard error, for people: time, level, sentence, fields. Coloured on a terminal.
+package struct TerminalLogHandler: LogHandler {
+  package var logLevel: Logger.Level
+  package var metadata: Logger.Metadata = [:]
+  private let isColoured: Bool
+
+  package init(level: Logger.Level) {
+    logLevel = level
+    isColoured = isatty(STDERR_FILENO) == 1 && getenv("NO_COLOR") == nil
+  }
+
+  package subscript(metadataKey key: String) -> Logger.MetadataValue? {
+    get { metadata[key] }
+    set { metadata[key] = newValue }
+  }
+
+  package func log(event: LogEvent) {
+    let fields = metadata.merging(event.metadata ?? [:]) { _, new in new }.sorted { $0.key < $1.key }
+    var line = "\(timeOfDay()) \(paint(label(event.level), colour(event.level))) \(event.message)"
+    for (name, value) in fields { line += " \(paint("\(name)=", "2"))\(quoted("\(value)"))" }
+    line += "\n"
+    // One write an entry, so that lines of several threads never mix.
+    line.withUTF8 { _ = write(STDERR_FILENO, $0.baseAddress, $0.count) }
+  }
+
+  private func label(_ level: Logger.Level) -> String {
+    switch level {
+    case .trace, .debug: "debug  "
+    case .info: "info   "
+    case .notice: "notice "
+    case .warning: "warning"
+    case .error, .critical: "error  "
+    }
+  }
+
+  private func colour(_ level: Logger.Level) -> String {
+    switch level {
+    case .trace, .debug, .info: "2"
+    case .notice: "32"
+    case .warning: "33"
+    case .error, .critical: "31;1"
+    }
+  }
+
+  private func paint(_ text: String, _ code: String) -> String { isColoured ? "\u{1B}[\(code)m\(text)\u{1B}[0m" : text }
+
+  /// Control characters are escaped: what a server or a file says cannot forge a second entry.
+  private func quoted(_ value: String) -> String {
+    let plain = value.unicodeScalars.allSatisfy { $0.value > 0x20 && $0.value != 0x7F && $0 != "\"" && $0 != "=" }
+    if plain, !value.isEmpty { return value }
+    var text = "\""
+    for scalar in value.unicodeScalars {
+      switch scalar {
+      case "\"": text += "\\\""
+      case "\\": text += "\\\\"
+      case "\n": text += "\\n"
+      case _ where scalar.value < 0x20 || scalar.value == 0x7F: text += "\\u{\(String(scalar.value, radix: 16))}"
+      default: text.unicodeScalars.append(scalar)
+      }
+    }
+    return text + "\""
+  }
+
+  private func timeOfDay() -> String {
+    var now = timespec()
+    clock_gettime(CLOCK_REALTIME, &now)
+    var parts = tm()
+    localtime_r(&now.tv_sec, &parts)
+    func two(_ value: Int32) -> String { value < 10 ? "0\(value)" : "\(value)" }
+    let milliseconds = String(now.tv_nsec / 1_000_000 + 1000).dropFirst()
+    return "\(two(parts.tm_hour)):\(two(parts.tm_min)):\(two(parts.tm_sec)).\(milliseconds)"
+  }
+}

@@ -1,0 +1,43 @@
+import ArgumentParser
+import Daemon
+import EventStore
+import Postgres
+import Settings
+
+struct Check: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "check",
+    abstract: "Check the settings file, and every statement of every projection against the database.",
+    discussion: "Changes nothing. Exit status 2 where the settings are wrong, 1 where the database objects, 3 where it cannot be asked.")
+
+  @OptionGroup var settings: SettingsOption
+
+  @Flag(help: "Check the file only; do not connect.")
+  var offline = false
+
+  func run() async throws {
+    let settings = try settings.load()
+    let count = settings.projections.count
+    if offline {
+      print("ok: \(count) projection\(count == 1 ? "" : "s"); the database was not asked")
+      return
+    }
+    try await withSession(settings) { session in
+      let shape = try await StoreShape.read(session, schema: settings.eventStore.schema)
+      let plan = try await SchemaPlan.forStore(session, shape: shape)
+      guard plan.isEmpty else {
+        throw StoreProblem(
+          .schemaBehind, "missing in the database: \(plan.steps.map(\.title).joined(separator: ", "))",
+          hint: "Run `tidemark init`; with --dry-run it prints the statements.")
+      }
+      let findings = try await DefinitionCheck(shape: shape).findings(settings.projections, session)
+      guard findings.isEmpty else {
+        throw CommandFailure(
+          .failed,
+          "\(findings.count) statement\(findings.count == 1 ? "" : "s") the database objects to\n"
+            + findings.map { "  \($0)" }.joined(separator: "\n"))
+      }
+      print("ok: \(count) projection\(count == 1 ? "" : "s"), every statement planned by PostgreSQL \(session.serverVersion / 10_000)")
+    }
+  }
+}

@@ -1,0 +1,158 @@
+import ArgumentParser
+import Daemon
+import EventStore
+import FoundationEssentials
+import Glibc
+import Logging
+import Postgres
+import Projection
+import Sandbox
+import ServiceLifecycle
+import Settings
+import Telemetry
+import UnixSignals
+
+struct Demo: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "demo",
+    abstract: "Show Tidemark at work on a private PostgreSQL with lively sample events, then recount.",
+    discussion: """
+      Starts a cluster of its own in a temporary directory from the installed server programs, makes an event store, appends trips and
+      accounts from several writers (with rollbacks, savepoints and slow commits), and follows them with three projections. At the end
+      the read models are compared with a recount of the events. Ctrl-C ends it early; nothing is left behind.
+      """)
+
+  @Option(help: "How long the writers write.")
+  var seconds: Int = 20
+
+  @Option(help: "How many writers.")
+  var writers: Int = 4
+
+  @Flag(name: .shortAndLong, help: "Print the daemon's log too.")
+  var verbose = false
+
+  func validate() throws {
+    guard (1...86_400).contains(seconds) else { throw ValidationError("--seconds: expected 1 to 86400, found \(seconds)") }
+    guard (1...64).contains(writers) else { throw ValidationError("--writers: expected 1 to 64, found \(writers)") }
+  }
+
+  func run() async throws {
+    let isVerbose = verbose
+    LoggingSystem.bootstrap { _ in TerminalLogHandler(level: isVerbose ? .info : .warning) }
+    print("Starting a private PostgreSQL …")
+    let cluster: PrivateCluster
+    do {
+      cluster = try await PrivateCluster.start()
+    } catch {
+      throw CommandFailure(.failed, "\(error)")
+    }
+    do {
+      let show = DemoShow(cluster: cluster, writers: writers, duration: .seconds(seconds))
+      var quiet = Logger(label: "service-group")
+      quiet.logLevel = .critical
+      let group = ServiceGroup(
+        configuration: ServiceGroupConfiguration(
+          services: [.init(service: show, successTerminationBehavior: .gracefullyShutdownGroup)],
+          gracefulShutdownSignals: [.sigterm, .sigint], logger: quiet))
+      try await group.run()
+      await cluster.remove()
+    } catch {
+      await cluster.remove()
+      throw commandFailure(error)
+    }
+  }
+}
+
+/// The demo once its server runs: a store, a daemon and writers side by side, status every two seconds, and the recount.
+private struct DemoShow: Service {
+  let cluster: PrivateCluster
+  let writers: Int
+  let duration: Duration
+
+  func run() async throws {
+    let conninfo = cluster.conninfo(database: "postgres")
+    let file = "\(cluster.directory)/tidemark.toml"
+    let text = """
+      [database]
+      url = "\(conninfo)"
+
+      # Every writer draws its numbers in the transaction that inserts the events, so no gap has to wait for a clock.
+      [event_store]
+      append = "quick"
+
+      \(SampleProjections.toml)
+      """
+    try Data(text.utf8).write(to: URL(filePath: file))
+    let settings = try Settings.load(path: file, environment: [:])
+    let options = ConnectionOptions(settings.database)
+    let session = try await Session.connect(options, threadName: "demo")
+    let installer = Installer(settings: settings)
+    let plan = try await installer.install(session, streamIDType: "uuid")
+    for step in plan.steps { print("made \(step.title)") }
+    let shape = try await StoreShape.read(session, schema: settings.eventStore.schema)
+    print("\nLook at it while it runs:\n  psql '\(conninfo)'\n  tidemark status --config \(file)\n")
+
+    let daemon = Daemon(settings: settings, version: tidemarkVersion, observer: LogObserver(Logger(label: "tidemark")))
+    let daemonGroup = group(for: daemon)
+    try await withThrowingTaskGroup(of: Void.self) { tasks in
+      tasks.addTask { try await daemonGroup.run() }
+      let committed = try await write(options, showing: session, shape, settings)
+      let isEqual = try await recount(committed: committed, session, shape, settings)
+      await daemonGroup.triggerGracefulShutdown()
+      try await tasks.waitForAll()
+      await session.close()
+      guard isEqual else { throw CommandFailure(.failed, "a read model differs from the recount of its events") }
+    }
+  }
+
+  private func group(for daemon: Daemon) -> ServiceGroup {
+    var quiet = Logger(label: "service-group")
+    quiet.logLevel = .critical
+    return ServiceGroup(services: [daemon], logger: quiet)
+  }
+
+  /// Lets the writers write for the demo's time, or until Ctrl-C, with the status every two seconds. Returns the events committed.
+  private func write(
+    _ options: ConnectionOptions, showing session: Session, _ shape: StoreShape, _ settings: Settings
+  ) async throws -> Int {
+    try await withThrowingTaskGroup(of: Int.self) { tasks in
+      for number in 1...writers {
+        tasks.addTask { try await SampleWriter(seed: UInt64(number)).run(options) }
+      }
+      let deadline = ContinuousClock.now + duration
+      while ContinuousClock.now < deadline && !Task.isShuttingDownGracefully {
+        try? await cancelWhenGracefulShutdown {
+          try await Task.sleep(until: min(deadline, .now + .seconds(2)))
+        }
+        let report = try await StatusReport.read(session, shape: shape, declared: settings.projections.map(\.shard))
+        print(report.text + "\n")
+      }
+      tasks.cancelAll()
+      return try await tasks.reduce(0, +)
+    }
+  }
+
+  /// Waits for the shards, then compares every read model with its events.
+  private func recount(committed: Int, _ session: Session, _ shape: StoreShape, _ settings: Settings) async throws -> Bool {
+    let shards = settings.projections.map { "\($0.shard)" }
+    let late = try await CatchUp(shards: shards, timeout: .seconds(30)).run(session, shape: shape)
+    guard late.isEmpty else {
+      throw CommandFailure(.timedOut, "not caught up after 30 s: \(late.map(\.shard).joined(separator: ", "))")
+    }
+    let statistics = try await Statistics.read(session, shape: shape)
+    print("The writers stopped. Recount of \(grouped(statistics.events)) events:")
+    var isEqual = true
+    for recount in SampleProjections.recounts {
+      let row = try await session.execute(SQL(text: recount.query)).rows[0]
+      let wrong = try row.get("wrong", as: Int.self)
+      isEqual = isEqual && wrong == 0
+      let rows = grouped(try row.get("rows", as: Int64.self))
+      print("  \(recount.readModel): \(rows) rows, \(wrong == 0 ? "equal" : "\(wrong) DIFFER")")
+    }
+    print(
+      isEqual
+        ? "Equal: every event was applied once, in order, past \(grouped(statistics.missingNumbers)) numbers that were rolled back."
+        : "NOT EQUAL")
+    return isEqual
+  }
+}

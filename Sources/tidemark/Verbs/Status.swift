@@ -1,0 +1,70 @@
+import ArgumentParser
+import Daemon
+import EventStore
+@preconcurrency import Glibc
+import Postgres
+import Projection
+import Settings
+
+struct Status: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "status", abstract: "Show the event store, the high-water mark, and where every shard stands.")
+
+  @OptionGroup var settings: SettingsOption
+
+  @Flag(help: "Redraw every second until Ctrl-C.")
+  var watch = false
+
+  @Flag(help: "Print JSON.")
+  var json = false
+
+  func run() async throws {
+    let settings = try settings.load()
+    try await withSession(settings) { session in
+      let shape = try await StoreShape.read(session, schema: settings.eventStore.schema)
+      repeat {
+        let report = try await StatusReport.read(session, shape: shape, declared: settings.projections.map(\.shard))
+        if json {
+          print(try tidemark.json(report))
+        } else {
+          let isRedrawn = watch && isatty(STDOUT_FILENO) == 1
+          print((isRedrawn ? "\u{1B}[H\u{1B}[2J" : "") + report.text)
+        }
+        fflush(stdout)
+        if watch { try await Task.sleep(for: .seconds(1)) }
+      } while watch
+    }
+  }
+}
+
+extension StatusReport {
+  /// For a terminal.
+  var text: String {
+    let store = store
+    var lines = [
+      "high-water mark \(store.mark.map(grouped) ?? "none yet") of \(grouped(store.highest_sequence))"
+        + " · \(store.events_are_estimated ? "about " : "")\(grouped(store.events)) events"
+        + " · \(grouped(store.missing_numbers)) numbers without an event"
+    ]
+    var notes: [String] = []
+    if store.recorded_gaps > 0 { notes.append("\(grouped(store.recorded_gaps)) gaps passed by the clock") }
+    if store.late_arrivals > 0 { notes.append("\(grouped(store.late_arrivals)) late arrivals") }
+    if store.dead_letters > 0 { notes.append("\(grouped(store.dead_letters)) dead letters") }
+    if !notes.isEmpty { lines.append(notes.joined(separator: " · ")) }
+    var table = TextTable([
+      ("SHARD", .left), ("POSITION", .right), ("LAG", .right), ("RATE/S", .right), ("CONDITION", .left), ("SINCE", .left),
+      ("NODE", .left),
+    ])
+    for shard in shards {
+      table.add([
+        shard.name, shard.position.map(grouped) ?? "-", shard.lag.map(grouped) ?? "-", grouped(Int64(shard.rate)),
+        shard.condition + (shard.declared ? "" : " (not in the settings)"), shard.since ?? "-", shard.node ?? "-",
+      ])
+    }
+    lines += ["", table.text]
+    let reasons = shards.filter { $0.reason != nil }
+    if !reasons.isEmpty { lines.append("") }
+    for shard in reasons { lines.append("\(shard.name): \(shard.reason ?? "")") }
+    return lines.joined(separator: "\n")
+  }
+}

@@ -1,0 +1,77 @@
+import Daemon
+import EventStore
+import Foundation
+import Logging
+import Postgres
+import ServiceLifecycle
+import Settings
+import Synchronization
+import Telemetry
+import Testing
+
+/// Runs a daemon around the body of a test, and stops it cleanly afterwards.
+func withDaemon<T: Sendable>(
+  _ settings: Settings, node: String = "test", _ body: @Sendable (RunningDaemon) async throws -> T
+) async throws -> T {
+  let recorder = ObservationRecorder()
+  let daemon = Daemon(settings: settings, version: "test", node: node, observer: recorder)
+  var quiet = Logger(label: "test")
+  quiet.logLevel = .critical
+  let group = ServiceGroup(services: [daemon], logger: quiet)
+  return try await withThrowingTaskGroup(of: Void.self) { tasks in
+    tasks.addTask { try await group.run() }
+    do {
+      let result = try await body(RunningDaemon(settings: settings, daemon: daemon, observed: recorder))
+      await group.triggerGracefulShutdown()
+      try await tasks.waitForAll()
+      return result
+    } catch {
+      await group.triggerGracefulShutdown()
+      _ = await tasks.nextResult()
+      throw error
+    }
+  }
+}
+
+struct RunningDaemon: Sendable {
+  let settings: Settings
+  let daemon: Daemon
+  let observed: ObservationRecorder
+
+  /// Waits until every shard, or those named, has applied what was appended before the call.
+  func caughtUp(_ shards: [String]? = nil, within limit: Duration = .seconds(30)) async throws {
+    let session = try await Session.connect(ConnectionOptions(settings.database), threadName: "test")
+    let shape = try await StoreShape.read(session, schema: settings.eventStore.schema)
+    let names = shards ?? settings.projections.map { "\($0.shard)" }
+    let late = try await CatchUp(shards: names, timeout: limit).run(session, shape: shape)
+    await session.close()
+    if !late.isEmpty { throw NotCaughtUp(late: late, observed: observed.all.suffix(5).map { "\($0)" }) }
+  }
+
+  struct NotCaughtUp: Error {
+    var late: [CatchUp.Late]
+    var observed: [String]
+  }
+}
+
+/// Keeps every observation, for tests to wait on.
+final class ObservationRecorder: Observer {
+  private let observations = Mutex<[Observation]>([])
+
+  func observe(_ observation: Observation) { observations.withLock { $0.append(observation) } }
+
+  var all: [Observation] { observations.withLock { $0 } }
+
+  /// The first observation that the pattern takes, now or within the limit.
+  func first<T>(
+    within limit: Duration = .seconds(30), _ what: String, sourceLocation: Testing.SourceLocation = #_sourceLocation,
+    _ pattern: (Observation) -> T?
+  ) async throws -> T {
+    var found: T?
+    try await eventually(within: limit, what, sourceLocation: sourceLocation) {
+      found = all.lazy.compactMap(pattern).first
+      return found != nil
+    }
+    return found!
+  }
+}

@@ -1,0 +1,103 @@
+import Daemon
+import EventStore
+import Foundation
+import Postgres
+import Sandbox
+import Settings
+import Testing
+
+/// A database of its own for one test, on the cluster all tests share, with an event store where asked.
+struct TestDatabase {
+  let cluster: PrivateCluster
+  let name: String
+  let conninfo: String
+
+  var options: ConnectionOptions { ConnectionOptions(conninfo: conninfo) }
+
+  static func make() async throws -> TestDatabase {
+    let cluster = try await SharedCluster.running()
+    let name = try await cluster.createDatabase()
+    return TestDatabase(cluster: cluster, name: name, conninfo: cluster.conninfo(database: name))
+  }
+
+  /// On a cluster of the test's own, which it may stop and restart.
+  static func make(on cluster: PrivateCluster) async throws -> TestDatabase {
+    let name = try await cluster.createDatabase()
+    return TestDatabase(cluster: cluster, name: name, conninfo: cluster.conninfo(database: name))
+  }
+
+  /// Settings for this database with these projections, installed.
+  func install(_ projections: String, eventStore: String = "append = \"quick\"") async throws -> Settings {
+    let settings = try settings(projections, eventStore: eventStore)
+    try await connected { session in
+      _ = try await Installer(settings: settings).install(session, streamIDType: "uuid")
+    }
+    return settings
+  }
+
+  func settings(_ projections: String, eventStore: String = "append = \"quick\"") throws -> Settings {
+    try Settings.parse(
+      """
+      [database]
+      url = "\(conninfo)"
+      [event_store]
+      \(eventStore)
+      \(projections)
+      """, file: "test.toml", environment: [:], readFile: { _ in throw CocoaError(.fileNoSuchFile) })
+  }
+
+  func connected<T>(_ body: (Session) async throws -> T) async throws -> T {
+    let session = try await Session.connect(options, threadName: "test")
+    do {
+      let result = try await body(session)
+      await session.close()
+      return result
+    } catch {
+      await session.close()
+      throw error
+    }
+  }
+
+  /// The first column of the first row.
+  func value<T: PostgresDecodable>(_ sql: SQL, as type: T.Type = T.self) async throws -> T {
+    try await connected { try await $0.execute(sql).rows[0].get(0, as: T.self) }
+  }
+
+  func script(_ text: String) async throws {
+    _ = try await connected { try await $0.script(text) }
+  }
+
+  /// Every read model of the samples against a recount of the events: how many rows differ.
+  func recount() async throws -> [String: Int] {
+    try await connected { session in
+      var wrong: [String: Int] = [:]
+      for recount in SampleProjections.recounts {
+        let row = try await session.execute(SQL(text: recount.query)).rows[0]
+        wrong[recount.readModel] = try row.get("wrong", as: Int.self)
+      }
+      return wrong
+    }
+  }
+}
+
+/// One cluster for all tests of the process; it ends with the process.
+enum SharedCluster {
+  private static let starting = Task { try await PrivateCluster.start(settings: ["fsync": "off"]) }
+
+  static func running() async throws -> PrivateCluster { try await starting.value }
+}
+
+/// Waits until a condition holds, or fails the test.
+func eventually(
+  within limit: Duration = .seconds(30), _ what: String, sourceLocation: Testing.SourceLocation = #_sourceLocation,
+  _ condition: () async throws -> Bool
+) async throws {
+  let deadline = ContinuousClock.now + limit
+  while try await !condition() {
+    guard ContinuousClock.now < deadline else {
+      Issue.record("not within \(limit): \(what)", sourceLocation: sourceLocation)
+      throw CancellationError()
+    }
+    try await Task.sleep(for: .milliseconds(5))
+  }
+}
