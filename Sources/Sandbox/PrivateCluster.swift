@@ -172,8 +172,14 @@ package final class PrivateCluster: Sendable {
     posix_spawn_file_actions_adddup2(&actions, ends[0], 0)
     var attributes = posix_spawnattr_t()
     posix_spawnattr_init(&attributes)
-    posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETPGROUP))
+    posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF))
     posix_spawnattr_setpgroup(&attributes, 0)
+    // The threads of Swift's pool block signals, and a shell that never hears SIGCHLD waits forever.
+    var signals = sigset_t()
+    sigemptyset(&signals)
+    posix_spawnattr_setsigmask(&attributes, &signals)
+    sigfillset(&signals)
+    posix_spawnattr_setsigdefault(&attributes, &signals)
     let words: [UnsafeMutablePointer<CChar>?] = arguments.map { strdup($0) }
     defer { words.forEach { free($0) } }
     let variables = ["PATH=/usr/bin:/bin", "LC_ALL=C.UTF-8", "TZ=UTC"]
