@@ -72,7 +72,7 @@ let package = Package(
     ),
 
     .testTarget(name: "ProjectionTests", dependencies: ["Projection"], swiftSettings: strict),
-    .testTarget(name: "PostgresTests", dependencies: ["Postgres", "Sandbox"], swiftSettings: strict),
+    .testTarget(name: "PostgresTests", dependencies: ["CLibpq", "Postgres", "Sandbox"], swiftSettings: strict),
     .testTarget(
       name: "SettingsTests", dependencies: ["Projection", "Settings"], resources: [.copy("Fixtures")],
       swiftSettings: strict),

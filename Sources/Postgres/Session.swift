@@ -183,7 +183,7 @@ package actor Session {
     _ sql: SQL, timeout: Duration? = nil, onRow: @Sendable (UnsafeRawBufferPointer) throws -> Void
   ) async throws -> Int {
     var failure: (any Error)?
-    let rows = try await perform(timeout) { operation throws(PostgresError) in
+    let rows = await result(timeout) { operation throws(PostgresError) in
       try self.connection.copyOut(sql, operation) { bytes in
         guard failure == nil else { return }
         do { try onRow(bytes) } catch {
@@ -193,7 +193,7 @@ package actor Session {
       }
     }
     if let failure { throw failure }
-    return rows
+    return try rows.get()
   }
 
   /// Listens on the channels, and returns what arrives as a sequence that ends with an error when the connection does.

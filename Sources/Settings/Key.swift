@@ -24,6 +24,8 @@ struct Key<Root: Sendable>: Sendable {
 struct Mismatch: Error {
   /// Nil where the key's form says it all.
   var expected: String?
+  /// Nil where the value itself says it all.
+  var found: String?
   var hint: String?
 }
 

@@ -55,7 +55,7 @@ struct ProjectionDraft: Hashable, Sendable {
           switch entry.value.content {
           case .string(let text): root.on?.append(OnType(type: entry.key, statement: Text(text: text, place: entry.value.place, firstLine: entry.value.textLine)))
           case .unusable: break
-          default: throw Mismatch(expected: "a statement for each event type; the one for \(entry.key) is not a string")
+          default: throw Mismatch(expected: "a string for each event type", found: "something else for \(entry.key)")
           }
         }
       },
@@ -139,7 +139,7 @@ extension Settings {
     for value in values {
       switch value.content {
       case .string(let text) where !text.isEmpty && !strings.contains(text): strings.append(text)
-      case .string(let text) where !text.isEmpty: throw Mismatch(expected: "each once; \"\(text)\" is there twice")
+      case .string(let text) where !text.isEmpty: throw Mismatch(expected: "each of them once", found: "\"\(text)\" twice")
       case .unusable: break
       default: throw Mismatch()
       }

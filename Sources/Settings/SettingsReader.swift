@@ -143,7 +143,7 @@ struct SettingsReader {
       let isSecret = key.path == "database.url"
       add(
         .value, location(value.place, file), path,
-        "expected \(error.expected ?? key.form), found \(isSecret ? kind(value) : found(value))", hint: error.hint)
+        "expected \(error.expected ?? key.form), found \(error.found ?? (isSecret ? kind(value) : found(value)))", hint: error.hint)
     }
   }
 

@@ -3,6 +3,7 @@ import EventStore
 import Foundation
 import Logging
 import Postgres
+import Projection
 import ServiceLifecycle
 import Settings
 import Synchronization

@@ -43,7 +43,7 @@ struct TestDatabase {
       [event_store]
       \(eventStore)
       \(projections)
-      """, file: "test.toml", environment: [:], readFile: { _ in throw CocoaError(.fileNoSuchFile) })
+      """, file: "test.toml", files: SettingsFiles(read: { .failure(.init("there is no \($0)")) }))
   }
 
   func connected<T>(_ body: (Session) async throws -> T) async throws -> T {

@@ -1,0 +1,159 @@
+import Foundation
+import Postgres
+import Testing
+
+@Suite struct `Cancelling` {
+  @Test func `ends the statement on the server`() async throws {
+    try await withSession { session async throws in
+      let task = Task { try await session.execute("SELECT pg_sleep(600)") }
+      try await withSession { other async throws in
+        while try await other.value(
+          "SELECT count(*) FROM pg_stat_activity WHERE pid = \(Int(session.processID)) AND query LIKE '%pg_sleep(600)%' AND state = 'active'",
+          as: Int.self) == 0
+        {
+          try await Task.sleep(for: .milliseconds(2))
+        }
+        task.cancel()
+        let error = await #expect(throws: PostgresError.self) { try await task.value }
+        #expect(error?.isCancelled == true)
+        #expect(
+          try await other.value("SELECT state FROM pg_stat_activity WHERE pid = \(Int(session.processID))") == "idle")
+      }
+      #expect(try await session.value("SELECT 1", as: Int.self) == 1)
+    }
+  }
+
+  @Test func `by a timeout says so`() async throws {
+    try await withSession { session async throws in
+      await #expect(throws: PostgresError(.timedOut(.milliseconds(20)))) {
+        try await session.execute("SELECT pg_sleep(600)", timeout: .milliseconds(20))
+      }
+      #expect(try await session.value("SELECT 1", as: Int.self) == 1)
+    }
+  }
+
+  /// The statement after a cancelled one must always run: a cancel that arrives late would hit it.
+  @Test func `thousands of times at random moments never hits another statement`() async throws {
+    let seed = UInt64.random(in: 0...UInt64(UInt32.max))
+    await withThrowingTaskGroup(of: Void.self) { group in
+      for worker in 0..<4 {
+        group.addTask {
+          try await withSession { session async throws in
+            var state = seed &+ UInt64(worker)
+            for round in 0..<750 {
+              state = state &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
+              let delay = Duration.microseconds(Int(state >> 33) % 1_500)
+              let task = Task { try await session.execute("SELECT pg_sleep(0.0005), \(round) AS round") }
+              try await Task.sleep(for: delay)
+              task.cancel()
+              switch await task.result {
+              case .success(let result):
+                #expect(try result.rows[0].get("round", as: Int.self) == round, "seed \(seed)")
+              case .failure(let error):
+                #expect((error as? PostgresError)?.isCancelled == true, "seed \(seed): \(error)")
+              }
+              let next = try await session.value("SELECT \(round) FROM pg_sleep(0.0002)", as: Int.self)
+              #expect(next == round, "seed \(seed)")
+            }
+          }
+        }
+      }
+      do { try await group.waitForAll() } catch { Issue.record("seed \(seed): \(error)") }
+    }
+  }
+
+  @Test func `a pipeline leaves a session that can be used`() async throws {
+    try await withSession { session async throws in
+      for round in 0..<200 {
+        let task = Task {
+          try await session.pipeline(["BEGIN", "SELECT pg_sleep(0.001)", "SELECT pg_sleep(0.001)", "COMMIT"])
+        }
+        try await Task.sleep(for: .microseconds(round * 20))
+        task.cancel()
+        _ = await task.result
+        await session.rollBack()
+        #expect(try await session.value("SELECT \(round)", as: Int.self) == round)
+      }
+    }
+  }
+}
+
+@Suite struct `A pool` {
+  @Test func `never opens more than its limit, and serves everybody`() async throws {
+    let pool = SessionPool(try await SharedCluster.options(), limit: 3, name: "pool")
+    try await withThrowingTaskGroup(of: Int32.self) { group in
+      for _ in 0..<200 {
+        group.addTask {
+          try await pool.withSession { session async throws in
+            try await session.execute("SELECT pg_sleep(0.0002)")
+            return session.processID
+          }
+        }
+      }
+      var processes: Set<Int32> = []
+      for try await process in group { processes.insert(process) }
+      #expect(processes.count <= 3)
+    }
+    #expect(await pool.openCount <= 3)
+    await pool.close()
+  }
+
+  @Test func `gives nobody a session in the middle of a transaction`() async throws {
+    struct Stop: Error {}
+    let pool = SessionPool(try await SharedCluster.options(), limit: 1, name: "pool")
+    await #expect(throws: Stop.self) {
+      try await pool.withSession { session async throws in
+        try await session.script("BEGIN; CREATE TEMP TABLE left_over ()")
+        throw Stop()
+      }
+    }
+    let status = try await pool.withSession { await $0.transactionStatus }
+    #expect(status == .idle)
+    await pool.close()
+  }
+
+  @Test func `replaces a session that broke`() async throws {
+    let pool = SessionPool(try await SharedCluster.options(), limit: 1, name: "pool")
+    let first = try await pool.withSession { $0.processID }
+    _ = try await withSession { try await $0.execute("SELECT pg_terminate_backend(\(Int(first))::int)") }
+    _ = try? await pool.withSession { try await $0.execute("SELECT 1") }
+    #expect(try await pool.withSession { try await $0.value("SELECT 2", as: Int.self) } == 2)
+    await pool.close()
+  }
+
+  @Test func `lets a waiting task be cancelled, and keeps its place`() async throws {
+    let pool = SessionPool(try await SharedCluster.options(), limit: 1, name: "pool")
+    try await pool.withSession { _ in
+      let waiting = Task { try await pool.withSession { _ in } }
+      waiting.cancel()
+      await #expect(throws: CancellationError.self) { try await waiting.value }
+    }
+    #expect(try await pool.withSession { try await $0.value("SELECT 1", as: Int.self) } == 1)
+    await pool.close()
+  }
+
+  @Test func `that cannot connect fails each time, and not for ever`() async throws {
+    let pool = SessionPool(ConnectionOptions(conninfo: "host=/nowhere"), limit: 1, name: "pool")
+    for _ in 0..<3 { await #expect(throws: PostgresError.self) { try await pool.withSession { _ in } } }
+    await pool.close()
+    let error = await #expect(throws: PostgresError.self) { try await pool.withSession { _ in } }
+    #expect(error?.message == "the pool is closed")
+  }
+
+  @Test func `leaks no session, thread or descriptor`() async throws {
+    for _ in 0..<3 { try await withSession { _ = try await $0.execute("SELECT 1") } }
+    let before = (count("/proc/self/fd"), count("/proc/self/task"))
+    for _ in 0..<60 { try await withSession { _ = try await $0.execute("SELECT 1") } }
+    let deadline = ContinuousClock.now + .seconds(20)
+    var after = (count("/proc/self/fd"), count("/proc/self/task"))
+    // Other tests run beside this one, and a thread ends a moment after its session.
+    while after.0 > before.0 + 30 || after.1 > before.1 + 30, ContinuousClock.now < deadline {
+      try await Task.sleep(for: .milliseconds(10))
+      after = (count("/proc/self/fd"), count("/proc/self/task"))
+    }
+    #expect(after.0 <= before.0 + 30)
+    #expect(after.1 <= before.1 + 30)
+  }
+
+  private func count(_ directory: String) -> Int { (try? FileManager.default.contentsOfDirectory(atPath: directory).count) ?? 0 }
+}

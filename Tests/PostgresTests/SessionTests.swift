@@ -1,0 +1,253 @@
+import CLibpq
+import Foundation
+@testable import Postgres
+import Sandbox
+import Synchronization
+import Testing
+
+@Suite struct `A session` {
+  @Test func `sends binds as values, never as text of the statement`() async throws {
+    try await withSession { session async throws in
+      let text = "'; DROP TABLE x; -- \\ \" é 🌊"
+      #expect(try await session.value("SELECT \(text)") == text)
+      #expect(try await session.value("SELECT \(Int64.max) - 1", as: Int64.self) == .max - 1)
+      #expect(try await session.value("SELECT \(1.5) * 2", as: Double.self) == 3)
+      #expect(try await session.value("SELECT NOT \(true)", as: Bool.self) == false)
+      #expect(try await session.value("SELECT \(nil as String?)", as: String?.self) == nil)
+      #expect(try await session.value("SELECT cardinality(\(["a", "b\"\\,", ""])::text[])", as: Int.self) == 3)
+      #expect(try await session.value("SELECT (\(["a", "b\"\\,{}"])::text[])[2]") == "b\"\\,{}")
+      #expect(try await session.value("SELECT 1 AS \(identifier: "odd \" name")", as: Int.self) == 1)
+    }
+  }
+
+  @Test func `tells why a statement failed`() async throws {
+    try await withSession { session async throws in
+      let error = await #expect(throws: PostgresError.self) { try await session.execute("SELECT\n nothing FROM pg_class") }
+      #expect(error?.sqlState == .undefinedColumn)
+      #expect(error?.statementPosition == 9)
+      #expect(error?.message == "column \"nothing\" does not exist")
+      #expect(error?.isConnectionLoss == false)
+      #expect(try await session.value("SELECT 1", as: Int.self) == 1)
+    }
+  }
+
+  @Test func `says what it expected of a column`() async throws {
+    try await withSession { session async throws in
+      let row = try await session.execute("SELECT NULL::int AS a, 'x' AS b").rows[0]
+      #expect(throws: PostgresError(.decoding("column a expected Int, got NULL"))) { try row.get("a", as: Int.self) }
+      #expect(throws: PostgresError(.decoding("column b expected Int, got another type"))) { try row.get("b", as: Int.self) }
+      #expect(throws: PostgresError(.decoding("expected a column c, got a, b"))) { try row.get("c", as: Int.self) }
+    }
+  }
+
+  @Test func `runs a pipeline in one go, and says which statement failed`() async throws {
+    try await withSession { session async throws in
+      let results = try await session.pipeline(["BEGIN", "SELECT \(1) + 1 AS n", "COMMIT"])
+      #expect(try results[1].rows[0].get("n", as: Int.self) == 2)
+      let error = await #expect(throws: PostgresError.self) {
+        try await session.pipeline(["BEGIN", "SELECT 1", "SELECT 1 / \(0)", "SELECT 2", "COMMIT"])
+      }
+      #expect(error?.statementIndex == 2)
+      #expect(error?.sqlState == .divisionByZero)
+      #expect(await session.transactionStatus == .failed)
+      await session.rollBack()
+      #expect(await session.transactionStatus == .idle)
+    }
+  }
+
+  @Test func `sends a pipeline far larger than the buffers of both sides`() async throws {
+    try await withSession { session async throws in
+      let text = String(repeating: "x", count: 20_000)
+      let results = try await session.pipeline((0..<2_000).map { "SELECT \($0) AS n, \(text) AS t" })
+      #expect(try results.map { try $0.rows[0].get("n", as: Int.self) } == Array(0..<2_000))
+      #expect(results.allSatisfy { $0.rows[0].text(1)?.count == 20_000 })
+    }
+  }
+
+  @Test func `prepares a text once, also more of them than it keeps`() async throws {
+    try await withSession { session async throws in
+      for round in 0..<1_200 {
+        let n = try await session.prepared(SQL(text: "SELECT \(round % 700) AS n")).rows[0].get("n", as: Int.self)
+        #expect(n == round % 700)
+      }
+      #expect(try await session.value("SELECT count(*) FROM pg_prepared_statements", as: Int.self) <= 500)
+    }
+  }
+
+  @Test func `prepares again what a DISCARD threw away or a failed transaction undid`() async throws {
+    try await withSession { session async throws in
+      _ = try? await session.pipeline(["BEGIN", "SELECT 1 / 0", "SELECT 'never parsed'"])
+      await session.rollBack()
+      #expect(try await session.pipeline(["SELECT 'never parsed' AS x"])[0].rows.count == 1)
+    }
+  }
+
+  @Test func `rolls a transaction back when its body throws`() async throws {
+    struct Stop: Error {}
+    try await withSession { session async throws in
+      try await session.script("CREATE TEMP TABLE t (n int)")
+      await #expect(throws: Stop.self) {
+        try await session.transaction { session in
+          try await session.execute("INSERT INTO t VALUES (1)")
+          throw Stop()
+        }
+      }
+      #expect(try await session.value("SELECT count(*) FROM t", as: Int.self) == 0)
+      let n = try await session.transaction { session in
+        try await session.execute("INSERT INTO t VALUES (1) RETURNING n").rows[0].get("n", as: Int.self)
+      }
+      #expect(n == 1)
+      #expect(try await session.value("SELECT count(*) FROM t", as: Int.self) == 1)
+    }
+  }
+
+  @Test func `reports a commit that the server turned into a rollback`() async throws {
+    _ = try await withSession { session async throws in
+      await #expect(throws: PostgresError.self) {
+        try await session.transaction { session in _ = try? await session.execute("SELECT 1 / 0") }
+      }
+    }
+  }
+
+  @Test func `copies rows out without keeping them`() async throws {
+    try await withSession { session async throws in
+      let bytes = Mutex(0)
+      let rows = try await session.copyOut("COPY (SELECT repeat('x', 1000) FROM generate_series(1, 20000)) TO STDOUT") { row in
+        bytes.withLock { $0 += row.count }
+      }
+      #expect(rows == 20_000)
+      #expect(bytes.withLock { $0 } == 20_000 * 1_001)
+    }
+  }
+
+  @Test func `ends a copy whose reader throws, and goes on`() async throws {
+    struct Stop: Error {}
+    try await withSession { session async throws in
+      await #expect(throws: Stop.self) {
+        try await session.copyOut("COPY (SELECT generate_series(1, 50000000)) TO STDOUT") { _ in throw Stop() }
+      }
+      #expect(try await session.value("SELECT 1", as: Int.self) == 1)
+    }
+  }
+
+  @Test func `hears notifications in order`() async throws {
+    try await withSession { listener async throws in
+      let heard = try await listener.listen(to: ["a channel"])
+      try await withSession { session async throws in
+        for n in 1...50 { try await session.execute("SELECT pg_notify('a channel', \("\(n)"))") }
+      }
+      var payloads: [String] = []
+      for try await notification in heard {
+        payloads.append(notification.payload)
+        if payloads.count == 50 { break }
+      }
+      #expect(payloads == (1...50).map { "\($0)" })
+    }
+  }
+
+  @Test func `ends its notifications with an error when the connection ends`() async throws {
+    try await withSession { listener async throws in
+      let heard = try await listener.listen(to: ["x"])
+      _ = try await withSession { try await $0.execute("SELECT pg_terminate_backend(\(Int(listener.processID))::int)") }
+      let error = await #expect(throws: PostgresError.self) { for try await _ in heard {} }
+      #expect(error?.isConnectionLoss == true)
+    }
+  }
+
+  @Test func `passes notices on`() async throws {
+    let notices = Mutex<[ServerMessage]>([])
+    let session = try await Session.connect(try await SharedCluster.options(), onNotice: { n in notices.withLock { $0.append(n) } })
+    try await session.script("DO $$ BEGIN RAISE NOTICE 'low tide'; END $$")
+    await session.close()
+    #expect(notices.withLock { $0.map(\.message) } == ["low tide"])
+  }
+
+  @Test func `that was terminated says so, and is not open`() async throws {
+    try await withSession { session async throws in
+      _ = try await withSession { try await $0.execute("SELECT pg_terminate_backend(\(Int(session.processID))::int)") }
+      let error = await #expect(throws: PostgresError.self) { try await session.execute("SELECT 1") }
+      #expect(error?.isConnectionLoss == true)
+      #expect(session.isOpen == false)
+    }
+  }
+}
+
+@Suite struct `Connecting` {
+  @Test func `sets keepalives where the operator did not`() async throws {
+    try await withSession { session async throws in
+      let socket = await session.socket
+      #expect(option(SOL_SOCKET, SO_KEEPALIVE, of: socket) == 1)
+      #expect((1...60).contains(option(Int32(IPPROTO_TCP), TCP_KEEPIDLE, of: socket)))
+      #expect((1...60_000).contains(option(Int32(IPPROTO_TCP), TCP_USER_TIMEOUT, of: socket)))
+    }
+    var options = try await SharedCluster.options()
+    options.conninfo += " keepalives_idle=77 tcp_user_timeout=99000"
+    let session = try await Session.connect(options)
+    let socket = await session.socket
+    #expect(option(Int32(IPPROTO_TCP), TCP_KEEPIDLE, of: socket) == 77)
+    #expect(option(Int32(IPPROTO_TCP), TCP_USER_TIMEOUT, of: socket) == 99_000)
+    await session.close()
+  }
+
+  private func option(_ level: Int32, _ name: Int32, of socket: Int32) -> Int32 {
+    var value: Int32 = -1
+    var size = socklen_t(MemoryLayout<Int32>.size)
+    getsockopt(socket, level, name, &value, &size)
+    return value
+  }
+
+  @Test func `speaks UTF-8 and gives the daemon's name`() async throws {
+    try await withSession { session async throws in
+      #expect(try await session.value("SHOW client_encoding") == "UTF8")
+      #expect(try await session.value("SHOW application_name") == "tidemark")
+    }
+  }
+
+  @Test func `fails with a connection error that does not show the password`() async throws {
+    let options = ConnectionOptions(conninfo: "host=/nowhere user=u password=hush dbname=d")
+    let error = await #expect(throws: PostgresError.self) { try await Session.connect(options) }
+    #expect(error?.isConnectionLoss == true)
+    #expect(error?.message.contains("hush") == false)
+    #expect(options.redacted == "host=/nowhere port=5432 dbname=d user=u")
+  }
+
+  @Test func `refuses an unreadable connection string without showing it`() async throws {
+    let error = await #expect(throws: PostgresError.self) {
+      try await Session.connect(ConnectionOptions(conninfo: "host=h pasword=hush"))
+    }
+    #expect(error?.isConnectionLoss == false)
+    #expect(error?.message.contains("hush") == false)
+  }
+
+  @Test func `gives up after its time on a server that does not answer`() async throws {
+    // A socket that takes connections and never speaks.
+    let listener = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
+    defer { close(listener) }
+    var address = sockaddr_in()
+    address.sin_family = sa_family_t(AF_INET)
+    address.sin_addr.s_addr = UInt32(0x7F00_0001).bigEndian
+    var size = socklen_t(MemoryLayout<sockaddr_in>.size)
+    withUnsafeMutablePointer(to: &address) {
+      $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { pointer in
+        _ = bind(listener, pointer, size)
+        _ = listen(listener, 5)
+        _ = getsockname(listener, pointer, &size)
+      }
+    }
+    let port = UInt16(bigEndian: address.sin_port)
+    let options = ConnectionOptions(conninfo: "host=127.0.0.1 port=\(port) user=u", connectTimeout: .seconds(1))
+    let began = ContinuousClock.now
+    await #expect(throws: PostgresError.self) { try await Session.connect(options) }
+    #expect(ContinuousClock.now - began < .seconds(20))
+  }
+
+  @Test func `can be cancelled`() async throws {
+    let task = Task { try await Session.connect(ConnectionOptions(conninfo: "host=192.0.2.1 user=u", connectTimeout: .seconds(60))) }
+    task.cancel()
+    await #expect(throws: PostgresError.self) { try await task.value }
+  }
+}
+
+extension Session {
+  fileprivate var socket: Int32 { PQsocket(connection.pointer) }
+}

@@ -1,0 +1,134 @@
+import Projection
+import Testing
+
+@Suite struct `A shard` {
+  private func started(at position: Int64, mark: Int64) -> (Shard, Shard.Command) {
+    var shard = Shard(name: ShardName(projection: "Trip"))
+    _ = shard.markMoved(to: mark)
+    let command = shard.positionRead(position)
+    return (shard, command)
+  }
+
+  @Test func `has Marten's names`() {
+    #expect("\(ShardName(projection: "Trip"))" == "Trip:All")
+    #expect("\(ShardName(projection: "Trip", version: 2))" == "Trip:V2:All")
+  }
+
+  @Test func `at the mark waits for more`() {
+    let (shard, command) = started(at: 10, mark: 10)
+    #expect(command == .awaitMark(above: 10))
+    #expect(shard.condition == .following)
+  }
+
+  @Test func `below the mark applies up to it`() {
+    #expect(started(at: 0, mark: 7).1 == .apply(Page(floor: 0, ceiling: 7)))
+  }
+
+  @Test func `far below the mark applies a page of its width`() {
+    #expect(started(at: 5, mark: 1_000_000).1 == .apply(Page(floor: 5, ceiling: 5 + PageWidth.initial)))
+  }
+
+  @Test func `goes on from where the page ended, also when it was cut`() {
+    var (shard, _) = started(at: 0, mark: 500)
+    let command = shard.pageApplied(Page(floor: 0, ceiling: 120), took: .milliseconds(5))
+    #expect(command == .apply(Page(floor: 120, ceiling: 500)))
+  }
+
+  @Test func `never goes below its position when a mark is lower`() {
+    var (shard, _) = started(at: 10, mark: 10)
+    #expect(shard.markMoved(to: 4) == .awaitMark(above: 10))
+  }
+
+  @Test func `tries again forever after transient failures, and reads its position each time`() {
+    var (shard, _) = started(at: 0, mark: 7)
+    let delays = (0..<6).map { _ in shard.failed(.transient, "deadlock") }
+    #expect(
+      delays == [
+        .wait(.milliseconds(250)), .wait(.milliseconds(500)), .wait(.seconds(1)), .wait(.seconds(30)), .wait(.seconds(30)),
+        .wait(.seconds(30)),
+      ])
+    #expect(shard.condition == .retrying("deadlock"))
+    #expect(shard.positionRead(0) == .apply(Page(floor: 0, ceiling: 7)))
+    _ = shard.pageApplied(Page(floor: 0, ceiling: 7), took: .milliseconds(1))
+    #expect(shard.condition == .following)
+    #expect(shard.failed(.transient, "again") == .wait(.milliseconds(250)))
+  }
+
+  @Test func `waits for a database that is away`() {
+    var (shard, _) = started(at: 0, mark: 7)
+    #expect(shard.failed(.connection, "gone") == .awaitDatabase)
+  }
+
+  @Test func `pauses for a poison event, longer each time, up to ten minutes`() {
+    var (shard, _) = started(at: 0, mark: 7)
+    let commands = (0..<7).map { _ in shard.failed(.event, "poison") }
+    #expect(commands == [30, 60, 120, 240, 480, 600, 600].map { .wait(.seconds($0)) })
+    #expect(shard.condition == .paused("poison"))
+  }
+
+  @Test func `gives way when somebody else keeps moving its position`() {
+    var (shard, _) = started(at: 0, mark: 7)
+    let commands = (0..<3).map { _ in shard.failed(.order, "moved") }
+    #expect(commands == [.wait(.seconds(10)), .wait(.seconds(10)), .stop])
+    #expect(shard.condition == .stopped("moved"))
+  }
+}
+
+@Suite struct `The class of a failure` {
+  @Test(arguments: [
+    ("TM301", FailureClass.order), ("08006", .connection), ("57P01", .connection), ("40P01", .transient), ("40001", .transient),
+    ("53100", .transient), ("55P03", .transient), ("57014", .transient), ("XX000", .transient), ("22P02", .event), ("22012", .event),
+    ("23505", .event), ("P0001", .event), ("42P01", .definition), ("42703", .definition), ("42601", .definition), ("42501", .definition),
+    ("0A000", .definition), ("25006", .definition),
+  ])
+  func `follows from its SQLSTATE`(code: String, expected: FailureClass) {
+    #expect(FailureClass.classify(sqlState: code) == expected)
+  }
+}
+
+@Suite struct `The width of a page` {
+  /// Runs pages against a server whose time for a page is given by the width, far behind the mark.
+  private func settle(pages: Int = 400, _ took: (Int64) -> Duration) -> [Int64] {
+    var width = PageWidth()
+    return (0..<pages).map { _ in
+      let page = width.next(floor: 0, mark: .max)!
+      width.applied(page, took: took(page.width), behind: .max)
+      return page.width
+    }
+  }
+
+  @Test func `grows while the rate does`() {
+    // 50 ms a page and 10 µs an event: up to 100,000 twice as wide is better by more than a twentieth.
+    let widths = settle { .milliseconds(50) + .microseconds(10) * Double($0) }
+    #expect(widths.suffix(100).min()! >= 25_600)
+    #expect(widths.max()! <= PageWidth.limits.upperBound)
+  }
+
+  @Test func `stays where the rate is best`() {
+    // Beyond 16,000 the server starts to spill.
+    let widths = settle { .milliseconds(5) + .microseconds($0 > 16_000 ? 30 : 10) * Double($0) }
+    let typical = widths.suffix(200).sorted()[100]
+    #expect((4_000...16_000).contains(typical))
+  }
+
+  @Test func `comes down when a page takes too long`() {
+    let widths = settle(pages: 20) { .milliseconds(10) * Double($0) }
+    #expect(widths.last! <= 200)
+  }
+
+  @Test func `never leaves its limits, whatever the times are`() {
+    var random = SplitMix64(seed: walkSeed())
+    var width = PageWidth()
+    for _ in 0..<10_000 {
+      let floor = Int64(random.below(1_000_000))
+      let mark = floor + Int64(random.below(500_000))
+      guard let page = width.next(floor: floor, mark: mark) else {
+        #expect(mark == floor)
+        continue
+      }
+      #expect(page.floor == floor && page.ceiling <= mark && page.width <= PageWidth.limits.upperBound && page.width > 0)
+      width.applied(page, took: .microseconds(random.below(5_000_000)), behind: mark - page.ceiling)
+      #expect(PageWidth.limits.contains(width.width))
+    }
+  }
+}

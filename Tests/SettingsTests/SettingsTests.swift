@@ -1,0 +1,170 @@
+import Foundation
+import Projection
+import Settings
+import Testing
+
+@Suite struct `Settings of a file` {
+  @Test func `have defaults for everything but the database`() throws {
+    let settings = try parse(database)
+    #expect(settings.database.url == "postgresql:///shop")
+    #expect(settings.database.poolSize == 8)
+    #expect(settings.eventStore.gapGrace == .seconds(3))
+    #expect(settings.eventStore.append == .rich)
+    #expect(settings.projections.isEmpty)
+  }
+
+  @Test func `take every key`() throws {
+    let settings = try parse(
+      """
+      mode = "solo"
+      stop_timeout = "5s"
+      [database]
+      url = "host=/run/postgresql dbname=shop"
+      pool_size = 3
+      connect_timeout = "2s"
+      application_name = "x"
+      [event_store]
+      dialect = "marten"
+      schema = "events"
+      append = "quick"
+      gap_grace = "500ms"
+      late_arrival_window = "2h"
+      poll_min = "5ms"
+      poll_max = "1s"
+      on_long_hold = { after = "1m", do = "skip" }
+      [log]
+      level = "debug"
+      """)
+    #expect(settings.stopTimeout == .seconds(5))
+    #expect(settings.database.poolSize == 3)
+    #expect(settings.eventStore.schema == "events")
+    #expect(settings.eventStore.append == .quick)
+    #expect(settings.eventStore.gapGrace == .milliseconds(500))
+    #expect(settings.eventStore.lateArrivalWindow == .seconds(7200))
+    #expect(settings.eventStore.onLongHold == HighWater.LongHold(after: .seconds(60), action: .skip))
+    #expect(settings.logLevel == .debug)
+  }
+
+  @Test func `declare projections of both forms with the lines of their statements`() throws {
+    let settings = try parse(
+      database + """
+        [projections.Trip]
+        version = 2
+        events = ["travel"]
+        tables = ["trip"]
+        sql = '''
+        DELETE FROM x;
+
+        INSERT INTO y SELECT 1
+        '''
+        [projections.Ledger.on]
+        opened = "INSERT INTO a VALUES (:stream_id)"
+        """)
+    let trip = try #require(settings.projections.first)
+    #expect("\(trip.shard)" == "Trip:V2:All")
+    #expect(trip.takes == ["travel"])
+    guard case .batch(let statements) = trip.effect else { throw OtherForm() }
+    #expect(statements.map(\.source.line) == [8, 10])
+    #expect(statements.map(\.text) == ["DELETE FROM x", "INSERT INTO y SELECT 1"])
+    let ledger = settings.projections[1]
+    #expect(ledger.takes == ["opened"])
+    guard case .perEvent(let bound) = ledger.effect else { throw OtherForm() }
+    #expect(bound["opened"]?.text == "INSERT INTO a VALUES ($1)")
+    #expect(bound["opened"]?.statement.source.line == 13)
+  }
+
+  @Test func `read sql_file, setup_file and projections.d beside the file`() throws {
+    let settings = try parse(
+      database + "[projections.A]\nsql_file = \"a.sql\"\nsetup_file = \"/abs/setup.sql\"\n",
+      [
+        "/etc/a.sql": "-- comment\nSELECT 1", "/abs/setup.sql": "CREATE TABLE a ()",
+        "/etc/projections.d/b.toml": "[projections.B]\nsql_file = \"b.sql\"\n", "/etc/projections.d/b.sql": "SELECT 2",
+        "/etc/projections.d/ignored.txt": "nonsense",
+      ])
+    #expect(settings.projections.map(\.name) == ["A", "B"])
+    guard case .batch(let statements) = settings.projections[0].effect else { throw OtherForm() }
+    #expect(statements == [Statement(text: "SELECT 1", source: SourceLocation(file: "/etc/a.sql", line: 2))])
+    #expect(settings.projections[0].setup?.text == "CREATE TABLE a ()")
+  }
+
+  @Test(arguments: [
+    ("\"beginning\"", StartPosition.beginning), ("\"present\"", .present), ("\"inline-handover\"", .inlineHandover), ("1000", .sequence(1000)),
+    ("\"2026-01-31\"", .time("2026-01-31")), ("2026-01-31T12:00:00Z", .time("2026-01-31T12:00:00Z")),
+  ])
+  func `take a start position`(text: String, expected: StartPosition) throws {
+    let settings = try parse(database + "[projections.A]\nsql = \"SELECT 1\"\nstart = \(text)\n")
+    #expect(settings.projections.first?.start == expected)
+  }
+
+  @Test func `replace variables, and leave SQL's dollars alone`() throws {
+    let settings = try parse(
+      "[database]\nurl = \"host=${HOST} port=$${PORT}\"\n[projections.A]\nsql = '''SELECT $$x$$, '${'; SELECT $a$ ${} $a$'''\n",
+      environment: ["HOST": "db1"])
+    #expect(settings.database.url == "host=db1 port=${PORT}")
+    guard case .batch(let statements) = settings.projections[0].effect else { throw OtherForm() }
+    #expect(statements.map(\.text) == ["SELECT $$x$$, '${'", "SELECT $a$ ${} $a$"])
+  }
+
+  @Test(arguments: [
+    ("250ms", Duration.milliseconds(250)), ("30s", .seconds(30)), ("5m", .seconds(300)), ("5 min", .seconds(300)), ("1h", .seconds(3600)),
+    ("7d", .seconds(604_800)), ("0s", .zero),
+  ])
+  func `know durations`(text: String, expected: Duration) {
+    #expect(Duration(setting: text) == expected)
+    #expect(Duration(setting: expected.settingText) == expected)
+  }
+
+  @Test(arguments: ["", "5", "s", "-5s", "5 weeks", "99999999999999999999s", "9999999999999h", "1.5s", "５s"])
+  func `refuse what is no duration`(text: String) {
+    #expect(Duration(setting: text) == nil)
+  }
+}
+
+@Suite struct `Secrets` {
+  @Test(arguments: [
+    ("postgresql://u:pa@h/db", "postgresql://u:***@h/db"),
+    ("postgres://u:p@a:b@h:1/db?sslmode=require", "postgres://u:***@h:1/db?sslmode=require"),
+    ("postgresql:///db?password=hush&host=/run", "postgresql:///db?password=***&host=/run"),
+    ("postgresql:///db?pass%77ord=hush", "postgresql:///db?pass%77ord=***"),
+    ("postgresql://u:a?hush@h/db", "postgresql://***"),
+    ("host=h password=hush user=u", "host=h password=*** user=u"),
+    ("host=h password = 'hu sh\\' x' user=u", "host=h password = *** user=u"),
+    ("PASSWORD='hush", "PASSWORD=***"),
+    ("postgresql:///shop?host=/run/postgresql", "postgresql:///shop?host=/run/postgresql"),
+    ("", ""),
+  ])
+  func `in a connection string are replaced`(text: String, expected: String) {
+    #expect(redacted(connectionString: text) == expected)
+  }
+
+  @Test func `are never printed, not even by a problem`() {
+    let password = "h\u{75}sh-9271"
+    let text = """
+      [database]
+      url = "postgresql://u:\(password)@h/db"
+      pool_size = "\(password.count)"
+      [databse]
+      x = 1
+      """
+    for line in problems(text) { #expect(!line.contains(password)) }
+    #expect(!problems("[database]\nurl = [\"\(password)\"]").joined().contains(password))
+  }
+
+  @Test func `come from a file, first among systemd's credentials`() throws {
+    let text = database + "password_file = \"pw\"\n"
+    let beside = try parse(text, ["/etc/pw": "one\n"])
+    #expect(beside.database.password?.value == "one")
+    let credential = try parse(
+      text, environment: ["CREDENTIALS_DIRECTORY": "/run/credentials"], ["/etc/pw": "one", "/run/credentials/pw": "two\n"])
+    #expect(credential.database.password?.value == "two")
+    #expect("\(credential)".contains("two") == false)
+    #expect(!Settings.printConfig(credential).contains("two"))
+    #expect(problems(text) == ["/etc/tidemark.toml:3:17: database.password_file: /etc/pw cannot be read: No such file or directory (TM101)"])
+  }
+
+  @Test func `of a URL are not in print-config`() throws {
+    let settings = try parse("[database]\nurl = \"postgresql://u:hush@h/db\"\n")
+    #expect(Settings.printConfig(settings).contains("postgresql://u:***@h/db"))
+    #expect(!Settings.printConfig(settings).contains("hush"))
+  }
+}
