@@ -49,6 +49,7 @@ struct Startup: Sendable {
       throw StoreProblem(
         .standby, "the server is a standby", hint: "Connect to the primary: only there the locks of writers can be seen.")
     }
+    try await checkPrivileges(session)
     var shape = try await StoreShape.read(session, schema: settings.eventStore.schema)
     let plan = try await SchemaPlan.forStore(session, shape: shape)
     if !plan.isEmpty {
@@ -63,13 +64,18 @@ struct Startup: Sendable {
       observer.observe(.schemaUpdated(steps: plan.steps.map(\.title)))
       shape = try await StoreShape.read(session, schema: settings.eventStore.schema)
     }
-    let missing = try await Privileges.missing(session, shape: shape)
+    // Once more: what was made just now may belong to somebody else.
+    try await checkPrivileges(session)
+    return shape
+  }
+
+  private func checkPrivileges(_ session: Session) async throws {
+    let missing = try await Privileges.missing(session, schema: settings.eventStore.schema)
     guard missing.isEmpty else {
       throw StoreProblem(
         .noPrivilege, "the daemon's role lacks privileges on the event store",
         hint: "As the owner of the database run: " + missing.map { "\($0);" }.joined(separator: " "))
     }
-    return shape
   }
 }
 

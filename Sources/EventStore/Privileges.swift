@@ -2,42 +2,48 @@ package import Postgres
 
 /// What the daemon's role may do, checked before the first page rather than found out in the middle of one.
 package enum Privileges {
-  /// The GRANT statements that are missing, ready to run.
-  package static func missing(_ session: Session, shape: StoreShape) async throws -> [String] {
-    let store = shape.store
-    let needed: [(object: String, kind: String, privileges: [String])] = [
-      (store, "schema", ["USAGE"]),
-      ("tidemark", "schema", ["USAGE"]),
-      ("\(store).mt_events", "table", ["SELECT"]),
-      (shape.sequence, "sequence", ["SELECT"]),
-      ("\(store).mt_event_progression", "table", ["SELECT", "INSERT", "UPDATE"]),
-      ("tidemark.batch", "table", ["SELECT"]),
-      ("tidemark.high_water", "table", ["SELECT", "INSERT", "UPDATE"]),
-      ("tidemark.gap", "table", ["SELECT", "INSERT", "UPDATE", "DELETE"]),
-      ("tidemark.dead_letter", "table", ["SELECT", "INSERT", "UPDATE", "DELETE"]),
-      ("tidemark.shard", "table", ["SELECT", "INSERT", "UPDATE"]),
+  /// The GRANT statements that are missing, ready to run, on whatever is there already.
+  ///
+  /// Asks the catalogs by object identifier, which works for a role that may not even use the schemas.
+  package static func missing(_ session: Session, schema: String) async throws -> [String] {
+    let all = ["SELECT", "INSERT", "UPDATE", "DELETE"]
+    let needed: [(schema: String, relation: String, privileges: [String])] = [
+      (schema, "", ["USAGE"]),
+      ("tidemark", "", ["USAGE"]),
+      (schema, "mt_events", ["SELECT"]),
+      (schema, "mt_events_sequence", ["SELECT"]),
+      (schema, "mt_event_progression", ["SELECT", "INSERT", "UPDATE"]),
+      ("tidemark", "installation", ["SELECT"]),
+      ("tidemark", "batch", ["SELECT"]),
+      ("tidemark", "high_water", all),
+      ("tidemark", "gap", all),
+      ("tidemark", "dead_letter", all),
+      ("tidemark", "shard", all),
     ]
     var statements: [String] = []
-    for (object, kind, privileges) in needed {
-      let row = try await session.execute(
-        """
-        SELECT quote_ident(current_user::text) AS role,
-               array_to_string(ARRAY(SELECT p FROM unnest(\(privileges)::text[]) AS p
-                                      WHERE NOT has_\(raw: kind)_privilege(\(kind == "schema" ? shape.plain(object) : object), p)), ', ') AS missing
-        """
-      ).rows[0]
-      let missing = try row.get("missing", as: String.self)
-      guard !missing.isEmpty else { continue }
-      let role = try row.get("role", as: String.self)
-      statements.append("GRANT \(missing) ON \(kind == "schema" ? "SCHEMA " : kind == "sequence" ? "SEQUENCE " : "")\(object) TO \(role)")
-      // Asking about what is inside a schema that may not be used would be an error, not an answer.
-      if kind == "schema" { return statements }
+    for item in needed {
+      let rows =
+        item.relation.isEmpty
+        ? try await session.execute(
+          """
+          SELECT format('GRANT USAGE ON SCHEMA %I TO %I', n.nspname, current_user::text) AS statement
+            FROM pg_catalog.pg_namespace AS n
+           WHERE n.nspname = \(item.schema) AND NOT has_schema_privilege(n.oid, 'USAGE')
+          """
+        ).rows
+        : try await session.execute(
+          """
+          SELECT format('GRANT %s ON %s%I.%I TO %I', string_agg(p, ', '), CASE WHEN c.relkind = 'S' THEN 'SEQUENCE ' ELSE '' END,
+                        n.nspname, c.relname, current_user::text) AS statement
+            FROM pg_catalog.pg_class AS c
+            JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace, unnest(\(item.privileges)::text[]) AS p
+           WHERE n.nspname = \(item.schema) AND c.relname = \(item.relation)
+             AND NOT CASE WHEN c.relkind = 'S' THEN has_sequence_privilege(c.oid, p) ELSE has_table_privilege(c.oid, p) END
+           GROUP BY c.relkind, n.nspname, c.relname
+          """
+        ).rows
+      statements += try rows.map { try $0.get("statement", as: String.self) }
     }
     return statements
   }
-}
-
-extension StoreShape {
-  /// `has_schema_privilege` takes a name without quotes.
-  fileprivate func plain(_ object: String) -> String { object == store ? schema : object }
 }

@@ -227,11 +227,16 @@ package actor Session {
     guard isOpen else { return .failure(PostgresError(.connection("the session is closed"))) }
     let operation = Operation(connection.wakeup, timeout: timeout)
     return await withTaskCancellationHandler {
-      guard !operation.isCancelled else { return .failure(PostgresError(.cancelled)) }
-      return Result { () throws(PostgresError) in try body(operation) }
+      // A method of the actor, not `body` itself: a closure that does not mention `self` would run, and block, a thread of the pool.
+      self.run(body, as: operation)
     } onCancel: {
       operation.cancel()
     }
+  }
+
+  private func run<T>(_ body: (Operation) throws(PostgresError) -> T, as operation: Operation) -> Result<T, PostgresError> {
+    guard !operation.isCancelled else { return .failure(PostgresError(.cancelled)) }
+    return Result { () throws(PostgresError) in try body(operation) }
   }
 }
 

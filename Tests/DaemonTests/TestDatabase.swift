@@ -27,26 +27,31 @@ struct TestDatabase {
   }
 
   /// Settings for this database with these projections, installed.
-  func install(_ projections: String, eventStore: String = "append = \"quick\"") async throws -> Settings {
-    let settings = try settings(projections, eventStore: eventStore)
+  func install(
+    _ projections: String, eventStore: String = "append = \"quick\"", database: String = ""
+  ) async throws -> Settings {
+    let settings = try settings(projections, eventStore: eventStore, database: database)
     try await connected { session in
       _ = try await Installer(settings: settings).install(session, streamIDType: "uuid")
     }
     return settings
   }
 
-  func settings(_ projections: String, eventStore: String = "append = \"quick\"") throws -> Settings {
+  func settings(
+    _ projections: String, eventStore: String = "append = \"quick\"", database: String = ""
+  ) throws -> Settings {
     try Settings.parse(
       """
       [database]
       url = "\(conninfo)"
+      \(database)
       [event_store]
       \(eventStore)
       \(projections)
       """, file: "test.toml", files: SettingsFiles(read: { .failure(.init("there is no \($0)")) }))
   }
 
-  func connected<T>(_ body: (Session) async throws -> T) async throws -> T {
+  func connected<T: Sendable>(_ body: (Session) async throws -> T) async throws -> T {
     let session = try await Session.connect(options, threadName: "test")
     do {
       let result = try await body(session)
@@ -65,6 +70,33 @@ struct TestDatabase {
 
   func script(_ text: String) async throws {
     _ = try await connected { try await $0.script(text) }
+  }
+
+  /// Appends events of one type to a new stream.
+  func append(type: String, count: Int, data: String = "{}") async throws {
+    _ = try await connected { session in
+      try await session.execute(
+        """
+        SELECT tidemark.append(gen_random_uuid(), jsonb_agg(jsonb_build_object('type', \(type)::text, 'data', \(data)::jsonb)))
+          FROM generate_series(1, \(count))
+        """)
+    }
+  }
+
+  /// Lets sample writers write side by side; returns how many events they committed.
+  func write(writers: Int, transactions: Int, seed: UInt64 = 0, applicationName: String = "tidemark") async throws -> Int {
+    var options = options
+    options.applicationName = applicationName
+    return try await withThrowingTaskGroup(of: Int.self) { [options] tasks in
+      for number in 1...writers {
+        tasks.addTask { try await SampleWriter(seed: seed &+ UInt64(number)).run(options, transactions: transactions) }
+      }
+      return try await tasks.reduce(0, +)
+    }
+  }
+
+  func position(_ shard: String) async throws -> Int64? {
+    try await value("SELECT (SELECT last_seq_id FROM mt_event_progression WHERE name = \(shard))", as: Int64?.self)
   }
 
   /// Every read model of the samples against a recount of the events: how many rows differ.

@@ -109,7 +109,7 @@ BEGIN
     IF EXISTS (SELECT FROM pg_catalog.pg_locks AS l
                 WHERE l.pid = pg_backend_pid() AND l.locktype = 'relation' AND l.granted AND l.mode = 'RowExclusiveLock'
                   AND l.database = (SELECT d.oid FROM pg_catalog.pg_database AS d WHERE d.datname = current_database())
-                  AND l.relation = '{{sequence}}'::regclass) THEN
+                  AND l.relation = {{sequence_literal}}::regclass) THEN
         RAISE EXCEPTION 'tidemark.wait_for was called in a transaction that has appended events itself'
             USING ERRCODE = '25001', HINT = 'Commit first: a shard applies an event only after its commit.';
     END IF;
@@ -180,7 +180,7 @@ BEGIN
                 USING ERRCODE = '22023';
         END IF;
         append.version := append.version + 1;
-        append.seq_id := nextval('{{sequence}}');
+        append.seq_id := nextval({{sequence_literal}});
         INSERT INTO {{store}}.mt_events (seq_id, id, stream_id, version, data, type, "timestamp"{{append_columns}})
         VALUES (append.seq_id, coalesce((event ->> 'id')::uuid, gen_random_uuid()), append.stream_id, append.version,
                 event -> 'data', event ->> 'type', clock_timestamp(){{append_values}});

@@ -1,0 +1,266 @@
+import Daemon
+import EventStore
+import Postgres
+import Projection
+import Sandbox
+import Settings
+import Telemetry
+import Testing
+
+private let seen = """
+  [projections.All]
+  tables = ["seen"]
+  setup = "CREATE TABLE seen (seq bigint PRIMARY KEY, stream text, tenant text, headers jsonb)"
+  sql = "INSERT INTO seen SELECT seq_id, stream_id::text, tenant_id, headers FROM batch"
+  """
+
+@Suite struct `An event store made by init` {
+  @Test func `is made once, and init says so the second time`() async throws {
+    let database = try await TestDatabase.make()
+    let settings = try database.settings(seen)
+    let installer = Installer(settings: settings)
+    try await database.connected { session in
+      let planned = try await installer.plan(session, streamIDType: "uuid")
+      #expect(planned.steps.map(\.title).first == "an event store in Marten's shape")
+      #expect(try await session.execute("SELECT to_regclass('mt_events') IS NULL").rows[0].get(0, as: Bool.self), "a plan changes nothing")
+      let first = try await installer.install(session, streamIDType: "uuid")
+      #expect(first.steps == planned.steps)
+      let second = try await installer.install(session, streamIDType: "uuid")
+      #expect(second.isEmpty)
+    }
+  }
+
+  @Test func `can be made by psql from the printed plan`() async throws {
+    let database = try await TestDatabase.make()
+    let settings = try database.settings(seen)
+    try await database.connected { session in
+      let plan = try await Installer(settings: settings).plan(session, streamIDType: "uuid")
+      _ = try await session.script(plan.script)
+      #expect(try await Installer(settings: settings).plan(session, streamIDType: "uuid").isEmpty)
+    }
+  }
+
+  @Test func `has its functions brought up to date when their text changed`() async throws {
+    let database = try await TestDatabase.make()
+    let settings = try await database.install(seen)
+    try await database.script("UPDATE tidemark.installation SET objects_hash = 'old'; CREATE OR REPLACE FUNCTION tidemark.cut_page(shard text, ceiling bigint) RETURNS void LANGUAGE sql AS 'SELECT'")
+    try await database.append(type: "x", count: 1)
+    try await withDaemon(settings) { daemon in
+      try await daemon.caughtUp()
+      _ = try await daemon.observed.first("it says so") { if case .schemaUpdated = $0 { true } else { nil } }
+    }
+    #expect(try await database.value("SELECT prosrc LIKE '%last_seq_id%' FROM pg_proc WHERE proname = 'cut_page'", as: Bool.self))
+  }
+
+  @Test func `of a newer program is refused`() async throws {
+    let database = try await TestDatabase.make()
+    let settings = try await database.install(seen)
+    try await database.script("UPDATE tidemark.installation SET version = 99")
+    let problem = await #expect(throws: StoreProblem.self) {
+      try await Daemon(settings: settings, version: "test", observer: ObservationRecorder()).run()
+    }
+    #expect(problem?.code == .schemaAhead)
+  }
+
+  @Test func `lives in any schema, also one with an odd name`() async throws {
+    let database = try await TestDatabase.make()
+    let settings = try await database.install(seen, eventStore: "append = \"quick\"\nschema = \"Event Store's\"")
+    try await database.append(type: "x", count: 3)
+    try await withDaemon(settings) { daemon in
+      try await daemon.caughtUp()
+      #expect(try await database.value("SELECT count(*) FROM seen", as: Int.self) == 3)
+      #expect(try await database.value("SELECT last_seq_id FROM \"Event Store's\".mt_event_progression WHERE name = 'All:All'", as: Int.self) == 3)
+    }
+  }
+}
+
+@Suite struct `Appending` {
+  @Test func `numbers the events of a stream, and returns the last`() async throws {
+    let database = try await TestDatabase.make()
+    _ = try await database.install(seen)
+    let row = try await database.value(
+      "SELECT (a.version, a.seq_id)::text FROM tidemark.append('00000000-0000-4000-8000-000000000001', '[{\"type\":\"a\",\"data\":1},{\"type\":\"b\",\"data\":null}]', 0) AS a", as: String.self)
+    #expect(row == "(2,2)")
+    #expect(try await database.value("SELECT string_agg(version || type || data, ',' ORDER BY seq_id) FROM mt_events") == "1a1,2bnull")
+  }
+
+  @Test func `at another version than expected raises TM302 and changes nothing`() async throws {
+    let database = try await TestDatabase.make()
+    _ = try await database.install(seen)
+    try await database.connected { session in
+      try await session.execute("SELECT tidemark.append('00000000-0000-4000-8000-000000000001', '[{\"type\":\"a\",\"data\":1}]', 0)")
+      let error = await #expect(throws: PostgresError.self) {
+        try await session.execute("SELECT tidemark.append('00000000-0000-4000-8000-000000000001', '[{\"type\":\"a\",\"data\":1}]', 0)")
+      }
+      #expect(error?.sqlState == "TM302")
+      #expect(error?.message == "stream 00000000-0000-4000-8000-000000000001 expected at version 0, found at version 1")
+    }
+    #expect(try await database.value("SELECT count(*) FROM mt_events", as: Int.self) == 1)
+  }
+
+  @Test(arguments: ["{}", "[]", "[{\"data\":1}]", "[{\"type\":\"a\"}]", "[{\"type\":\"\",\"data\":1}]", "5"])
+  func `what is no list of events is refused`(events: String) async throws {
+    let database = try await TestDatabase.make()
+    _ = try await database.install(seen)
+    let error = await #expect(throws: PostgresError.self) {
+      _ = try await database.value("SELECT (tidemark.append(gen_random_uuid(), \(events)::jsonb)).version", as: Int.self)
+    }
+    #expect(error?.sqlState == "22023")
+  }
+
+  @Test func `from many sessions to one stream, one wins each version`() async throws {
+    let database = try await TestDatabase.make()
+    _ = try await database.install(seen)
+    let wins = try await withThrowingTaskGroup(of: Int.self) { group in
+      for _ in 0..<8 {
+        group.addTask {
+          var wins = 0
+          for version in 0..<10 {
+            do {
+              _ = try await database.value(
+                "SELECT version FROM tidemark.append('00000000-0000-4000-8000-000000000001', '[{\"type\":\"a\",\"data\":1}]', \(version)::bigint)", as: Int.self)
+              wins += 1
+            } catch let error as PostgresError { #expect(error.sqlState == "TM302") }
+          }
+          return wins
+        }
+      }
+      return try await group.reduce(0, +)
+    }
+    let events = try await database.value("SELECT count(*) FROM mt_events", as: Int.self)
+    #expect(wins == events)
+    #expect(try await database.value("SELECT count(DISTINCT version) FROM mt_events", as: Int.self) == events)
+  }
+
+  @Test func `and waiting in one transaction is refused`() async throws {
+    let database = try await TestDatabase.make()
+    _ = try await database.install(seen)
+    try await database.connected { session in
+      try await session.script("BEGIN; SELECT tidemark.append(gen_random_uuid(), '[{\"type\":\"a\",\"data\":1}]')")
+      let error = await #expect(throws: PostgresError.self) { _ = try await session.execute("SELECT tidemark.wait_for('All:All')") }
+      #expect(error?.message == "tidemark.wait_for was called in a transaction that has appended events itself")
+    }
+    let unknown = await #expect(throws: PostgresError.self) {
+      try await database.script("SELECT tidemark.append(gen_random_uuid(), '[{\"type\":\"a\",\"data\":1}]'); COMMIT; SELECT tidemark.wait_for('Nobody:All', '10 ms')")
+    }
+    #expect(unknown?.sqlState == "TM303")
+  }
+}
+
+/// Stores as Marten itself makes them, in the variants that differ.
+@Suite struct `A store that Marten made` {
+  private func follow(_ store: String, _ events: String, projections: String = seen) async throws -> TestDatabase {
+    let database = try await TestDatabase.make()
+    try await database.script(store)
+    let settings = try await database.install(projections, eventStore: "append = \"rich\"\ngap_grace = \"100ms\"")
+    try await database.script(events)
+    try await withDaemon(settings) { try await $0.caughtUp() }
+    return database
+  }
+
+  private static let progression = "CREATE TABLE mt_event_progression (name varchar PRIMARY KEY, last_seq_id bigint, last_updated timestamptz DEFAULT transaction_timestamp());"
+
+  @Test func `of version 7 with the least columns is followed`() async throws {
+    let database = try await follow(
+      """
+      CREATE TABLE mt_streams (id uuid PRIMARY KEY, type varchar, version bigint, timestamp timestamptz NOT NULL DEFAULT now(), snapshot jsonb, snapshot_version int, created timestamptz NOT NULL DEFAULT now(), tenant_id varchar DEFAULT '*DEFAULT*', is_archived bool DEFAULT false);
+      CREATE TABLE mt_events (seq_id bigint CONSTRAINT pkey_mt_events_seq_id PRIMARY KEY, id uuid NOT NULL, stream_id uuid REFERENCES mt_streams, version bigint NOT NULL, data jsonb NOT NULL, type varchar(500) NOT NULL, timestamp timestamptz NOT NULL DEFAULT now(), tenant_id varchar DEFAULT '*DEFAULT*', mt_dotnet_type varchar, is_archived bool DEFAULT false);
+      CREATE SEQUENCE mt_events_sequence OWNED BY mt_events.seq_id;
+      """ + Self.progression,
+      """
+      INSERT INTO mt_streams (id) VALUES ('00000000-0000-4000-8000-000000000001');
+      INSERT INTO mt_events (seq_id, id, stream_id, version, data, type, is_archived)
+      SELECT nextval('mt_events_sequence'), gen_random_uuid(), '00000000-0000-4000-8000-000000000001', n, '{}', 'x', n = 3 FROM generate_series(1, 5) AS n;
+      """)
+    #expect(try await database.value("SELECT array_agg(seq ORDER BY seq)::text FROM seen") == "{1,2,4,5}", "the archived one is left out")
+    #expect(try await database.value("SELECT bool_and(headers IS NULL) FROM seen", as: Bool.self))
+  }
+
+  @Test func `with string streams, tenants, headers and skipped events is followed`() async throws {
+    let database = try await follow(
+      """
+      CREATE TABLE mt_streams (id varchar, type varchar, version bigint, timestamp timestamptz NOT NULL DEFAULT now(), created timestamptz NOT NULL DEFAULT now(), tenant_id varchar DEFAULT '*DEFAULT*', is_archived bool DEFAULT false, PRIMARY KEY (tenant_id, id));
+      CREATE TABLE mt_events (seq_id bigint CONSTRAINT pkey_mt_events_seq_id PRIMARY KEY, id uuid NOT NULL, stream_id varchar, version bigint NOT NULL, data jsonb NOT NULL, type varchar(500) NOT NULL, timestamp timestamptz NOT NULL DEFAULT now(), tenant_id varchar DEFAULT '*DEFAULT*', mt_dotnet_type varchar, correlation_id varchar, causation_id varchar, headers jsonb, user_name varchar, is_skipped bool, bdata bytea, is_archived bool DEFAULT false);
+      CREATE SEQUENCE mt_events_sequence OWNED BY mt_events.seq_id;
+      """ + Self.progression,
+      """
+      INSERT INTO mt_events (seq_id, id, stream_id, version, data, type, tenant_id, headers, is_skipped)
+      SELECT nextval('mt_events_sequence'), gen_random_uuid(), 'stream/' || n, 1, '{}', 'x', 'tenant ' || n % 2, '{"h": 1}', n = 2 FROM generate_series(1, 4) AS n;
+      """)
+    #expect(try await database.value("SELECT string_agg(seq || stream || tenant, ',' ORDER BY seq) FROM seen") == "1stream/1tenant 1,3stream/3tenant 1,4stream/4tenant 0")
+    try await database.script("SELECT tidemark.append('stream/9', '[{\"type\":\"x\",\"data\":{}}]', 0, NULL, 'tenant 1')")
+    #expect(try await database.value("SELECT tenant_id || version FROM mt_events WHERE stream_id = 'stream/9'") == "tenant 11")
+  }
+
+  @Test func `partitioned by archived is followed`() async throws {
+    let database = try await follow(
+      """
+      CREATE TABLE mt_streams (id uuid, version bigint, tenant_id varchar, is_archived bool DEFAULT false, PRIMARY KEY (id, is_archived));
+      CREATE TABLE mt_events (seq_id bigint, id uuid NOT NULL, stream_id uuid, version bigint NOT NULL, data jsonb NOT NULL, type varchar(500) NOT NULL, timestamp timestamptz NOT NULL DEFAULT now(), tenant_id varchar DEFAULT '*DEFAULT*', mt_dotnet_type varchar, is_archived bool DEFAULT false, PRIMARY KEY (seq_id, is_archived)) PARTITION BY LIST (is_archived);
+      CREATE TABLE mt_events_archived PARTITION OF mt_events FOR VALUES IN (true);
+      CREATE TABLE mt_events_default PARTITION OF mt_events DEFAULT;
+      CREATE SEQUENCE mt_events_sequence;
+      """ + Self.progression,
+      """
+      INSERT INTO mt_events (seq_id, id, stream_id, version, data, type, is_archived)
+      SELECT nextval('mt_events_sequence'), gen_random_uuid(), gen_random_uuid(), 1, '{}', 'x', n = 2 FROM generate_series(1, 3) AS n;
+      """)
+    #expect(try await database.value("SELECT array_agg(seq ORDER BY seq)::text FROM seen") == "{1,3}")
+  }
+
+  @Test func `has its mark shown to Marten's tools, and read from none of them`() async throws {
+    let database = try await TestDatabase.make()
+    let settings = try await database.install(seen)
+    try await database.append(type: "x", count: 4)
+    try await database.script("INSERT INTO mt_event_progression VALUES ('HighWaterMark', 2), ('HighWaterStuckGap', 7)")
+    let early = try await Session.connect(database.options)
+    try await early.script("BEGIN; SELECT nextval('mt_events_sequence')")
+    try await database.append(type: "x", count: 1)
+    try await database.script("UPDATE mt_event_progression SET last_seq_id = 6 WHERE name = 'HighWaterMark'")
+    try await withDaemon(settings) { daemon in
+      try await daemon.ticked(times: 5)
+      try await eventually("the first four") { try await database.position("All:All") == 4 }
+      await early.close()
+      try await daemon.caughtUp()
+    }
+    #expect(try await database.position("HighWaterMark") == 6)
+  }
+
+  @Test func `without what following needs is refused with what to do`() async throws {
+    for (store, code) in [
+      ("SELECT", StoreProblem.Code.noStore),
+      ("CREATE TABLE mt_events (seq_id bigint PRIMARY KEY)", .unfitStore),
+      ("CREATE TABLE mt_events (seq_id bigint); CREATE SEQUENCE mt_events_sequence", .unfitStore),
+      ("CREATE TABLE mt_events (seq_id bigint PRIMARY KEY); CREATE SEQUENCE mt_events_sequence", .unfitStore),
+    ] {
+      let database = try await TestDatabase.make()
+      try await database.script(store)
+      let settings = try database.settings(seen)
+      let problem = await #expect(throws: StoreProblem.self) {
+        try await Daemon(settings: settings, version: "test", observer: ObservationRecorder()).run()
+      }
+      #expect(problem?.code == code)
+      #expect(problem?.hint.isEmpty == false)
+      #expect(try await database.value("SELECT to_regnamespace('tidemark') IS NULL", as: Bool.self), "nothing was changed")
+    }
+  }
+
+  @Test func `that the daemon's role may not read is refused with the missing grants`() async throws {
+    let database = try await TestDatabase.make()
+    _ = try await database.install(seen)
+    try await database.script("CREATE ROLE \(database.name)_reader LOGIN; GRANT USAGE ON SCHEMA tidemark TO \(database.name)_reader")
+    var settings = try database.settings(seen)
+    settings.database.url = settings.database.url.replacing("user=postgres", with: "user=\(database.name)_reader")
+    let limited = settings
+    let problem = await #expect(throws: StoreProblem.self) {
+      try await Daemon(settings: limited, version: "test", observer: ObservationRecorder()).run()
+    }
+    #expect(problem?.code == .noPrivilege)
+    let grants = problem?.hint.split(separator: ": ", maxSplits: 1).last.map(String.init) ?? ""
+    try await database.script(grants)
+    try await database.script("GRANT ALL ON seen TO \(database.name)_reader")
+    try await database.append(type: "x", count: 2)
+    try await withDaemon(limited) { daemon in try await daemon.caughtUp() }
+    #expect(try await database.value("SELECT count(*) FROM seen", as: Int.self) == 2)
+  }
+}
