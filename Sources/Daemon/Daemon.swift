@@ -66,6 +66,7 @@ package struct Daemon: Service {
   /// `batch` is found without its schema, and behind everything of the operator's own, so that no table of theirs is hidden.
   package static func prepareForShards(_ session: Session) async throws {
     try await session.execute(
-      "SELECT set_config('search_path', concat_ws(', ', nullif(current_setting('search_path'), ''), 'tidemark'), false)")
+      "SELECT set_config('search_path', concat_ws(', ', nullif(current_setting('search_path'), ''), 'tidemark'), false)"
+    )
   }
 }

@@ -40,7 +40,8 @@ package struct DefinitionCheck: Sendable {
     guard let hidden else { return [] }
     return projections.filter { if case .batch = $0.effect { true } else { false } }.map {
       Finding(
-        projection: $0.name, source: $0.source, message: "\"batch\" is a relation of yours in schema \(hidden), not the page's events",
+        projection: $0.name, source: $0.source,
+        message: "\"batch\" is a relation of yours in schema \(hidden), not the page's events",
         hint: "Write tidemark.batch in the statement, or rename \(hidden).batch.")
     }
   }
@@ -84,7 +85,9 @@ package struct DefinitionCheck: Sendable {
       for (_, bound) in statements.sorted(by: { $0.key < $1.key }) {
         let binds = bound.columns.map { Bind(nil, type: $0.typeOID(streamIDType: shape.streamIDType)) }
         let sql = SQL(text: bound.text, binds: binds)
-        if let found = try await plan(sql, parameters: binds.count, projection, bound.statement, session) { findings.append(found) }
+        if let found = try await plan(sql, parameters: binds.count, projection, bound.statement, session) {
+          findings.append(found)
+        }
       }
     }
     return findings
@@ -112,10 +115,13 @@ package struct DefinitionCheck: Sendable {
     }
   }
 
-  private static let plannable: Set<String> = ["SELECT", "INSERT", "UPDATE", "DELETE", "MERGE", "WITH", "VALUES", "TABLE"]
+  private static let plannable: Set<String> = [
+    "SELECT", "INSERT", "UPDATE", "DELETE", "MERGE", "WITH", "VALUES", "TABLE",
+  ]
 
   /// What the server said of the statement; a failure of the connection is passed on.
-  private func finding(_ error: any Error, _ projection: ProjectionDefinition, _ statement: Statement) throws -> Finding {
+  private func finding(_ error: any Error, _ projection: ProjectionDefinition, _ statement: Statement) throws -> Finding
+  {
     guard let error = error as? PostgresError, let state = error.sqlState, !error.isConnectionLoss else { throw error }
     var hint = error.hint
     if state == .undefinedTable, projection.setup != nil || !projection.tables.isEmpty {

@@ -72,7 +72,8 @@ package struct HighWaterAgent: Service {
     let table = MarkTable(shape)
     guard try await !reads.isStandby(session) else {
       throw StoreProblem(
-        .standby, "the server is a standby", hint: "Connect to the primary: only there the locks of writers can be seen.")
+        .standby, "the server is a standby",
+        hint: "Connect to the primary: only there the locks of writers can be seen.")
     }
     if shape.sequenceCache > 1 { observer.observe(.sequenceCached(size: shape.sequenceCache)) }
     let restored = try await table.restore(session)
@@ -81,7 +82,8 @@ package struct HighWaterAgent: Service {
       agent: self, session: session, reads: reads, table: table,
       rule: HighWater(
         policy: HighWater.Policy(
-          append: settings.append, cached: shape.sequenceCache > 1, gapGrace: settings.gapGrace, longHold: settings.onLongHold),
+          append: settings.append, cached: shape.sequenceCache > 1, gapGrace: settings.gapGrace,
+          longHold: settings.onLongHold),
         restoredMark: restored),
       restored: restored)
     var pause = settings.pollMin
@@ -89,7 +91,9 @@ package struct HighWaterAgent: Service {
       let isBusy = try await ticker.tick()
       pause = isBusy ? settings.pollMin : min(pause * 2, settings.pollMax)
       let delay = pause
-      do { try await cancelWhenGracefulShutdown { try await Task.sleep(for: delay) } } catch is CancellationError { break }
+      do { try await cancelWhenGracefulShutdown { try await Task.sleep(for: delay) } } catch is CancellationError {
+        break
+      }
     }
     try await ticker.persist()
   }
@@ -142,8 +146,10 @@ private struct Ticker {
     case .done: break
     case .refuse(.sequenceBelowMark(let handedOut, let mark)):
       throw StoreProblem(
-        .sequenceReset, "the sequence stands at \(handedOut), below the high-water mark \(mark) that was already proven",
-        hint: "The sequence was reset or the database restored to an earlier state. See \"sequence reset\" in the README.")
+        .sequenceReset,
+        "the sequence stands at \(handedOut), below the high-water mark \(mark) that was already proven",
+        hint:
+          "The sequence was reset or the database restored to an earlier state. See \"sequence reset\" in the README.")
     case .lookUpGaps(let from, let to):
       let advance = rule.lookedUp(gaps: try await reads.gaps(from: from, to: to, session), from: from, to: to)
       try await record(advance.passed)

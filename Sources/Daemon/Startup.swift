@@ -45,9 +45,11 @@ struct Startup: Sendable {
   }
 
   private func prepare(_ session: Session) async throws -> StoreShape {
-    guard try await !session.execute("SELECT pg_is_in_recovery() AS standby").rows[0].get("standby", as: Bool.self) else {
+    guard try await !session.execute("SELECT pg_is_in_recovery() AS standby").rows[0].get("standby", as: Bool.self)
+    else {
       throw StoreProblem(
-        .standby, "the server is a standby", hint: "Connect to the primary: only there the locks of writers can be seen.")
+        .standby, "the server is a standby",
+        hint: "Connect to the primary: only there the locks of writers can be seen.")
     }
     try await checkPrivileges(session)
     var shape = try await StoreShape.read(session, schema: settings.eventStore.schema)
@@ -58,7 +60,8 @@ struct Startup: Sendable {
         _ = try await SchemaPlan.apply(session) { try await SchemaPlan.forStore($0, shape: read) }
       } catch let error as PostgresError where error.sqlState == .insufficientPrivilege {
         throw StoreProblem(
-          .noPrivilege, "the daemon's role may not make \(plan.steps.map(\.title).joined(separator: ", ")): \(error.message)",
+          .noPrivilege,
+          "the daemon's role may not make \(plan.steps.map(\.title).joined(separator: ", ")): \(error.message)",
           hint: "As the owner of the database run: tidemark init --dry-run | psql")
       }
       observer.observe(.schemaUpdated(steps: plan.steps.map(\.title)))

@@ -44,7 +44,8 @@ package struct SchemaPlan: Sendable {
       }
       guard installed.storeSchema == shape.schema else {
         throw StoreProblem(
-          .otherStore, "the schema tidemark serves the event store in \(installed.storeSchema), not the one in \(shape.schema)",
+          .otherStore,
+          "the schema tidemark serves the event store in \(installed.storeSchema), not the one in \(shape.schema)",
           hint: "One event store in a database can be followed. Set event_store.schema = \"\(installed.storeSchema)\".")
       }
     }
@@ -114,7 +115,8 @@ struct Installation: Sendable {
   static func read(_ session: Session) async throws -> Installation? {
     let exists = try await session.execute("SELECT to_regclass('tidemark.installation') IS NOT NULL AS here")
     guard try exists.rows[0].get("here", as: Bool.self) else { return nil }
-    let row = try await session.execute("SELECT version, store_schema, objects_hash FROM tidemark.installation").rows.first
+    let row = try await session.execute("SELECT version, store_schema, objects_hash FROM tidemark.installation").rows
+      .first
     return try row.map {
       Installation(
         version: try $0.get("version", as: Int.self),

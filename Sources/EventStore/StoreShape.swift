@@ -103,7 +103,8 @@ package struct StoreShape: Sendable, Hashable {
     ].filter { eventColumns.contains($0.0) }
     let streamsHaveTenants = streamColumns.contains("tenant_id")
     return [
-      "store": store, "sequence": sequence, "sequence_literal": SQL.quoted(literal: sequence), "stream_id_type": streamIDType,
+      "store": store, "sequence": sequence, "sequence_literal": SQL.quoted(literal: sequence),
+      "stream_id_type": streamIDType,
       "tenant_id": column("tenant_id", type: "text"), "headers": column("headers", type: "jsonb"),
       "causation_id": column("causation_id", type: "text"), "correlation_id": column("correlation_id", type: "text"),
       "live": livePredicate,

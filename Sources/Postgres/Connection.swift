@@ -189,13 +189,18 @@ extension Connection {
   }
 
   /// Waits until the socket is ready or the wake-up rings or the time is over; returns the socket's events.
-  static func poll(_ socket: Int32, _ events: Int16, _ wakeup: Wakeup, until deadline: ContinuousClock.Instant?) -> Int16 {
+  static func poll(_ socket: Int32, _ events: Int16, _ wakeup: Wakeup, until deadline: ContinuousClock.Instant?)
+    -> Int16
+  {
     var descriptors = [
       pollfd(fd: socket, events: events, revents: 0), pollfd(fd: wakeup.descriptor, events: Int16(POLLIN), revents: 0),
     ]
     let milliseconds = deadline.map { deadline in
       let left = ContinuousClock.now.duration(to: deadline)
-      return Int32(clamping: max(0, (left / .milliseconds(1)).rounded(.up) < 2e9 ? Int64((left / .milliseconds(1)).rounded(.up)) : 2_000_000_000))
+      return Int32(
+        clamping: max(
+          0,
+          (left / .milliseconds(1)).rounded(.up) < 2e9 ? Int64((left / .milliseconds(1)).rounded(.up)) : 2_000_000_000))
     }
     _ = Glibc.poll(&descriptors, 2, milliseconds ?? -1)
     if descriptors[1].revents != 0 { wakeup.drain() }

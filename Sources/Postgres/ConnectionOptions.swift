@@ -15,7 +15,8 @@ package struct ConnectionOptions: Sendable {
   package var connectTimeout: Duration
 
   package init(
-    conninfo: String, password: String? = nil, applicationName: String = "tidemark", connectTimeout: Duration = .seconds(10)
+    conninfo: String, password: String? = nil, applicationName: String = "tidemark",
+    connectTimeout: Duration = .seconds(10)
   ) {
     self.conninfo = conninfo
     self.password = password
@@ -28,7 +29,9 @@ package struct ConnectionOptions: Sendable {
     guard let given = try? parsed() else { return "an unreadable connection string" }
     let defaults = Self.read(PQconndefaults())
     let shown = ["service", "host", "hostaddr", "port", "dbname", "user"].compactMap { key -> String? in
-      guard let value = given[key] ?? (given["service"] == nil ? defaults[key] : nil), !value.isEmpty else { return nil }
+      guard let value = given[key] ?? (given["service"] == nil ? defaults[key] : nil), !value.isEmpty else {
+        return nil
+      }
       return "\(key)=\(value)"
     }
     return shown.joined(separator: " ")
@@ -46,7 +49,9 @@ package struct ConnectionOptions: Sendable {
     guard let options = PQconninfoParse(conninfo, &message) else {
       PQfreemem(message)
       throw PostgresError(
-        .usage("the connection string cannot be read (it is not shown, as it may hold a password): expected a URI or key=value pairs"))
+        .usage(
+          "the connection string cannot be read (it is not shown, as it may hold a password): expected a URI or key=value pairs"
+        ))
     }
     return Self.read(options)
   }

@@ -30,7 +30,9 @@ package struct ResultSet: Sendable {
 
   fileprivate func bytes(_ row: Int, _ column: Int) -> UnsafeBufferPointer<UInt8>? {
     let (row, column) = (Int32(row), Int32(column))
-    guard PQgetisnull(handle.pointer, row, column) == 0, let value = PQgetvalue(handle.pointer, row, column) else { return nil }
+    guard PQgetisnull(handle.pointer, row, column) == 0, let value = PQgetvalue(handle.pointer, row, column) else {
+      return nil
+    }
     let count = Int(PQgetlength(handle.pointer, row, column))
     return UnsafeRawBufferPointer(start: value, count: count).assumingMemoryBound(to: UInt8.self)
   }

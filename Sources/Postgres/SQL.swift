@@ -114,7 +114,8 @@ extension Array: PostgresEncodable where Element: PostgresArrayElement {
   package var postgresText: String? {
     "{"
       + map { element in
-        "\"" + (element.postgresText ?? "").reduce(into: "") { $0 += $1 == "\"" || $1 == "\\" ? "\\\($1)" : "\($1)" } + "\""
+        "\"" + (element.postgresText ?? "").reduce(into: "") { $0 += $1 == "\"" || $1 == "\\" ? "\\\($1)" : "\($1)" }
+          + "\""
       }.joined(separator: ",") + "}"
   }
 }

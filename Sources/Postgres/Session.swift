@@ -199,7 +199,9 @@ package actor Session {
   /// Listens on the channels, and returns what arrives as a sequence that ends with an error when the connection does.
   ///
   /// From here on the session belongs to the sequence. Nothing is dropped: what was not asked for yet waits in libpq's memory.
-  package func listen(to channels: [String]) async throws(PostgresError) -> AsyncThrowingStream<ServerNotification, any Error> {
+  package func listen(to channels: [String]) async throws(PostgresError) -> AsyncThrowingStream<
+    ServerNotification, any Error
+  > {
     for channel in channels { try await execute("LISTEN \(identifier: channel)") }
     return AsyncThrowingStream {
       let next = await self.nextNotification()
@@ -234,7 +236,9 @@ package actor Session {
     }
   }
 
-  private func run<T>(_ body: (Operation) throws(PostgresError) -> T, as operation: Operation) -> Result<T, PostgresError> {
+  private func run<T>(_ body: (Operation) throws(PostgresError) -> T, as operation: Operation) -> Result<
+    T, PostgresError
+  > {
     guard !operation.isCancelled else { return .failure(PostgresError(.cancelled)) }
     return Result { () throws(PostgresError) in try body(operation) }
   }

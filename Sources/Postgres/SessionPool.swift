@@ -39,7 +39,9 @@ package actor SessionPool {
   ///
   /// - Parameter key: who asks; the idle session that served the same key last is preferred, as its prepared statements are warm.
   /// - Throws: `PostgresError` when none can be opened, `CancellationError` when the task is cancelled while it waits, or the body's error.
-  package func withSession<T: Sendable>(for key: String = "", _ body: @Sendable (Session) async throws -> T) async throws -> T {
+  package func withSession<T: Sendable>(for key: String = "", _ body: @Sendable (Session) async throws -> T)
+    async throws -> T
+  {
     let session = try await take(key)
     do {
       let value = try await body(session)

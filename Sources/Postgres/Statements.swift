@@ -18,7 +18,9 @@ extension Connection {
 
   func send(prepare sql: SQL, name: String) throws(PostgresError) {
     let types = sql.binds.map(\.type)
-    if PQsendPrepare(pointer, name, sql.text, Int32(types.count), types) == 0 { throw lost("the statement could not be sent") }
+    if PQsendPrepare(pointer, name, sql.text, Int32(types.count), types) == 0 {
+      throw lost("the statement could not be sent")
+    }
   }
 
   func send(script: String) throws(PostgresError) {
@@ -95,7 +97,9 @@ extension Connection {
     guard let sync = try nextResult(operation, &cancelling) else { throw lost("the end of the pipeline is missing") }
     PQclear(sync)
     guard PQexitPipelineMode(pointer) == 1 else { throw lost("the pipeline did not end") }
-    if let failure, [.invalidStatementName, .featureNotSupported].contains(failure.sqlState), let index = failure.statementIndex {
+    if let failure, [.invalidStatementName, .featureNotSupported].contains(failure.sqlState),
+      let index = failure.statementIndex
+    {
       // The server no longer has this statement, or not with these columns: the next try prepares it again.
       prepared.forget(statements[index])
     }
@@ -183,7 +187,9 @@ extension Connection {
         next += bytes.count + 1
         return true
       }
-      guard isClean else { throw PostgresError(.usage("a text value holds a NUL character, which PostgreSQL cannot store")) }
+      guard isClean else {
+        throw PostgresError(.usage("a text value holds a NUL character, which PostgreSQL cannot store"))
+      }
     }
     return values.withUnsafeBufferPointer(body)
   }

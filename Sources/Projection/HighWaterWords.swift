@@ -57,7 +57,8 @@ extension HighWater {
     package var onSequence: Bool
     package var onEvents: Bool
 
-    package init(virtualTransaction: String, isPrepared: Bool = false, onSequence: Bool = true, onEvents: Bool = false) {
+    package init(virtualTransaction: String, isPrepared: Bool = false, onSequence: Bool = true, onEvents: Bool = false)
+    {
       self.virtualTransaction = virtualTransaction
       self.isPrepared = isPrepared
       self.onSequence = onSequence

@@ -95,7 +95,9 @@ struct SQLLexer {
   /// A word, unless it is the prefix of a literal: E'…', B'…', X'…', N'…', U&'…', U&"…".
   private mutating func scanWord() throws(SQLTextError) -> Kind {
     let first = bytes[position] | 0x20
-    if peek(1) == UInt8(ascii: "'"), [UInt8(ascii: "e"), UInt8(ascii: "b"), UInt8(ascii: "x"), UInt8(ascii: "n")].contains(first) {
+    if peek(1) == UInt8(ascii: "'"),
+      [UInt8(ascii: "e"), UInt8(ascii: "b"), UInt8(ascii: "x"), UInt8(ascii: "n")].contains(first)
+    {
       position += 1
       try skipQuoted("'", "string literal", escapes: first == UInt8(ascii: "e"))
       return .literal

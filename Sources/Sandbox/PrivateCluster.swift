@@ -48,10 +48,12 @@ package final class PrivateCluster: Sendable {
   /// - Parameters:
   ///   - settings: of `postgresql.conf`, over our own.
   ///   - listensOnTCP: on 127.0.0.1 too, and not only on a socket in the directory.
-  package static func start(settings: [String: String] = [:], listensOnTCP: Bool = false) async throws -> PrivateCluster {
+  package static func start(settings: [String: String] = [:], listensOnTCP: Bool = false) async throws -> PrivateCluster
+  {
     let programs = try findPrograms()
     var template = Array("/tmp/tidemark-XXXXXX".utf8CString)
-    guard let path = template.withUnsafeMutableBufferPointer({ mkdtemp($0.baseAddress!).map { String(cString: $0) } }) else {
+    guard let path = template.withUnsafeMutableBufferPointer({ mkdtemp($0.baseAddress!).map { String(cString: $0) } })
+    else {
       throw Problem(description: "cannot make a temporary directory in /tmp (errno \(errno))")
     }
     let cluster = PrivateCluster(
@@ -78,7 +80,8 @@ package final class PrivateCluster: Sendable {
   /// Makes an empty database and returns its name.
   package func createDatabase() async throws -> String {
     let name = "test_\(databases.wrappingAdd(1, ordering: .relaxed).newValue)"
-    let session = try await Session.connect(ConnectionOptions(conninfo: conninfo(database: "postgres")), threadName: "cluster")
+    let session = try await Session.connect(
+      ConnectionOptions(conninfo: conninfo(database: "postgres")), threadName: "cluster")
     do { try await session.execute("CREATE DATABASE \(identifier: name)", timeout: .seconds(60)) } catch {
       await session.close()
       throw error
@@ -112,7 +115,8 @@ package final class PrivateCluster: Sendable {
         return
       } catch {
         guard ContinuousClock.now < deadline else {
-          throw Problem(description: "the private PostgreSQL did not start within 60 s: \(error.message); see \(directory)/log")
+          throw Problem(
+            description: "the private PostgreSQL did not start within 60 s: \(error.message); see \(directory)/log")
         }
         try await Task.sleep(for: .milliseconds(20))
       }
@@ -151,7 +155,8 @@ package final class PrivateCluster: Sendable {
     close(started.pipe)
     let status = await ended(started.process)
     guard status == 0 else {
-      throw Problem(description: "cannot make a private PostgreSQL (status \(status)): \(lastLines(of: "\(directory)/log"))")
+      throw Problem(
+        description: "cannot make a private PostgreSQL (status \(status)): \(lastLines(of: "\(directory)/log"))")
     }
   }
 
@@ -226,7 +231,9 @@ package final class PrivateCluster: Sendable {
   /// The newest server programs that Debian's packages installed.
   private static func findPrograms() throws -> String {
     let versions = (14...30).reversed().map { "/usr/lib/postgresql/\($0)/bin" } + ["/usr/local/pgsql/bin", "/usr/bin"]
-    guard let found = versions.first(where: { access("\($0)/initdb", X_OK) == 0 && access("\($0)/postgres", X_OK) == 0 }) else {
+    guard
+      let found = versions.first(where: { access("\($0)/initdb", X_OK) == 0 && access("\($0)/postgres", X_OK) == 0 })
+    else {
       throw Problem(description: "no PostgreSQL server programs are installed; install the package postgresql")
     }
     return found

@@ -59,7 +59,8 @@ package struct SampleWriter: Sendable {
   }
 
   /// One transaction on one stream; the stream's version moves only when it commits.
-  private func transaction(_ session: Session, _ streams: inout [Stream], _ random: inout SplitMix) async throws -> Int {
+  private func transaction(_ session: Session, _ streams: inout [Stream], _ random: inout SplitMix) async throws -> Int
+  {
     var index = Int.random(in: 0...max(8, streams.count), using: &random)
     let isNew = index >= streams.count
     if isNew {
@@ -90,7 +91,8 @@ package struct SampleWriter: Sendable {
     return count
   }
 
-  private func append(_ session: Session, _ stream: Stream, count: Int, _ random: inout SplitMix) async throws -> Int64 {
+  private func append(_ session: Session, _ stream: Stream, count: Int, _ random: inout SplitMix) async throws -> Int64
+  {
     var events: [String] = []
     for offset in 0..<count {
       let isFirst = stream.version == 0 && offset == 0

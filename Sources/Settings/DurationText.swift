@@ -3,7 +3,9 @@ extension Duration {
   package init?(setting text: String) {
     let digits = text.prefix { $0.isASCII && $0.isNumber }
     let unit = text.dropFirst(digits.count).drop { $0 == " " }
-    guard let number = Int64(digits), let scale = Self.units.first(where: { $0.names.contains(String(unit)) }) else { return nil }
+    guard let number = Int64(digits), let scale = Self.units.first(where: { $0.names.contains(String(unit)) }) else {
+      return nil
+    }
     let (milliseconds, overflow) = number.multipliedReportingOverflow(by: scale.milliseconds)
     // A century; beyond it arithmetic with clocks would overflow.
     guard !overflow, milliseconds <= 100 * 366 * 86_400_000 else { return nil }

@@ -32,9 +32,12 @@ struct Mismatch: Error {
 extension Key {
   typealias Path<Value> = any WritableKeyPath<Root, Value> & Sendable
 
-  static func integer(_ path: String, _ value: Path<Int>, _ range: ClosedRange<Int>, _ meaning: String, reloadable: Bool = false) -> Key {
+  static func integer(
+    _ path: String, _ value: Path<Int>, _ range: ClosedRange<Int>, _ meaning: String, reloadable: Bool = false
+  ) -> Key {
     Key(
-      path: path, form: "an integer from \(range.lowerBound) to \(range.upperBound)", meaning: meaning, isReloadable: reloadable,
+      path: path, form: "an integer from \(range.lowerBound) to \(range.upperBound)", meaning: meaning,
+      isReloadable: reloadable,
       decode: { toml, root throws(Mismatch) in
         guard case .integer(let number) = toml.content, let number = Int(exactly: number), range.contains(number) else {
           throw Mismatch()
@@ -48,10 +51,13 @@ extension Key {
     _ path: String, _ value: Path<Duration>, _ range: ClosedRange<Duration>, _ meaning: String, reloadable: Bool = false
   ) -> Key {
     Key(
-      path: path, form: "a duration from \(range.lowerBound.settingText) to \(range.upperBound.settingText), like \"250ms\", \"30s\", \"5m\", \"1h\"",
+      path: path,
+      form:
+        "a duration from \(range.lowerBound.settingText) to \(range.upperBound.settingText), like \"250ms\", \"30s\", \"5m\", \"1h\"",
       meaning: meaning, isReloadable: reloadable,
       decode: { toml, root throws(Mismatch) in
-        guard case .string(let text) = toml.content, let duration = Duration(setting: text), range.contains(duration) else {
+        guard case .string(let text) = toml.content, let duration = Duration(setting: text), range.contains(duration)
+        else {
           throw Mismatch()
         }
         root[keyPath: value] = duration
@@ -75,7 +81,9 @@ extension Key {
       show: { TOMLText.string($0[keyPath: value].rawValue) })
   }
 
-  static func string(_ path: String, _ value: Path<String>, _ form: String, _ meaning: String, reloadable: Bool = false) -> Key {
+  static func string(_ path: String, _ value: Path<String>, _ form: String, _ meaning: String, reloadable: Bool = false)
+    -> Key
+  {
     Key(
       path: path, form: form, meaning: meaning, isReloadable: reloadable,
       decode: { toml, root throws(Mismatch) in
@@ -85,7 +93,9 @@ extension Key {
       show: { TOMLText.string($0[keyPath: value]) })
   }
 
-  static func optionalString(_ path: String, _ value: Path<String?>, _ form: String, example: String, _ meaning: String) -> Key {
+  static func optionalString(_ path: String, _ value: Path<String?>, _ form: String, example: String, _ meaning: String)
+    -> Key
+  {
     Key(
       path: path, form: form, meaning: meaning, example: TOMLText.string(example),
       decode: { toml, root throws(Mismatch) in
@@ -109,7 +119,9 @@ enum TOMLText {
 
   /// Over several lines where the text has them: as a literal where that is possible, since a person will read it.
   static func block(_ text: String) -> String {
-    let isLiteral = text.unicodeScalars.allSatisfy { $0 == "\n" || $0 == "\t" || ($0.value >= 0x20 && $0.value != 0x7F) }
+    let isLiteral = text.unicodeScalars.allSatisfy {
+      $0 == "\n" || $0 == "\t" || ($0.value >= 0x20 && $0.value != 0x7F)
+    }
     guard text.contains("\n") || text.contains("\"") || text.contains("\\") else { return string(text) }
     guard isLiteral, !text.contains("'''"), !text.hasSuffix("'") else { return string(text) }
     return "'''\n\(text)'''"
@@ -123,7 +135,8 @@ enum TOMLText {
       !name.isEmpty
       && name.utf8.allSatisfy {
         switch $0 {
-        case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"), UInt8(ascii: "0")...UInt8(ascii: "9"),
+        case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
+          UInt8(ascii: "0")...UInt8(ascii: "9"),
           UInt8(ascii: "_"), UInt8(ascii: "-"):
           true
         default: false

@@ -20,14 +20,16 @@ struct ProjectionCheck {
   static func problem(withName name: String) -> String? {
     let isPlain = name.utf8.allSatisfy {
       switch $0 {
-      case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"), UInt8(ascii: "0")...UInt8(ascii: "9"),
+      case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
+        UInt8(ascii: "0")...UInt8(ascii: "9"),
         UInt8(ascii: "_"), UInt8(ascii: "-"), UInt8(ascii: "."):
         true
       default: false
       }
     }
     guard isPlain, (1...100).contains(name.utf8.count) else {
-      return "expected a name of 1 to 100 letters, digits, \"_\", \"-\" and \".\", found \(TOMLText.string(String(name.prefix(100))))"
+      return
+        "expected a name of 1 to 100 letters, digits, \"_\", \"-\" and \".\", found \(TOMLText.string(String(name.prefix(100))))"
     }
     if let reserved = reserved.first(where: { $0.lowercased() == name.lowercased() }) {
       return "expected another name: \(reserved) is what the event store calls its own row of the progression"
@@ -45,12 +47,15 @@ struct ProjectionCheck {
       return nil
     }
     return ProjectionDefinition(
-      name: declaration.name, version: draft.version, events: draft.events, tables: draft.tables, setup: setup, effect: effect,
-      start: draft.start, source: SourceLocation(file: declaration.file, line: declaration.place.line, column: declaration.place.column))
+      name: declaration.name, version: draft.version, events: draft.events, tables: draft.tables, setup: setup,
+      effect: effect,
+      start: draft.start,
+      source: SourceLocation(file: declaration.file, line: declaration.place.line, column: declaration.place.column))
   }
 
   private mutating func effect(_ read: (ProjectionDraft.Text, String) -> Statement?) -> Effect? {
-    let given = [("sql", draft.sql != nil), ("sql_file", draft.sqlFile != nil), ("on", draft.on != nil)].filter(\.1).map(\.0)
+    let given = [("sql", draft.sql != nil), ("sql_file", draft.sqlFile != nil), ("on", draft.on != nil)].filter(\.1)
+      .map(\.0)
     guard given.count == 1 else {
       if given.isEmpty {
         add(.missingKey, nil, "", "expected `sql`, `sql_file` or `on`, found none of them")
@@ -64,7 +69,9 @@ struct ProjectionCheck {
     let statements = SQLText.statements(in: script.text)
     guard checkStatements(statements, of: script, given[0]) else { return nil }
     return .batch(
-      statements.map { Statement(text: $0.text, source: SourceLocation(file: script.source.file, line: script.source.line + $0.line)) })
+      statements.map {
+        Statement(text: $0.text, source: SourceLocation(file: script.source.file, line: script.source.line + $0.line))
+      })
   }
 
   private mutating func perEvent(_ on: [ProjectionDraft.OnType]) -> Effect? {
@@ -75,15 +82,20 @@ struct ProjectionCheck {
       let parts = SQLText.statements(in: statement.text)
       guard checkStatements(parts, of: statement, key) else { continue }
       guard parts.count == 1 else {
-        add(.statement, statement.source, key, "expected one statement, found \(parts.count)", hint: "WITH can join several into one")
+        add(
+          .statement, statement.source, key, "expected one statement, found \(parts.count)",
+          hint: "WITH can join several into one")
         continue
       }
       do {
         bound[item.type] = try SQLText.bind(
-          Statement(text: parts[0].text, source: SourceLocation(file: statement.source.file, line: statement.source.line + parts[0].line)))
+          Statement(
+            text: parts[0].text,
+            source: SourceLocation(file: statement.source.file, line: statement.source.line + parts[0].line)))
       } catch {
         add(
-          .statement, SourceLocation(file: statement.source.file, line: statement.source.line + parts[0].line + error.line), key,
+          .statement,
+          SourceLocation(file: statement.source.file, line: statement.source.line + parts[0].line + error.line), key,
           error.message)
       }
     }
@@ -95,7 +107,9 @@ struct ProjectionCheck {
     "BEGIN", "START", "COMMIT", "END", "ROLLBACK", "ABORT", "SAVEPOINT", "RELEASE", "PREPARE",
   ]
 
-  private mutating func checkStatements(_ statements: [(text: String, line: Int)], of script: Statement, _ key: String) -> Bool {
+  private mutating func checkStatements(_ statements: [(text: String, line: Int)], of script: Statement, _ key: String)
+    -> Bool
+  {
     var isFine = true
     if statements.isEmpty {
       add(.statement, script.source, key, "expected a statement, found none")
@@ -127,10 +141,13 @@ struct ProjectionCheck {
     Statement(text: text.text, source: SourceLocation(file: declaration.file, line: text.firstLine))
   }
 
-  private mutating func add(_ code: Problem.Code, _ location: SourceLocation?, _ key: String, _ message: String, hint: String? = nil) {
+  private mutating func add(
+    _ code: Problem.Code, _ location: SourceLocation?, _ key: String, _ message: String, hint: String? = nil
+  ) {
     let location =
       location ?? SourceLocation(file: declaration.file, line: declaration.place.line, column: declaration.place.column)
     problems.append(
-      Problem(code: code, location: location, path: key.isEmpty ? path : "\(path).\(key)", message: message, hint: hint))
+      Problem(code: code, location: location, path: key.isEmpty ? path : "\(path).\(key)", message: message, hint: hint)
+    )
   }
 }

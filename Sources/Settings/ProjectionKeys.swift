@@ -30,17 +30,21 @@ struct ProjectionDraft: Hashable, Sendable {
       "Raise it to begin again under a new name, beside the old one: Trip:V2:All has a position of its own."),
     .strings(
       "events", \.events, of: "event types", example: ["trip_started", "travel"],
-      "The event types that `batch` shows; all of them where it is left out. Not with `on`, which takes the types it has statements for."),
+      "The event types that `batch` shows; all of them where it is left out. Not with `on`, which takes the types it has statements for."
+    ),
     Key(
       path: "tables", form: "an array of table names, like [\"trip\"]",
-      meaning: "The tables that the projection fills. `init` runs `setup` when one of them is missing.", example: "[\"trip\"]",
+      meaning: "The tables that the projection fills. `init` runs `setup` when one of them is missing.",
+      example: "[\"trip\"]",
       decode: { toml, root throws(Mismatch) in root.tables = try Settings.strings(toml) },
       show: { $0.tables.isEmpty ? nil : TOMLText.strings($0.tables) }),
     .text(
       "sql", \.sql, "SQL statements", example: "INSERT INTO trip … SELECT … FROM batch …",
-      "The batch form: statements over the view `batch`, run in order once for each page of events, in one transaction with the position."),
+      "The batch form: statements over the view `batch`, run in order once for each page of events, in one transaction with the position."
+    ),
     .text(
-      "sql_file", \.sqlFile, "the path of a file", example: "trip.sql", "The same in a file of its own; relative to the directory of this one."),
+      "sql_file", \.sqlFile, "the path of a file", example: "trip.sql",
+      "The same in a file of its own; relative to the directory of this one."),
     Key(
       path: "on", form: "a table of statements, one for each event type",
       meaning: """
@@ -53,7 +57,11 @@ struct ProjectionDraft: Hashable, Sendable {
         root.on = []
         for entry in entries {
           switch entry.value.content {
-          case .string(let text): root.on?.append(OnType(type: entry.key, statement: Text(text: text, place: entry.value.place, firstLine: entry.value.textLine)))
+          case .string(let text):
+            root.on?.append(
+              OnType(
+                type: entry.key, statement: Text(text: text, place: entry.value.place, firstLine: entry.value.textLine))
+            )
           case .unusable: break
           default: throw Mismatch(expected: "a string for each event type", found: "something else for \(entry.key)")
           }
@@ -61,15 +69,19 @@ struct ProjectionDraft: Hashable, Sendable {
       },
       show: { draft in
         draft.on.map { statements in
-          "{ " + statements.map { "\(TOMLText.key($0.type)) = \(TOMLText.string($0.statement.text))" }.joined(separator: ", ") + " }"
+          "{ "
+            + statements.map { "\(TOMLText.key($0.type)) = \(TOMLText.string($0.statement.text))" }.joined(
+              separator: ", ") + " }"
         }
       }),
     .text(
       "setup", \.setup, "SQL statements", example: "CREATE TABLE trip (…)",
       "Makes the tables; run by `tidemark init` when one of `tables` is missing, or each time where `tables` is empty."),
-    .text("setup_file", \.setupFile, "the path of a file", example: "trip-tables.sql", "The same in a file of its own."),
+    .text(
+      "setup_file", \.setupFile, "the path of a file", example: "trip-tables.sql", "The same in a file of its own."),
     Key(
-      path: "start", form: "\"beginning\", \"present\", \"inline-handover\", a sequence, or a time like 2026-01-31T00:00:00Z",
+      path: "start",
+      form: "\"beginning\", \"present\", \"inline-handover\", a sequence, or a time like 2026-01-31T00:00:00Z",
       meaning: """
         Where a shard without a position begins: with the first event; after the newest one; after a sequence; with the first event
         at or after a time. "inline-handover" is for a read model that the application kept itself until now: it begins after the
@@ -107,25 +119,32 @@ struct ProjectionDraft: Hashable, Sendable {
     let bytes = Array(text.utf8.prefix(10))
     guard bytes.count == 10 else { return false }
     return bytes.indices.allSatisfy { index in
-      index == 4 || index == 7 ? bytes[index] == UInt8(ascii: "-") : (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(bytes[index])
+      index == 4 || index == 7
+        ? bytes[index] == UInt8(ascii: "-") : (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(bytes[index])
     }
   }
 }
 
 extension Key where Root == ProjectionDraft {
-  static func text(_ path: String, _ value: Path<Root.Text?>, _ form: String, example: String, _ meaning: String) -> Key {
+  static func text(_ path: String, _ value: Path<Root.Text?>, _ form: String, example: String, _ meaning: String) -> Key
+  {
     Key(
       path: path, form: form, meaning: meaning, example: TOMLText.string(example),
       decode: { toml, root throws(Mismatch) in
-        guard case .string(let text) = toml.content, text.contains(where: { !$0.isWhitespace }) else { throw Mismatch() }
+        guard case .string(let text) = toml.content, text.contains(where: { !$0.isWhitespace }) else {
+          throw Mismatch()
+        }
         root[keyPath: value] = ProjectionDraft.Text(text: text, place: toml.place, firstLine: toml.textLine)
       },
       show: { $0[keyPath: value].map { TOMLText.block($0.text) } })
   }
 
-  static func strings(_ path: String, _ value: Path<[String]?>, of what: String, example: [String], _ meaning: String) -> Key {
+  static func strings(_ path: String, _ value: Path<[String]?>, of what: String, example: [String], _ meaning: String)
+    -> Key
+  {
     Key(
-      path: path, form: "an array of \(what), like \(TOMLText.strings(example))", meaning: meaning, example: TOMLText.strings(example),
+      path: path, form: "an array of \(what), like \(TOMLText.strings(example))", meaning: meaning,
+      example: TOMLText.strings(example),
       decode: { toml, root throws(Mismatch) in root[keyPath: value] = try Settings.strings(toml) },
       show: { $0[keyPath: value].map(TOMLText.strings) })
   }
@@ -139,7 +158,8 @@ extension Settings {
     for value in values {
       switch value.content {
       case .string(let text) where !text.isEmpty && !strings.contains(text): strings.append(text)
-      case .string(let text) where !text.isEmpty: throw Mismatch(expected: "each of them once", found: "\"\(text)\" twice")
+      case .string(let text) where !text.isEmpty:
+        throw Mismatch(expected: "each of them once", found: "\"\(text)\" twice")
       case .unusable: break
       default: throw Mismatch()
       }

@@ -31,7 +31,8 @@ private func redactedURI(_ rest: Substring) -> String {
   guard queryStart < rest.endIndex else { return authority }
   // An "@" behind the first "?" may end a password with an unescaped "?" in it.
   if rest[queryStart...].contains("@") { return "***" }
-  let pairs = rest[rest.index(after: queryStart)...].split(separator: "&", omittingEmptySubsequences: false).map { pair in
+  let pairs = rest[rest.index(after: queryStart)...].split(separator: "&", omittingEmptySubsequences: false).map {
+    pair in
     let key = pair.prefix { $0 != "=" }
     return secretKeys.contains(key.lowercased()) || key.contains("%") ? "\(key)=***" : String(pair)
   }

@@ -8,7 +8,8 @@ extension Settings {
       "How nodes share the work. With \"solo\" this one runs every shard, and no other may run beside it."),
     .duration(
       "stop_timeout", \.stopTimeout, .seconds(1)...(.seconds(3600)),
-      "Longest a stop may take: shards finish the page they are in. After it the page is cancelled and rolled back; nothing is lost."),
+      "Longest a stop may take: shards finish the page they are in. After it the page is cancelled and rolled back; nothing is lost."
+    ),
 
     Key(
       path: "database.url", form: "a libpq connection string: a URI or key=value pairs",
@@ -40,7 +41,8 @@ extension Settings {
     .choice("event_store.dialect", \.eventStore.dialect, "How the event store lays out its tables."),
     .string(
       "event_store.schema", \.eventStore.schema, "the name of a schema",
-      "The schema of the event store, as PostgreSQL spells it: without quotes, and in lower case unless it was made otherwise."),
+      "The schema of the event store, as PostgreSQL spells it: without quotes, and in lower case unless it was made otherwise."
+    ),
     .choice(
       "event_store.append", \.eventStore.append,
       """
@@ -56,7 +58,8 @@ extension Settings {
       """),
     .duration(
       "event_store.late_arrival_window", \.eventStore.lateArrivalWindow, .seconds(1)...(.seconds(7 * 86_400)),
-      "How long a passed gap is watched for an event that comes up in it after all. Such an event becomes a dead letter."),
+      "How long a passed gap is watched for an event that comes up in it after all. Such an event becomes a dead letter."
+    ),
     .duration(
       "event_store.poll_min", \.eventStore.pollMin, .milliseconds(1)...(.seconds(60)),
       "Shortest time between two looks at the event sequence: while events arrive."),

@@ -57,7 +57,8 @@ struct SettingsReader {
     if database?.value.entries.contains(where: { $0.key == "url" }) != true {
       add(
         .missingKey, SourceLocation(file: file, line: database?.place.line ?? 1), "database.url",
-        "expected a libpq connection string, found nothing", hint: "for example url = \"postgresql:///shop?host=/run/postgresql\"")
+        "expected a libpq connection string, found nothing",
+        hint: "for example url = \"postgresql:///shop?host=/run/postgresql\"")
     }
     readProjections(entries, file: file)
     readProjectionFiles(besides: file)
@@ -114,7 +115,8 @@ struct SettingsReader {
   // MARK: Keys
 
   private mutating func read<Root>(
-    _ entries: [TOMLEntry], keys: [Key<Root>], prefix: String, others: [String] = [], display: String = "", file: String,
+    _ entries: [TOMLEntry], keys: [Key<Root>], prefix: String, others: [String] = [], display: String = "",
+    file: String,
     into root: inout Root
   ) {
     for entry in entries {
@@ -123,7 +125,8 @@ struct SettingsReader {
         decode(entry.value, key, display + path, file, &root)
       } else if keys.contains(where: { $0.path.hasPrefix(path + ".") }) {
         guard case .table(let inner) = entry.value.content else {
-          add(.value, location(entry.value.place, file), display + path, "expected a table, found \(found(entry.value))")
+          add(
+            .value, location(entry.value.place, file), display + path, "expected a table, found \(found(entry.value))")
           continue
         }
         read(inner, keys: keys, prefix: path + ".", display: display, file: file, into: &root)
@@ -143,7 +146,8 @@ struct SettingsReader {
       let isSecret = key.path == "database.url"
       add(
         .value, location(value.place, file), path,
-        "expected \(error.expected ?? key.form), found \(error.found ?? (isSecret ? kind(value) : found(value)))", hint: error.hint)
+        "expected \(error.expected ?? key.form), found \(error.found ?? (isSecret ? kind(value) : found(value)))",
+        hint: error.hint)
     }
   }
 
@@ -201,7 +205,9 @@ struct SettingsReader {
   }
 
   /// The file that `sql_file` or `setup_file` names.
-  private mutating func readText(_ reference: ProjectionDraft.Text, path: String, _ key: String, file: String) -> Statement? {
+  private mutating func readText(_ reference: ProjectionDraft.Text, path: String, _ key: String, file: String)
+    -> Statement?
+  {
     let target = Self.resolve(reference.text, besides: file)
     switch files.read(target) {
     case .success(let bytes):
@@ -211,7 +217,8 @@ struct SettingsReader {
       }
       return Statement(text: text, source: SourceLocation(file: target, line: 1))
     case .failure(let problem):
-      add(.unreadable, location(reference.place, file), "\(path).\(key)", "\(target) cannot be read: \(problem.message)")
+      add(
+        .unreadable, location(reference.place, file), "\(path).\(key)", "\(target) cannot be read: \(problem.message)")
       return nil
     }
   }
@@ -223,7 +230,8 @@ struct SettingsReader {
     let line = entries.first { $0.key == "event_store" }?.place.line ?? 1
     add(
       .conflict, SourceLocation(file: file, line: line), "event_store.poll_min",
-      "expected at most poll_max (\(settings.eventStore.pollMax.settingText)), found \(settings.eventStore.pollMin.settingText)")
+      "expected at most poll_max (\(settings.eventStore.pollMax.settingText)), found \(settings.eventStore.pollMin.settingText)"
+    )
   }
 
   private mutating func readPassword(file: String, _ entries: [TOMLEntry]) {
@@ -246,7 +254,8 @@ struct SettingsReader {
       settings.database.password = Secret(String(text))
     case .failure(let problem):
       add(
-        .unreadable, location(value?.place, file), "database.password_file", "\(path) cannot be read: \(problem.message)",
+        .unreadable, location(value?.place, file), "database.password_file",
+        "\(path) cannot be read: \(problem.message)",
         hint: credential.map { "neither is there \($0)" })
     }
   }
@@ -268,7 +277,8 @@ struct SettingsReader {
       let text = Variables.fill(text, from: environment) { unset.append($0) }
       for name in unset {
         add(
-          .unsetVariable, location(value.place, file), path, "expected the environment variable \(name), found it unset",
+          .unsetVariable, location(value.place, file), path,
+          "expected the environment variable \(name), found it unset",
           hint: "write $${\(name)} where the dollar is meant")
       }
       if case .string(let written) = value.content { value.written = written }

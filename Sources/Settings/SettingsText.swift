@@ -18,7 +18,9 @@ extension Settings {
   /// Every key with its meaning and its default; a key without a default stands in a comment.
   package static func sampleFull() -> String {
     var text = TOMLWriter()
-    text.comment("Every key of Tidemark's settings, with its default. See tidemark.toml(5); `tidemark check` reads the file.", then: "")
+    text.comment(
+      "Every key of Tidemark's settings, with its default. See tidemark.toml(5); `tidemark check` reads the file.",
+      then: "")
     var settings = Settings()
     settings.database.url = "postgresql:///shop?host=/run/postgresql"
     for key in keys {

@@ -74,7 +74,9 @@ enum TOML {
       let isRead = text.withUTF8 { bytes in
         bytes.withMemoryRebound(to: CChar.self) { tidemark_toml_visit($0.baseAddress, $0.count, &visitor) }
       }
-      guard isRead else { throw builder.error ?? TOMLError(message: "cannot be read", place: TOMLPlace(line: 1, column: 1)) }
+      guard isRead else {
+        throw builder.error ?? TOMLError(message: "cannot be read", place: TOMLPlace(line: 1, column: 1))
+      }
       return builder.root
     }
   }
@@ -93,7 +95,8 @@ enum TOML {
         dots = sawPart ? dots + 1 : 0
         sawPart = false
         if dots >= depthLimit { return line }
-      case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"), UInt8(ascii: "0")...UInt8(ascii: "9"),
+      case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
+        UInt8(ascii: "0")...UInt8(ascii: "9"),
         UInt8(ascii: "_"), UInt8(ascii: "-"), UInt8(ascii: "\""), UInt8(ascii: "'"):
         sawPart = true
       case UInt8(ascii: " "), UInt8(ascii: "\t"): break

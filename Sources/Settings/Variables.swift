@@ -34,7 +34,9 @@ enum Variables {
     let name = text.dropFirst(2)[..<end]
     let isName =
       name.first.map { !$0.isNumber } ?? false
-      && name.unicodeScalars.allSatisfy { $0 == "_" || ($0.isASCII && $0.properties.isAlphabetic) || ("0"..."9").contains($0) }
+      && name.unicodeScalars.allSatisfy {
+        $0 == "_" || ($0.isASCII && $0.properties.isAlphabetic) || ("0"..."9").contains($0)
+      }
     return isName ? String(name) : nil
   }
 }

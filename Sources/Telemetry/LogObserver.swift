@@ -36,12 +36,14 @@ extension Observation {
     case .stopped: Entry(.notice, "Stopped")
 
     case .databaseUnreachable(let place, let failure, let delay):
-      Entry(.warning, "Cannot reach the database; waiting for it", ["database": "\(place)"] + failure.fields + retry(delay))
+      Entry(
+        .warning, "Cannot reach the database; waiting for it", ["database": "\(place)"] + failure.fields + retry(delay))
     case .databaseReady(let place, let version):
       Entry(.notice, "Connected", ["database": "\(place)", "server": "\(version / 10_000).\(version % 10_000)"])
     case .storeUnfit(let failure, let delay):
       Entry(.error, "The event store cannot be followed", failure.fields + retry(delay))
-    case .schemaUpdated(let steps): Entry(.notice, "Updated the schema tidemark", ["made": "\(steps.joined(separator: ", "))"])
+    case .schemaUpdated(let steps):
+      Entry(.notice, "Updated the schema tidemark", ["made": "\(steps.joined(separator: ", "))"])
     case .serverNotice(let severity, let message):
       Entry(.info, "The server says", ["severity": "\(severity)", "text": "\(message)"])
     case .sequenceCached(let size):
@@ -58,7 +60,8 @@ extension Observation {
         ["mark": "\(at)", "for": "\(duration.brief)", "by": "\(holders.joined(separator: "; "))"])
     case .markReleased(let at, let duration):
       Entry(.notice, "High-water mark released", ["mark": "\(at)", "after": "\(duration.brief)"])
-    case .markRefused(let failure): Entry(.error, "Shards do not run: the high-water mark cannot be trusted", failure.fields)
+    case .markRefused(let failure):
+      Entry(.error, "Shards do not run: the high-water mark cannot be trusted", failure.fields)
     case .gapPassed(let gap, let reason):
       Entry(
         .info, "Stepped over numbers that no event has",
@@ -84,7 +87,8 @@ extension Observation {
       Entry(.error, "Shard paused: its page fails", ["shard": "\(shard)"] + failure.fields + retry(delay))
     case .shardResumed(let shard): Entry(.notice, "Shard goes on", ["shard": "\(shard)"])
     case .shardStopped(let shard, let failure): Entry(.error, "Shard stopped", ["shard": "\(shard)"] + failure.fields)
-    case .shardWaiting(let shard, let reason): Entry(.notice, "Shard waits to begin", ["shard": "\(shard)", "reason": "\(reason)"])
+    case .shardWaiting(let shard, let reason):
+      Entry(.notice, "Shard waits to begin", ["shard": "\(shard)", "reason": "\(reason)"])
     case .shardEnded(let shard, let position):
       Entry(.info, "Shard ended", ["shard": "\(shard)", "position": "\(position.map(String.init) ?? "unknown")"])
     }

@@ -51,7 +51,8 @@ package struct Failure: Error, Sendable, Hashable, CustomStringConvertible {
   package var sequence: Int64?
 
   package init(
-    _ message: String, detail: String? = nil, hint: String? = nil, sqlState: String? = nil, source: SourceLocation? = nil,
+    _ message: String, detail: String? = nil, hint: String? = nil, sqlState: String? = nil,
+    source: SourceLocation? = nil,
     sequence: Int64? = nil
   ) {
     self.message = message

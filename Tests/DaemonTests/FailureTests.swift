@@ -22,7 +22,9 @@ private let counter = """
     try await database.append(type: "x", count: 3)
     await cluster.stop(.fast)
     try await withDaemon(settings) { daemon in
-      _ = try await daemon.observed.first("it cannot reach the database") { if case .databaseUnreachable = $0 { true } else { nil } }
+      _ = try await daemon.observed.first("it cannot reach the database") {
+        if case .databaseUnreachable = $0 { true } else { nil }
+      }
       try await cluster.startServer()
       try await daemon.waitUntilReachable(database)
       try await daemon.caughtUp(within: .seconds(60))
@@ -69,7 +71,11 @@ private let counter = """
     try await database.append(type: "x", count: 1, data: #"{"n": "one"}"#)
     try await withDaemon(settings) { daemon in
       let failure = try await daemon.observed.first("Bad pauses") { observation -> Failure? in
-        if case .shardPaused(let shard, let failure, _) = observation, shard.projection == "Bad" { failure } else { nil }
+        if case .shardPaused(let shard, let failure, _) = observation, shard.projection == "Bad" {
+          failure
+        } else {
+          nil
+        }
       }
       #expect(failure.sqlState == "22P02")
       #expect(failure.message == #"invalid input syntax for type integer: "one""#)
@@ -79,9 +85,13 @@ private let counter = """
       #expect(try await database.position("Bad:All") == 0)
       #expect(try await database.value("SELECT count(*) FROM bad", as: Int.self) == 0)
       try await eventually("status says why") {
-        try await database.value("SELECT count(*) FROM tidemark.shard WHERE name = 'Bad:All' AND condition = 'paused' AND reason LIKE 'invalid input%'", as: Int.self) == 1
+        try await database.value(
+          "SELECT count(*) FROM tidemark.shard WHERE name = 'Bad:All' AND condition = 'paused' AND reason LIKE 'invalid input%'",
+          as: Int.self) == 1
       }
-      #expect(try await database.value("SELECT count(*) FROM tidemark.shard WHERE name = 'Good:All' AND condition = 'following'", as: Int.self) == 1)
+      #expect(
+        try await database.value(
+          "SELECT count(*) FROM tidemark.shard WHERE name = 'Good:All' AND condition = 'following'", as: Int.self) == 1)
     }
     try await database.script("UPDATE mt_events SET data = '{\"n\": \"3\"}' WHERE data->>'n' = 'one'")
     try await withDaemon(settings) { daemon in
@@ -155,7 +165,9 @@ private let counter = """
       let projector = Projector(settings.projections[0], streamIDType: "uuid")
       try await database.connected { session in
         try await Daemon.prepareForShards(session)
-        let error = await #expect(throws: PageFailure.self) { try await projector.apply(Page(floor: 1, ceiling: 3), on: session) }
+        let error = await #expect(throws: PageFailure.self) {
+          try await projector.apply(Page(floor: 1, ceiling: 3), on: session)
+        }
         #expect(error?.failureClass == .order)
         #expect(error?.failure.message == "shard Good:All expected its position at 1, found it at 3")
       }
@@ -177,7 +189,9 @@ private let counter = """
     try await database.append(type: "x", count: 3_000)
     try await withDaemon(settings) { daemon in
       try await eventually("it is in the middle of a page") {
-        try await database.value("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND query LIKE 'INSERT INTO slow%' AND state = 'active'", as: Int.self) == 1
+        try await database.value(
+          "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND query LIKE 'INSERT INTO slow%' AND state = 'active'",
+          as: Int.self) == 1
       }
     }
     let position = try #require(try await database.position("Slow:All"))
@@ -186,9 +200,12 @@ private let counter = """
   }
 
   @Test func `ends while the database is away`() async throws {
-    let settings = try TestDatabase(cluster: try await SharedCluster.running(), name: "none", conninfo: "host=/nowhere").settings(counter)
+    let settings = try TestDatabase(cluster: try await SharedCluster.running(), name: "none", conninfo: "host=/nowhere")
+      .settings(counter)
     try await withDaemon(settings) { daemon in
-      _ = try await daemon.observed.first("it cannot reach the database") { if case .databaseUnreachable = $0 { true } else { nil } }
+      _ = try await daemon.observed.first("it cannot reach the database") {
+        if case .databaseUnreachable = $0 { true } else { nil }
+      }
     }
   }
 }
@@ -201,6 +218,8 @@ extension RunningDaemon {
 
 extension TestDatabase {
   fileprivate func untilAppended(atLeast count: Int) async throws {
-    try await eventually("\(count) events") { ((try? await value("SELECT count(*) FROM mt_events", as: Int.self)) ?? 0) >= count }
+    try await eventually("\(count) events") {
+      ((try? await value("SELECT count(*) FROM mt_events", as: Int.self)) ?? 0) >= count
+    }
   }
 }

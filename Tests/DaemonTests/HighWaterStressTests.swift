@@ -24,7 +24,9 @@ private let everything = """
       let seed = UInt64.random(in: 0...UInt64(UInt32.max))
       try await withThrowingTaskGroup(of: Void.self) { group in
         for number in 0..<6 {
-          group.addTask { try await RoughWriter(seed: seed &+ UInt64(number), isRich: false).run(database, transactions: 120) }
+          group.addTask {
+            try await RoughWriter(seed: seed &+ UInt64(number), isRich: false).run(database, transactions: 120)
+          }
         }
         try await group.waitForAll()
       }
@@ -44,14 +46,18 @@ private let everything = """
       let seed = UInt64.random(in: 0...UInt64(UInt32.max))
       try await withThrowingTaskGroup(of: Void.self) { group in
         for number in 0..<6 {
-          group.addTask { try await RoughWriter(seed: seed &+ UInt64(number), isRich: true).run(database, transactions: 60) }
+          group.addTask {
+            try await RoughWriter(seed: seed &+ UInt64(number), isRich: true).run(database, transactions: 60)
+          }
         }
         try await group.waitForAll()
       }
       try await daemon.caughtUp(within: .seconds(60))
       #expect(try await database.value("SELECT count(*) FROM mt_events", as: Int.self) > 300)
       #expect(try await database.lost() == 0, "seed \(seed)")
-      #expect(try await database.value("SELECT count(*) FROM tidemark.gap", as: Int.self) > 0, "killed writers left gaps on record")
+      #expect(
+        try await database.value("SELECT count(*) FROM tidemark.gap", as: Int.self) > 0,
+        "killed writers left gaps on record")
       #expect(try await database.value("SELECT count(*) FROM tidemark.dead_letter", as: Int.self) == 0)
     }
   }
@@ -65,7 +71,9 @@ private let everything = """
       for round in 0..<10 { _ = try await database.write(writers: 3, transactions: 5, seed: UInt64(round * 7)) }
       try await daemon.caughtUp(within: .seconds(60))
       #expect(try await database.lost() == 0)
-      _ = try await daemon.observed.first("a warning of the cache") { if case .sequenceCached(32) = $0 { true } else { nil } }
+      _ = try await daemon.observed.first("a warning of the cache") {
+        if case .sequenceCached(32) = $0 { true } else { nil }
+      }
     }
   }
 
@@ -80,7 +88,8 @@ private let everything = """
       try await daemon.ticked(times: 5)
       #expect(try await database.value("SELECT count(*) FROM seen", as: Int.self) == 0)
       try await early.script(
-        "INSERT INTO mt_streams (id) VALUES ('00000000-0000-4000-8000-000000000001'); INSERT INTO mt_events (seq_id, id, stream_id, version, data, type) SELECT 1, gen_random_uuid(), id, 1, '{}', 'x' FROM mt_streams WHERE id = '00000000-0000-4000-8000-000000000001'; COMMIT")
+        "INSERT INTO mt_streams (id) VALUES ('00000000-0000-4000-8000-000000000001'); INSERT INTO mt_events (seq_id, id, stream_id, version, data, type) SELECT 1, gen_random_uuid(), id, 1, '{}', 'x' FROM mt_streams WHERE id = '00000000-0000-4000-8000-000000000001'; COMMIT"
+      )
       await early.close()
       try await daemon.caughtUp()
       #expect(try await database.value("SELECT count(*) FROM seen", as: Int.self) == 4)
@@ -112,7 +121,8 @@ private let everything = """
     let database = try await TestDatabase.make()
     let settings = try await database.install(everything)
     try await database.script(
-      "BEGIN; SELECT tidemark.append(gen_random_uuid(), '[{\"type\":\"x\",\"data\":{}}]'); PREPARE TRANSACTION 'held \(database.name)'")
+      "BEGIN; SELECT tidemark.append(gen_random_uuid(), '[{\"type\":\"x\",\"data\":{}}]'); PREPARE TRANSACTION 'held \(database.name)'"
+    )
     try await database.append(type: "x", count: 2)
     for _ in 0..<2 {
       try await withDaemon(settings) { daemon in
@@ -134,7 +144,8 @@ private let everything = """
     let other = try await TestDatabase.make()
     _ = try await other.install(everything)
     let idle = try await Session.connect(database.options)
-    try await idle.script("CREATE TABLE elsewhere (n int); BEGIN; INSERT INTO elsewhere VALUES (1); SELECT count(*) FROM mt_events")
+    try await idle.script(
+      "CREATE TABLE elsewhere (n int); BEGIN; INSERT INTO elsewhere VALUES (1); SELECT count(*) FROM mt_events")
     let reader = try await Session.connect(database.options)
     try await reader.script("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM mt_events")
     let foreign = try await Session.connect(other.options)
@@ -166,7 +177,8 @@ private let everything = """
       }
       #expect(late == 1)
       #expect(
-        try await database.value("SELECT shard || ' ' || seq_id || ' ' || class FROM tidemark.dead_letter") == "All:All 1 late_arrival")
+        try await database.value("SELECT shard || ' ' || seq_id || ' ' || class FROM tidemark.dead_letter")
+          == "All:All 1 late_arrival")
       #expect(try await database.value("SELECT count(*) FROM seen", as: Int.self) == 2)
     }
   }
@@ -203,7 +215,9 @@ private let everything = """
       let failure = try await daemon.observed.first("a refusal") { observation -> Failure? in
         if case .markRefused(let failure) = observation { failure } else { nil }
       }
-      #expect(failure.message.contains("TM207") && failure.message.contains("stands at 2") && failure.message.contains("mark 5"))
+      #expect(
+        failure.message.contains("TM207") && failure.message.contains("stands at 2")
+          && failure.message.contains("mark 5"))
       #expect(try await database.value("SELECT count(*) FROM seen", as: Int.self) == 5)
       try await database.script("SELECT setval('mt_events_sequence', 5)")
       try await database.append(type: "x", count: 1)
@@ -231,14 +245,17 @@ private struct RoughWriter: Sendable {
     await session.close()
   }
 
-  private func quick(_ session: Session, _ database: TestDatabase, _ round: Int, _ random: inout SplitMix) async throws {
-    let append: SQL = "SELECT tidemark.append(\(random.uuid())::uuid, '[{\"type\":\"x\",\"data\":{}},{\"type\":\"x\",\"data\":{}}]')"
+  private func quick(_ session: Session, _ database: TestDatabase, _ round: Int, _ random: inout SplitMix) async throws
+  {
+    let append: SQL =
+      "SELECT tidemark.append(\(random.uuid())::uuid, '[{\"type\":\"x\",\"data\":{}},{\"type\":\"x\",\"data\":{}}]')"
     let dice = Int.random(in: 0..<100, using: &random)
     let pause = Duration.milliseconds(Int.random(in: 0...30, using: &random))
     try await session.script("BEGIN")
     switch dice {
     case 0..<10:  // Numbers first, and long before their rows.
-      let number = try await session.execute("SELECT nextval('mt_events_sequence') AS n").rows[0].get("n", as: Int64.self)
+      let number = try await session.execute("SELECT nextval('mt_events_sequence') AS n").rows[0].get(
+        "n", as: Int64.self)
       try await Task.sleep(for: pause)
       try await insert(session, [number], random.uuid())
     case 10..<20:  // A savepoint whose numbers die.
@@ -288,7 +305,8 @@ private struct RoughWriter: Sendable {
     try await session.execute("INSERT INTO mt_streams (id) VALUES (\(stream)::uuid)")
     for (index, number) in numbers.enumerated() {
       try await session.execute(
-        "INSERT INTO mt_events (seq_id, id, stream_id, version, data, type) VALUES (\(number), gen_random_uuid(), \(stream)::uuid, \(index + 1)::bigint, '{}', 'x')")
+        "INSERT INTO mt_events (seq_id, id, stream_id, version, data, type) VALUES (\(number), gen_random_uuid(), \(stream)::uuid, \(index + 1)::bigint, '{}', 'x')"
+      )
     }
   }
 }

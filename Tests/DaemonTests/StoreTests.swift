@@ -22,7 +22,9 @@ private let seen = """
     try await database.connected { session in
       let planned = try await installer.plan(session, streamIDType: "uuid")
       #expect(planned.steps.map(\.title).first == "an event store in Marten's shape")
-      #expect(try await session.execute("SELECT to_regclass('mt_events') IS NULL").rows[0].get(0, as: Bool.self), "a plan changes nothing")
+      #expect(
+        try await session.execute("SELECT to_regclass('mt_events') IS NULL").rows[0].get(0, as: Bool.self),
+        "a plan changes nothing")
       let first = try await installer.install(session, streamIDType: "uuid")
       #expect(first.steps == planned.steps)
       let second = try await installer.install(session, streamIDType: "uuid")
@@ -43,13 +45,17 @@ private let seen = """
   @Test func `has its functions brought up to date when their text changed`() async throws {
     let database = try await TestDatabase.make()
     let settings = try await database.install(seen)
-    try await database.script("UPDATE tidemark.installation SET objects_hash = 'old'; CREATE OR REPLACE FUNCTION tidemark.cut_page(shard text, ceiling bigint) RETURNS void LANGUAGE sql AS 'SELECT'")
+    try await database.script(
+      "UPDATE tidemark.installation SET objects_hash = 'old'; CREATE OR REPLACE FUNCTION tidemark.cut_page(shard text, ceiling bigint) RETURNS void LANGUAGE sql AS 'SELECT'"
+    )
     try await database.append(type: "x", count: 1)
     try await withDaemon(settings) { daemon in
       try await daemon.caughtUp()
       _ = try await daemon.observed.first("it says so") { if case .schemaUpdated = $0 { true } else { nil } }
     }
-    #expect(try await database.value("SELECT prosrc LIKE '%last_seq_id%' FROM pg_proc WHERE proname = 'cut_page'", as: Bool.self))
+    #expect(
+      try await database.value(
+        "SELECT prosrc LIKE '%last_seq_id%' FROM pg_proc WHERE proname = 'cut_page'", as: Bool.self))
   }
 
   @Test func `of a newer program is refused`() async throws {
@@ -69,7 +75,9 @@ private let seen = """
     try await withDaemon(settings) { daemon in
       try await daemon.caughtUp()
       #expect(try await database.value("SELECT count(*) FROM seen", as: Int.self) == 3)
-      #expect(try await database.value("SELECT last_seq_id FROM \"Event Store's\".mt_event_progression WHERE name = 'All:All'", as: Int.self) == 3)
+      #expect(
+        try await database.value(
+          "SELECT last_seq_id FROM \"Event Store's\".mt_event_progression WHERE name = 'All:All'", as: Int.self) == 3)
     }
   }
 }
@@ -79,18 +87,23 @@ private let seen = """
     let database = try await TestDatabase.make()
     _ = try await database.install(seen)
     let row = try await database.value(
-      "SELECT (a.version, a.seq_id)::text FROM tidemark.append('00000000-0000-4000-8000-000000000001', '[{\"type\":\"a\",\"data\":1},{\"type\":\"b\",\"data\":null}]', 0) AS a", as: String.self)
+      "SELECT (a.version, a.seq_id)::text FROM tidemark.append('00000000-0000-4000-8000-000000000001', '[{\"type\":\"a\",\"data\":1},{\"type\":\"b\",\"data\":null}]', 0) AS a",
+      as: String.self)
     #expect(row == "(2,2)")
-    #expect(try await database.value("SELECT string_agg(version || type || data, ',' ORDER BY seq_id) FROM mt_events") == "1a1,2bnull")
+    #expect(
+      try await database.value("SELECT string_agg(version || type || data, ',' ORDER BY seq_id) FROM mt_events")
+        == "1a1,2bnull")
   }
 
   @Test func `at another version than expected raises TM302 and changes nothing`() async throws {
     let database = try await TestDatabase.make()
     _ = try await database.install(seen)
     try await database.connected { session in
-      try await session.execute("SELECT tidemark.append('00000000-0000-4000-8000-000000000001', '[{\"type\":\"a\",\"data\":1}]', 0)")
+      try await session.execute(
+        "SELECT tidemark.append('00000000-0000-4000-8000-000000000001', '[{\"type\":\"a\",\"data\":1}]', 0)")
       let error = await #expect(throws: PostgresError.self) {
-        try await session.execute("SELECT tidemark.append('00000000-0000-4000-8000-000000000001', '[{\"type\":\"a\",\"data\":1}]', 0)")
+        try await session.execute(
+          "SELECT tidemark.append('00000000-0000-4000-8000-000000000001', '[{\"type\":\"a\",\"data\":1}]', 0)")
       }
       #expect(error?.sqlState == "TM302")
       #expect(error?.message == "stream 00000000-0000-4000-8000-000000000001 expected at version 0, found at version 1")
@@ -103,7 +116,8 @@ private let seen = """
     let database = try await TestDatabase.make()
     _ = try await database.install(seen)
     let error = await #expect(throws: PostgresError.self) {
-      _ = try await database.value("SELECT (tidemark.append(gen_random_uuid(), \(events)::jsonb)).version", as: Int.self)
+      _ = try await database.value(
+        "SELECT (tidemark.append(gen_random_uuid(), \(events)::jsonb)).version", as: Int.self)
     }
     #expect(error?.sqlState == "22023")
   }
@@ -118,7 +132,8 @@ private let seen = """
           for version in 0..<10 {
             do {
               _ = try await database.value(
-                "SELECT version FROM tidemark.append('00000000-0000-4000-8000-000000000001', '[{\"type\":\"a\",\"data\":1}]', \(version)::bigint)", as: Int.self)
+                "SELECT version FROM tidemark.append('00000000-0000-4000-8000-000000000001', '[{\"type\":\"a\",\"data\":1}]', \(version)::bigint)",
+                as: Int.self)
               wins += 1
             } catch let error as PostgresError { #expect(error.sqlState == "TM302") }
           }
@@ -137,11 +152,15 @@ private let seen = """
     _ = try await database.install(seen)
     try await database.connected { session in
       try await session.script("BEGIN; SELECT tidemark.append(gen_random_uuid(), '[{\"type\":\"a\",\"data\":1}]')")
-      let error = await #expect(throws: PostgresError.self) { _ = try await session.execute("SELECT tidemark.wait_for('All:All')") }
+      let error = await #expect(throws: PostgresError.self) {
+        _ = try await session.execute("SELECT tidemark.wait_for('All:All')")
+      }
       #expect(error?.message == "tidemark.wait_for was called in a transaction that has appended events itself")
     }
     let unknown = await #expect(throws: PostgresError.self) {
-      try await database.script("SELECT tidemark.append(gen_random_uuid(), '[{\"type\":\"a\",\"data\":1}]'); COMMIT; SELECT tidemark.wait_for('Nobody:All', '10 ms')")
+      try await database.script(
+        "SELECT tidemark.append(gen_random_uuid(), '[{\"type\":\"a\",\"data\":1}]'); COMMIT; SELECT tidemark.wait_for('Nobody:All', '10 ms')"
+      )
     }
     #expect(unknown?.sqlState == "TM303")
   }
@@ -158,7 +177,8 @@ private let seen = """
     return database
   }
 
-  private static let progression = "CREATE TABLE mt_event_progression (name varchar PRIMARY KEY, last_seq_id bigint, last_updated timestamptz DEFAULT transaction_timestamp());"
+  private static let progression =
+    "CREATE TABLE mt_event_progression (name varchar PRIMARY KEY, last_seq_id bigint, last_updated timestamptz DEFAULT transaction_timestamp());"
 
   @Test func `of version 7 with the least columns is followed`() async throws {
     let database = try await follow(
@@ -172,7 +192,9 @@ private let seen = """
       INSERT INTO mt_events (seq_id, id, stream_id, version, data, type, is_archived)
       SELECT nextval('mt_events_sequence'), gen_random_uuid(), '00000000-0000-4000-8000-000000000001', n, '{}', 'x', n = 3 FROM generate_series(1, 5) AS n;
       """)
-    #expect(try await database.value("SELECT array_agg(seq ORDER BY seq)::text FROM seen") == "{1,2,4,5}", "the archived one is left out")
+    #expect(
+      try await database.value("SELECT array_agg(seq ORDER BY seq)::text FROM seen") == "{1,2,4,5}",
+      "the archived one is left out")
     #expect(try await database.value("SELECT bool_and(headers IS NULL) FROM seen", as: Bool.self))
   }
 
@@ -187,9 +209,14 @@ private let seen = """
       INSERT INTO mt_events (seq_id, id, stream_id, version, data, type, tenant_id, headers, is_skipped)
       SELECT nextval('mt_events_sequence'), gen_random_uuid(), 'stream/' || n, 1, '{}', 'x', 'tenant ' || n % 2, '{"h": 1}', n = 2 FROM generate_series(1, 4) AS n;
       """)
-    #expect(try await database.value("SELECT string_agg(seq || stream || tenant, ',' ORDER BY seq) FROM seen") == "1stream/1tenant 1,3stream/3tenant 1,4stream/4tenant 0")
-    try await database.script("SELECT tidemark.append('stream/9', '[{\"type\":\"x\",\"data\":{}}]', 0, NULL, 'tenant 1')")
-    #expect(try await database.value("SELECT tenant_id || version FROM mt_events WHERE stream_id = 'stream/9'") == "tenant 11")
+    #expect(
+      try await database.value("SELECT string_agg(seq || stream || tenant, ',' ORDER BY seq) FROM seen")
+        == "1stream/1tenant 1,3stream/3tenant 1,4stream/4tenant 0")
+    try await database.script(
+      "SELECT tidemark.append('stream/9', '[{\"type\":\"x\",\"data\":{}}]', 0, NULL, 'tenant 1')")
+    #expect(
+      try await database.value("SELECT tenant_id || version FROM mt_events WHERE stream_id = 'stream/9'") == "tenant 11"
+    )
   }
 
   @Test func `partitioned by archived is followed`() async throws {
@@ -241,14 +268,16 @@ private let seen = """
       }
       #expect(problem?.code == code)
       #expect(problem?.hint.isEmpty == false)
-      #expect(try await database.value("SELECT to_regnamespace('tidemark') IS NULL", as: Bool.self), "nothing was changed")
+      #expect(
+        try await database.value("SELECT to_regnamespace('tidemark') IS NULL", as: Bool.self), "nothing was changed")
     }
   }
 
   @Test func `that the daemon's role may not read is refused with the missing grants`() async throws {
     let database = try await TestDatabase.make()
     _ = try await database.install(seen)
-    try await database.script("CREATE ROLE \(database.name)_reader LOGIN; GRANT USAGE ON SCHEMA tidemark TO \(database.name)_reader")
+    try await database.script(
+      "CREATE ROLE \(database.name)_reader LOGIN; GRANT USAGE ON SCHEMA tidemark TO \(database.name)_reader")
     var settings = try database.settings(seen)
     settings.database.url = settings.database.url.replacing("user=postgres", with: "user=\(database.name)_reader")
     let limited = settings

@@ -84,7 +84,9 @@ struct TestDatabase {
   }
 
   /// Lets sample writers write side by side; returns how many events they committed.
-  func write(writers: Int, transactions: Int, seed: UInt64 = 0, applicationName: String = "tidemark") async throws -> Int {
+  func write(writers: Int, transactions: Int, seed: UInt64 = 0, applicationName: String = "tidemark") async throws
+    -> Int
+  {
     var options = options
     options.applicationName = applicationName
     return try await withThrowingTaskGroup(of: Int.self) { [options] tasks in

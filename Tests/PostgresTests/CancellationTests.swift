@@ -155,5 +155,7 @@ import Testing
     #expect(after.1 <= before.1 + 30)
   }
 
-  private func count(_ directory: String) -> Int { (try? FileManager.default.contentsOfDirectory(atPath: directory).count) ?? 0 }
+  private func count(_ directory: String) -> Int {
+    (try? FileManager.default.contentsOfDirectory(atPath: directory).count) ?? 0
+  }
 }

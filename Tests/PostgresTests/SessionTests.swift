@@ -22,7 +22,9 @@ import Testing
 
   @Test func `tells why a statement failed`() async throws {
     try await withSession { session async throws in
-      let error = await #expect(throws: PostgresError.self) { try await session.execute("SELECT\n nothing FROM pg_class") }
+      let error = await #expect(throws: PostgresError.self) {
+        try await session.execute("SELECT\n nothing FROM pg_class")
+      }
       #expect(error?.sqlState == .undefinedColumn)
       #expect(error?.statementPosition == 9)
       #expect(error?.message == "column \"nothing\" does not exist")
@@ -35,7 +37,9 @@ import Testing
     try await withSession { session async throws in
       let row = try await session.execute("SELECT NULL::int AS a, 'x' AS b").rows[0]
       #expect(throws: PostgresError(.decoding("column a expected Int, got NULL"))) { try row.get("a", as: Int.self) }
-      #expect(throws: PostgresError(.decoding("column b expected Int, got another type"))) { try row.get("b", as: Int.self) }
+      #expect(throws: PostgresError(.decoding("column b expected Int, got another type"))) {
+        try row.get("b", as: Int.self)
+      }
       #expect(throws: PostgresError(.decoding("expected a column c, got a, b"))) { try row.get("c", as: Int.self) }
     }
   }
@@ -112,7 +116,8 @@ import Testing
   @Test func `copies rows out without keeping them`() async throws {
     try await withSession { session async throws in
       let bytes = Mutex(0)
-      let rows = try await session.copyOut("COPY (SELECT repeat('x', 1000) FROM generate_series(1, 20000)) TO STDOUT") { row in
+      let rows = try await session.copyOut("COPY (SELECT repeat('x', 1000) FROM generate_series(1, 20000)) TO STDOUT") {
+        row in
         bytes.withLock { $0 += row.count }
       }
       #expect(rows == 20_000)
@@ -156,7 +161,8 @@ import Testing
 
   @Test func `passes notices on`() async throws {
     let notices = Mutex<[ServerMessage]>([])
-    let session = try await Session.connect(try await SharedCluster.options(), onNotice: { n in notices.withLock { $0.append(n) } })
+    let session = try await Session.connect(
+      try await SharedCluster.options(), onNotice: { n in notices.withLock { $0.append(n) } })
     try await session.script("DO $$ BEGIN RAISE NOTICE 'low tide'; END $$")
     await session.close()
     #expect(notices.withLock { $0.map(\.message) } == ["low tide"])
@@ -242,7 +248,9 @@ import Testing
   }
 
   @Test func `can be cancelled`() async throws {
-    let task = Task { try await Session.connect(ConnectionOptions(conninfo: "host=192.0.2.1 user=u", connectTimeout: .seconds(60))) }
+    let task = Task {
+      try await Session.connect(ConnectionOptions(conninfo: "host=192.0.2.1 user=u", connectTimeout: .seconds(60)))
+    }
     task.cancel()
     await #expect(throws: PostgresError.self) { try await task.value }
   }

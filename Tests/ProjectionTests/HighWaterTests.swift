@@ -44,7 +44,8 @@ private func inserter(_ name: String) -> HighWater.Holder {
   HighWater.Holder(virtualTransaction: name, onSequence: false, onEvents: true)
 }
 
-private func quick(_ mark: Int64? = nil, longHold: HighWater.LongHold = .init(), scanLimit: Int64 = 20_000) -> HighWater {
+private func quick(_ mark: Int64? = nil, longHold: HighWater.LongHold = .init(), scanLimit: Int64 = 20_000) -> HighWater
+{
   HighWater(policy: .init(append: .quick, longHold: longHold, scanLimit: scanLimit), restoredMark: mark)
 }
 
@@ -191,7 +192,8 @@ private func rich(_ mark: Int64? = 0, longHold: HighWater.LongHold = .init()) ->
 
   @Test func `a gap that stays is not looked at with everything behind it`() {
     var rule = quick(0)
-    let reading = HighWater.Reading(serverTime: .zero, handedOut: 90_000, highestVisible: 90_000, holders: [writer("3/1")])
+    let reading = HighWater.Reading(
+      serverTime: .zero, handedOut: 90_000, highestVisible: 90_000, holders: [writer("3/1")])
     #expect(rule.read(reading) == .lookUpGaps(from: 0, to: 20_000))
     _ = rule.lookedUp(gaps: [1...1], from: 0, to: 20_000)
     #expect(rule.read(reading) == .lookUpGaps(from: 0, to: 256))

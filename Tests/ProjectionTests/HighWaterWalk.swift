@@ -48,7 +48,8 @@ struct HighWaterWalk {
     let grace = 20 + random.below(80)
     policy = HighWater.Policy(
       append: writers == .rich ? .rich : .quick, cached: writers == .cached, gapGrace: .milliseconds(grace),
-      longHold: .init(after: .milliseconds(150), action: skips ? .skip : .wait), scanLimit: [3, 20, 20_000][random.below(3)])
+      longHold: .init(after: .milliseconds(150), action: skips ? .skip : .wait),
+      scanLimit: [3, 20, 20_000][random.below(3)])
     store = SimulatedStore(writers: writers, grace: grace)
     rule = make(policy, nil)
     self.make = make

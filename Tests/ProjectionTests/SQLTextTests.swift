@@ -8,10 +8,14 @@ import Testing
     ("SELECT 1 -- ; no\n, 2; /* ; /* ; */ */ SELECT 3", ["SELECT 1 -- ; no\n, 2", "SELECT 3"]),
     (";;  ;", []),
     ("SELECT E'\\';'; SELECT \";\"", ["SELECT E'\\';'", "SELECT \";\""]),
-    ("CREATE RULE r AS ON INSERT TO t DO (SELECT 1; SELECT 2); SELECT 3",
-      ["CREATE RULE r AS ON INSERT TO t DO (SELECT 1; SELECT 2)", "SELECT 3"]),
-    ("CREATE FUNCTION f() RETURNS int BEGIN ATOMIC SELECT CASE WHEN true THEN 1 END; SELECT 2; END; SELECT 3",
-      ["CREATE FUNCTION f() RETURNS int BEGIN ATOMIC SELECT CASE WHEN true THEN 1 END; SELECT 2; END", "SELECT 3"]),
+    (
+      "CREATE RULE r AS ON INSERT TO t DO (SELECT 1; SELECT 2); SELECT 3",
+      ["CREATE RULE r AS ON INSERT TO t DO (SELECT 1; SELECT 2)", "SELECT 3"]
+    ),
+    (
+      "CREATE FUNCTION f() RETURNS int BEGIN ATOMIC SELECT CASE WHEN true THEN 1 END; SELECT 2; END; SELECT 3",
+      ["CREATE FUNCTION f() RETURNS int BEGIN ATOMIC SELECT CASE WHEN true THEN 1 END; SELECT 2; END", "SELECT 3"]
+    ),
   ])
   func `are cut at semicolons that are code`(script: String, expected: [String]) {
     #expect(SQLText.statements(in: script).map(\.text) == expected)
@@ -23,7 +27,8 @@ import Testing
   }
 
   @Test(arguments: [
-    ("  commit", "COMMIT"), ("-- x\n/* y */ Insert into t", "INSERT"), ("((select 1))", "SELECT"), ("'a'", ""), ("", ""),
+    ("  commit", "COMMIT"), ("-- x\n/* y */ Insert into t", "INSERT"), ("((select 1))", "SELECT"), ("'a'", ""),
+    ("", ""),
   ])
   func `tell their first word`(text: String, keyword: String) {
     #expect(SQLText.firstKeyword(of: text) == keyword)
@@ -43,8 +48,10 @@ import Testing
   }
 
   @Test(arguments: [
-    "SELECT ':data'", "SELECT $$ :data $$", "SELECT $x$ :data $$ $x$", "SELECT 1 -- :data", "SELECT /* :data /* :id */ */ 1",
-    "SELECT \":data\"", "SELECT '1'::text", "SELECT E'\\':data'", "SELECT a[lo:hi] FROM t", "SELECT U&':data'", "SELECT a := 1",
+    "SELECT ':data'", "SELECT $$ :data $$", "SELECT $x$ :data $$ $x$", "SELECT 1 -- :data",
+    "SELECT /* :data /* :id */ */ 1",
+    "SELECT \":data\"", "SELECT '1'::text", "SELECT E'\\':data'", "SELECT a[lo:hi] FROM t", "SELECT U&':data'",
+    "SELECT a := 1",
   ])
   func `are left alone where they only look like names`(text: String) throws {
     let bound = try bind(text)
@@ -70,7 +77,10 @@ import Testing
 
   @Test func `survive any bytes`() {
     var random = SplitMix64(seed: walkSeed())
-    let pieces = [":data", "'", "\"", "$$", "$a$", "--", "\n", "/*", "*/", ";", "(", ")", "E'", "\\", ":", "::", "é", "[", "]", "BEGIN ATOMIC", "END", "$1", " "]
+    let pieces = [
+      ":data", "'", "\"", "$$", "$a$", "--", "\n", "/*", "*/", ";", "(", ")", "E'", "\\", ":", "::", "é", "[", "]",
+      "BEGIN ATOMIC", "END", "$1", " ",
+    ]
     for _ in 0..<20_000 {
       let text = (0..<random.below(12)).map { _ in pieces[random.below(pieces.count)] }.joined()
       let statements = SQLText.statements(in: text)

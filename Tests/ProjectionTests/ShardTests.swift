@@ -44,7 +44,8 @@ import Testing
     let delays = (0..<6).map { _ in shard.failed(.transient, "deadlock") }
     #expect(
       delays == [
-        .wait(.milliseconds(250)), .wait(.milliseconds(500)), .wait(.seconds(1)), .wait(.seconds(30)), .wait(.seconds(30)),
+        .wait(.milliseconds(250)), .wait(.milliseconds(500)), .wait(.seconds(1)), .wait(.seconds(30)),
+        .wait(.seconds(30)),
         .wait(.seconds(30)),
       ])
     #expect(shard.condition == .retrying("deadlock"))
@@ -76,9 +77,12 @@ import Testing
 
 @Suite struct `The class of a failure` {
   @Test(arguments: [
-    ("TM301", FailureClass.order), ("08006", .connection), ("57P01", .connection), ("40P01", .transient), ("40001", .transient),
-    ("53100", .transient), ("55P03", .transient), ("57014", .transient), ("XX000", .transient), ("22P02", .event), ("22012", .event),
-    ("23505", .event), ("P0001", .event), ("42P01", .definition), ("42703", .definition), ("42601", .definition), ("42501", .definition),
+    ("TM301", FailureClass.order), ("08006", .connection), ("57P01", .connection), ("40P01", .transient),
+    ("40001", .transient),
+    ("53100", .transient), ("55P03", .transient), ("57014", .transient), ("XX000", .transient), ("22P02", .event),
+    ("22012", .event),
+    ("23505", .event), ("P0001", .event), ("42P01", .definition), ("42703", .definition), ("42601", .definition),
+    ("42501", .definition),
     ("0A000", .definition), ("25006", .definition),
   ])
   func `follows from its SQLSTATE`(code: String, expected: FailureClass) {
@@ -126,7 +130,8 @@ import Testing
         #expect(mark == floor)
         continue
       }
-      #expect(page.floor == floor && page.ceiling <= mark && page.width <= PageWidth.limits.upperBound && page.width > 0)
+      #expect(
+        page.floor == floor && page.ceiling <= mark && page.width <= PageWidth.limits.upperBound && page.width > 0)
       width.applied(page, took: .microseconds(random.below(5_000_000)), behind: mark - page.ceiling)
       #expect(PageWidth.limits.contains(width.width))
     }

@@ -6,7 +6,8 @@ import Testing
 @Suite struct `Problems of a settings file` {
   /// Each `Fixtures/NAME.toml` must be told exactly what `Fixtures/NAME.txt` says.
   @Test(arguments: [
-    "unknown-keys", "wrong-types", "projections", "statements", "missing-database", "syntax", "variables", "reserved-names",
+    "unknown-keys", "wrong-types", "projections", "statements", "missing-database", "syntax", "variables",
+    "reserved-names",
   ])
   func `are told all at once, each with its place`(name: String) throws {
     let folder = try #require(Bundle.module.resourceURL).appending(path: "Fixtures")
@@ -23,7 +24,8 @@ import Testing
 
   @Test func `name both places of a projection declared twice`() {
     let said = problems(
-      database + "[projections.A]\nsql = \"SELECT 1\"\n", ["/etc/projections.d/x.toml": "[projections.A]\nsql = \"SELECT 2\"\n"])
+      database + "[projections.A]\nsql = \"SELECT 1\"\n",
+      ["/etc/projections.d/x.toml": "[projections.A]\nsql = \"SELECT 2\"\n"])
     #expect(
       said == [
         "/etc/projections.d/x.toml:1:14: projections.A: declared a second time; the first is at /etc/tidemark.toml:3 (TM107)"
@@ -31,7 +33,8 @@ import Testing
   }
 
   @Test func `in projections.d are told with its keys`() {
-    let said = problems(database, ["/etc/projections.d/x.toml": "[database]\nurl = \"x\"\n", "/etc/projections.d/y.toml": "= 1"])
+    let said = problems(
+      database, ["/etc/projections.d/x.toml": "[database]\nurl = \"x\"\n", "/etc/projections.d/y.toml": "= 1"])
     #expect(said.count == 2)
     #expect(said.first?.hasPrefix("/etc/projections.d/x.toml:1:2: database: unknown key") == true)
     #expect(said.last?.hasPrefix("/etc/projections.d/y.toml:1:1: this is not TOML") == true)
@@ -89,7 +92,8 @@ import Testing
         case 1: bytes.remove(at: place)
         case 2: bytes.insert(Array("\"'[]{}=.\n#,$\\".utf8)[below(13)], at: place)
         case 3: bytes.removeSubrange(place..<min(bytes.count, place + below(80)))
-        default: bytes.insert(contentsOf: valid[place % valid.count..<min(valid.count, place % valid.count + 40)], at: place)
+        default:
+          bytes.insert(contentsOf: valid[place % valid.count..<min(valid.count, place % valid.count + 40)], at: place)
         }
         if bytes.isEmpty { bytes = [0x61] }
       }
@@ -100,7 +104,9 @@ import Testing
       } catch {
         #expect(!error.problems.isEmpty, "seed \(seed), round \(round)")
         let lines = content.count { $0 == UInt8(ascii: "\n") } + 2
-        for problem in error.problems { #expect(problem.location.line <= lines, "seed \(seed), round \(round): \(problem)") }
+        for problem in error.problems {
+          #expect(problem.location.line <= lines, "seed \(seed), round \(round): \(problem)")
+        }
       }
     }
   }
@@ -156,4 +162,5 @@ import Testing
   }
 }
 
-private let repository = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent()
+private let repository = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+  .deletingLastPathComponent()

@@ -88,7 +88,8 @@ import Testing
   }
 
   @Test(arguments: [
-    ("\"beginning\"", StartPosition.beginning), ("\"present\"", .present), ("\"inline-handover\"", .inlineHandover), ("1000", .sequence(1000)),
+    ("\"beginning\"", StartPosition.beginning), ("\"present\"", .present), ("\"inline-handover\"", .inlineHandover),
+    ("1000", .sequence(1000)),
     ("\"2026-01-31\"", .time("2026-01-31")), ("2026-01-31T12:00:00Z", .time("2026-01-31T12:00:00Z")),
   ])
   func `take a start position`(text: String, expected: StartPosition) throws {
@@ -106,7 +107,8 @@ import Testing
   }
 
   @Test(arguments: [
-    ("250ms", Duration.milliseconds(250)), ("30s", .seconds(30)), ("5m", .seconds(300)), ("5 min", .seconds(300)), ("1h", .seconds(3600)),
+    ("250ms", Duration.milliseconds(250)), ("30s", .seconds(30)), ("5m", .seconds(300)), ("5 min", .seconds(300)),
+    ("1h", .seconds(3600)),
     ("7d", .seconds(604_800)), ("0s", .zero),
   ])
   func `know durations`(text: String, expected: Duration) {
@@ -155,11 +157,15 @@ import Testing
     let beside = try parse(text, ["/etc/pw": "one\n"])
     #expect(beside.database.password?.value == "one")
     let credential = try parse(
-      text, environment: ["CREDENTIALS_DIRECTORY": "/run/credentials"], ["/etc/pw": "one", "/run/credentials/pw": "two\n"])
+      text, environment: ["CREDENTIALS_DIRECTORY": "/run/credentials"],
+      ["/etc/pw": "one", "/run/credentials/pw": "two\n"])
     #expect(credential.database.password?.value == "two")
     #expect("\(credential)".contains("two") == false)
     #expect(!Settings.printConfig(credential).contains("two"))
-    #expect(problems(text) == ["/etc/tidemark.toml:3:17: database.password_file: /etc/pw cannot be read: No such file or directory (TM101)"])
+    #expect(
+      problems(text) == [
+        "/etc/tidemark.toml:3:17: database.password_file: /etc/pw cannot be read: No such file or directory (TM101)"
+      ])
   }
 
   @Test func `of a URL are not in print-config`() throws {

@@ -10,7 +10,9 @@ func files(_ contents: [String: String]) -> SettingsFiles {
     })
 }
 
-func parse(_ text: String, environment: [String: String] = [:], _ others: [String: String] = [:]) throws(SettingsProblems) -> Settings {
+func parse(_ text: String, environment: [String: String] = [:], _ others: [String: String] = [:])
+  throws(SettingsProblems) -> Settings
+{
   try Settings.parse(text, file: "/etc/tidemark.toml", environment: environment, files: files(others))
 }
 

@@ -8,7 +8,9 @@ struct Check: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "check",
     abstract: "Check the settings file, and every statement of every projection against the database.",
-    discussion: "Changes nothing. Exit status 2 where the settings are wrong, 1 where the database objects, 3 where it cannot be asked.")
+    discussion:
+      "Changes nothing. Exit status 2 where the settings are wrong, 1 where the database objects, 3 where it cannot be asked."
+  )
 
   @OptionGroup var settings: SettingsOption
 
@@ -37,7 +39,9 @@ struct Check: AsyncParsableCommand {
           "\(findings.count) statement\(findings.count == 1 ? "" : "s") the database objects to\n"
             + findings.map { "  \($0)" }.joined(separator: "\n"))
       }
-      print("ok: \(count) projection\(count == 1 ? "" : "s"), every statement planned by PostgreSQL \(session.serverVersion / 10_000)")
+      print(
+        "ok: \(count) projection\(count == 1 ? "" : "s"), every statement planned by PostgreSQL \(session.serverVersion / 10_000)"
+      )
     }
   }
 }

@@ -32,7 +32,9 @@ struct Demo: AsyncParsableCommand {
   var verbose = false
 
   func validate() throws {
-    guard (1...86_400).contains(seconds) else { throw ValidationError("--seconds: expected 1 to 86400, found \(seconds)") }
+    guard (1...86_400).contains(seconds) else {
+      throw ValidationError("--seconds: expected 1 to 86400, found \(seconds)")
+    }
     guard (1...64).contains(writers) else { throw ValidationError("--writers: expected 1 to 64, found \(writers)") }
   }
 
@@ -133,7 +135,9 @@ private struct DemoShow: Service {
   }
 
   /// Waits for the shards, then compares every read model with its events.
-  private func recount(committed: Int, _ session: Session, _ shape: StoreShape, _ settings: Settings) async throws -> Bool {
+  private func recount(committed: Int, _ session: Session, _ shape: StoreShape, _ settings: Settings) async throws
+    -> Bool
+  {
     let shards = settings.projections.map { "\($0.shard)" }
     let late = try await CatchUp(shards: shards, timeout: .seconds(30)).run(session, shape: shape)
     guard late.isEmpty else {

@@ -36,10 +36,13 @@ struct List: ParsableCommand {
       print(try tidemark.json(items))
       return
     }
-    var table = TextTable([("SHARD", .left), ("FORM", .left), ("EVENTS", .left), ("TABLES", .left), ("DECLARED AT", .left)])
+    var table = TextTable([
+      ("SHARD", .left), ("FORM", .left), ("EVENTS", .left), ("TABLES", .left), ("DECLARED AT", .left),
+    ])
     for item in items {
       table.add([
-        item.shard, item.form, item.events?.joined(separator: ",") ?? "all", item.tables.joined(separator: ","), item.source,
+        item.shard, item.form, item.events?.joined(separator: ",") ?? "all", item.tables.joined(separator: ","),
+        item.source,
       ])
     }
     print(table.text)

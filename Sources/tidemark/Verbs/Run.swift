@@ -9,7 +9,8 @@ import UnixSignals
 
 struct Run: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "run", abstract: "Follow the event table and keep the read models up to date, until SIGTERM or Ctrl-C.")
+    commandName: "run", abstract: "Follow the event table and keep the read models up to date, until SIGTERM or Ctrl-C."
+  )
 
   @OptionGroup var settings: SettingsOption
 

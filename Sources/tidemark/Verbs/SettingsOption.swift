@@ -7,7 +7,9 @@ import Settings
 
 /// Which settings file, for every verb that needs one; and the way from there to a session.
 struct SettingsOption: ParsableArguments {
-  @Option(name: [.short, .customLong("config")], help: "The settings file (default: $TIDEMARK_CONFIG, or /etc/tidemark/tidemark.toml).")
+  @Option(
+    name: [.customShort("c"), .customLong("config")],
+    help: "The settings file (default: $TIDEMARK_CONFIG, or /etc/tidemark/tidemark.toml).")
   var path: String?
 
   var file: String { path ?? environment["TIDEMARK_CONFIG"] ?? "/etc/tidemark/tidemark.toml" }
@@ -33,7 +35,9 @@ var environment: [String: String] {
   var entry = environ
   while let pair = entry.pointee {
     let text = String(cString: pair)
-    if let equals = text.firstIndex(of: "=") { result[String(text[..<equals])] = String(text[text.index(after: equals)...]) }
+    if let equals = text.firstIndex(of: "=") {
+      result[String(text[..<equals])] = String(text[text.index(after: equals)...])
+    }
     entry += 1
   }
   return result
@@ -65,7 +69,8 @@ func commandFailure(_ error: any Error) -> any Error {
     CommandFailure(.unreachable, "the database went away: \(error.message)")
   case let error as PostgresError:
     CommandFailure(
-      .failed, error.message + (error.sqlState.map { " (SQLSTATE \($0.code))" } ?? ""), hint: error.hint ?? error.detail)
+      .failed, error.message + (error.sqlState.map { " (SQLSTATE \($0.code))" } ?? ""), hint: error.hint ?? error.detail
+    )
   default: error
   }
 }

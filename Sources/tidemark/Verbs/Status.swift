@@ -52,7 +52,8 @@ extension StatusReport {
     if store.dead_letters > 0 { notes.append("\(grouped(store.dead_letters)) dead letters") }
     if !notes.isEmpty { lines.append(notes.joined(separator: " · ")) }
     var table = TextTable([
-      ("SHARD", .left), ("POSITION", .right), ("LAG", .right), ("RATE/S", .right), ("CONDITION", .left), ("SINCE", .left),
+      ("SHARD", .left), ("POSITION", .right), ("LAG", .right), ("RATE/S", .right), ("CONDITION", .left),
+      ("SINCE", .left),
       ("NODE", .left),
     ])
     for shard in shards {

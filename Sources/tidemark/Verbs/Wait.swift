@@ -43,7 +43,8 @@ struct Wait: AsyncParsableCommand {
     return try shards.map { wanted in
       guard let found = all.first(where: { $0.shard == wanted || $0.name == wanted }) else {
         throw CommandFailure(
-          .usage, "there is no shard \"\(wanted)\" in the settings", hint: "There are: \(all.map(\.shard).joined(separator: ", "))")
+          .usage, "there is no shard \"\(wanted)\" in the settings",
+          hint: "There are: \(all.map(\.shard).joined(separator: ", "))")
       }
       return found.shard
     }

@@ -1,0 +1,200 @@
+import EventStore
+import Foundation
+import Postgres
+import Sandbox
+import Subprocess
+import Testing
+
+/// The verbs as an operator meets them: the real program, its output and its exit status.
+@Suite struct `The program` {
+  /// Beside the test bundle, where the build put it.
+  static let path = Bundle.main.executableURL!.deletingLastPathComponent().appending(path: "tidemark").path
+
+  struct Outcome {
+    var status: Int32
+    var output: String
+    var error: String
+  }
+
+  static func run(_ arguments: [String], environment: [String: String] = [:]) async throws -> Outcome {
+    let variables = Dictionary(
+      uniqueKeysWithValues: environment.map { (Environment.Key(stringLiteral: $0.key), $0.value) })
+    let result = try await Subprocess.run(
+      .name("env"), arguments: Arguments([path] + arguments), environment: .inherit.updating(variables),
+      output: .string(limit: 1 << 20), error: .string(limit: 1 << 20))
+    let status: Int32 = if case .exited(let code) = result.terminationStatus { Int32(code) } else { -1 }
+    return Outcome(status: status, output: result.standardOutput, error: result.standardError)
+  }
+
+  private func file(_ text: String) throws -> String {
+    let path = FileManager.default.temporaryDirectory.appending(path: "tidemark-test-\(UUID().uuidString).toml").path
+    try text.write(toFile: path, atomically: true, encoding: .utf8)
+    return path
+  }
+
+  private func settings(_ conninfo: String, _ projections: String = SampleProjections.toml) throws -> String {
+    try file("[database]\nurl = \"\(conninfo)\"\n[event_store]\nappend = \"quick\"\n\(projections)\n")
+  }
+
+  @Test func `walks from an empty database to a caught-up read model`() async throws {
+    let database = try await TestDatabase.make()
+    let config = try settings(database.conninfo)
+    let dry = try await Self.run(["init", "--dry-run", "-c", config])
+    #expect(
+      dry.status == 0 && dry.output.hasPrefix("BEGIN;") && dry.output.contains("CREATE TABLE \"public\".mt_events"))
+    let unmade = try await Self.run(["check", "-c", config])
+    #expect(
+      unmade.status == 1
+        && unmade.error.contains("there is no event store: table public.mt_events does not exist [TM201]"))
+    #expect(unmade.error.contains("tidemark init"))
+    let made = try await Self.run(["init", "-c", config])
+    #expect(made.status == 0 && made.output.contains("made the tables of projection Trip"))
+    #expect(try await Self.run(["init", "-c", config]).output == "nothing to do: everything is there\n")
+    let checked = try await Self.run(["check", "-c", config])
+    #expect(checked.status == 0 && checked.output.hasPrefix("ok: 3 projections"), "\(checked)")
+    let listed = try await Self.run(["list", "--json"], environment: ["TIDEMARK_CONFIG": config])
+    #expect(listed.status == 0 && listed.output.contains("\"shard\" : \"Trip:All\""))
+
+    try await database.append(type: "travel", count: 3, data: #"{"Traveled": 1.5, "Day": "2026-01-01"}"#)
+    let late = try await Self.run(["wait", "Trip", "--timeout", "50ms", "-c", config])
+    #expect(late.status == 4 && late.error.contains("Trip:All at no position, of 3"))
+
+    let daemon = Task { try await Self.run(["run", "-c", config]) }
+    let waited = try await Self.run(["wait", "-c", config])
+    #expect(waited.status == 0)
+    let status = try await Self.run(["status", "-c", config])
+    #expect(status.status == 0 && status.output.hasPrefix("high-water mark"))
+    #expect(status.output.contains("Ledger:All"))
+    let report = try await Self.run(["status", "--json", "-c", config])
+    #expect(report.output.contains("\"position\" : 3"))
+    #expect(try await database.value("SELECT legs FROM day", as: Int.self) == 3)
+
+    let pid = try await eventuallyPid(of: config)
+    kill(pid, SIGTERM)
+    let ended = try await daemon.value
+    #expect(ended.status == 0)
+    #expect(ended.error.contains("Shard started") && ended.error.contains("Stopped"), "\(ended.error)")
+  }
+
+  private func eventuallyPid(of config: String) async throws -> pid_t {
+    var found: pid_t?
+    try await eventually("the daemon's process") {
+      for name in try FileManager.default.contentsOfDirectory(atPath: "/proc") {
+        guard let pid = pid_t(name), let line = FileManager.default.contents(atPath: "/proc/\(pid)/cmdline") else {
+          continue
+        }
+        let words = line.split(separator: 0).map { String(decoding: $0, as: UTF8.self) }
+        if words.first?.hasSuffix("/tidemark") == true, words.contains("run"), words.last == config { found = pid }
+      }
+      return found != nil
+    }
+    return found!
+  }
+
+  @Test func `is killed in the middle of its work and loses and repeats nothing`() async throws {
+    let database = try await TestDatabase.make()
+    let config = try settings(database.conninfo)
+    #expect(try await Self.run(["init", "-c", config]).status == 0)
+    let writing = Task { try await database.write(writers: 3, transactions: 250) }
+    for round in 0..<4 {
+      let daemon = Task { try await Self.run(["run", "-c", config]) }
+      let target = Int64(150 * (round + 1))
+      try await eventually("some pages") {
+        (try await database.position("Trip:All") ?? 0) >= target
+      }
+      kill(try await eventuallyPid(of: config), SIGKILL)
+      _ = try await daemon.value
+    }
+    _ = try await writing.value
+    let daemon = Task { try await Self.run(["run", "-c", config]) }
+    #expect(try await Self.run(["wait", "-c", config]).status == 0)
+    kill(try await eventuallyPid(of: config), SIGTERM)
+    #expect(try await daemon.value.status == 0)
+    #expect(try await database.recount() == ["trip": 0, "day": 0, "account": 0])
+  }
+
+  @Test func `reports what PostgreSQL thinks of a statement, with the line in the file`() async throws {
+    let database = try await TestDatabase.make()
+    _ = try await database.install("")
+    try await database.script("CREATE TABLE t (id uuid, n int)")
+    let config = try settings(
+      database.conninfo,
+      """
+      [projections.A]
+      sql = '''
+      INSERT INTO t (id, n)
+      SELECT stream_id,
+             nonsense FROM batch
+      '''
+      [projections.B]
+      sql = "INSERT INTO t SELECT stream_id, 1 FROM batch ON CONFLICT (id) DO NOTHING"
+      [projections.C]
+      on.x = "INSERT INTO missing VALUES (:stream_id)"
+      [projections.D]
+      on.x = "INSERT INTO t VALUES (:stream_id, :version)"
+      [projections.E]
+      sql = "SELEC 1"
+      """)
+    let outcome = try await Self.run(["check", "-c", config])
+    #expect(outcome.status == 1)
+    let lines = outcome.error.replacing(config, with: "FILE").split(separator: "\n").map(String.init)
+    #expect(
+      lines == [
+        "tidemark: 4 statements the database objects to",
+        "  FILE:9: projections.A: column \"nonsense\" does not exist (SQLSTATE 42703)",
+        "  FILE:12: projections.B: there is no unique or exclusion constraint matching the ON CONFLICT specification (SQLSTATE 42P10)",
+        "  FILE:14: projections.C: relation \"missing\" does not exist (SQLSTATE 42P01)",
+        "  FILE:18: projections.E: syntax error at or near \"SELEC\" (SQLSTATE 42601)",
+      ])
+    #expect(try await database.value("SELECT count(*) FROM t", as: Int.self) == 0)
+  }
+
+  @Test func `says when the user's own table hides batch`() async throws {
+    let database = try await TestDatabase.make()
+    _ = try await database.install("")
+    try await database.script("CREATE TABLE batch (seq_id bigint)")
+    let config = try settings(database.conninfo, "[projections.A]\nsql = \"SELECT seq_id FROM batch\"")
+    let outcome = try await Self.run(["check", "-c", config])
+    #expect(outcome.status == 1 && outcome.error.contains("\"batch\" is a relation of yours in schema public"))
+  }
+
+  @Test func `exits 2 for a wrong file or call, 3 for a server that is not there`() async throws {
+    let wrong = try await Self.run(["check", "-c", try file("[databse]\n")])
+    #expect(wrong.status == 2)
+    #expect(wrong.error.contains("2 problems in the settings") && wrong.error.contains("did you mean \"database\"?"))
+    #expect(try await Self.run(["check", "-c", "/nowhere/x.toml"]).status == 2)
+    #expect(try await Self.run(["chekc"]).status == 2)
+    #expect(try await Self.run(["wait", "--timeout", "soon", "-c", try settings("host=/nowhere")]).status == 2)
+    #expect(try await Self.run(["wait", "Tripp", "-c", try settings("host=/nowhere")]).status == 2)
+    let away = try await Self.run(["status", "-c", try settings("host=/nowhere user=me dbname=shop")])
+    #expect(
+      away.status == 3 && away.error.contains("cannot reach the database (host=/nowhere port=5432 dbname=shop user=me)")
+    )
+    #expect(try await Self.run(["--help"]).status == 0)
+    #expect(try await Self.run(["--version"]).output == "0.1.0\n")
+  }
+
+  @Test func `run exits 1 when only a person can help, and says how`() async throws {
+    let database = try await TestDatabase.make()
+    let outcome = try await Self.run(["run", "-c", try settings(database.conninfo)])
+    #expect(outcome.status == 1)
+    #expect(outcome.error.contains("there is no event store") && outcome.error.contains("tidemark init"))
+  }
+
+  @Test func `prints the settings in effect without secrets`() async throws {
+    let config = try settings("postgresql://me:hush@db/shop")
+    let outcome = try await Self.run(["print-config", "-c", config])
+    #expect(
+      outcome.status == 0 && outcome.output.contains("url = \"postgresql://me:***@db/shop\"")
+        && !outcome.output.contains("hush"))
+    #expect(try await Self.run(["print-config", "--sample"]).output.contains("gap_grace = \"3s\""))
+  }
+
+  @Test func `shows a demo whose recount is equal, and leaves nothing behind`() async throws {
+    let outcome = try await Self.run(["demo", "--seconds", "3"])
+    #expect(outcome.status == 0, "\(outcome.error)")
+    #expect(outcome.output.contains("Equal: every event was applied once"))
+    let directory = try #require(outcome.output.firstMatch(of: /host=([^ ]+)/)?.output.1)
+    #expect(!FileManager.default.fileExists(atPath: String(directory)))
+  }
+}
