@@ -38,15 +38,16 @@ let package = Package(
       swiftSettings: strict
     ),
     .target(name: "Settings", dependencies: ["CTomlplusplus", "Projection"], swiftSettings: strict),
+    .target(name: "Systemd", dependencies: ["CSystemd"], swiftSettings: strict),
     .target(
       name: "Telemetry",
-      dependencies: ["Projection", .product(name: "Logging", package: "swift-log")],
+      dependencies: ["Projection", "Systemd", .product(name: "Logging", package: "swift-log")],
       swiftSettings: strict
     ),
     .target(
       name: "Daemon",
       dependencies: [
-        "EventStore", "Postgres", "Projection", "Settings", "Telemetry",
+        "EventStore", "Postgres", "Projection", "Settings", "Systemd", "Telemetry",
         .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
       ],
       swiftSettings: strict
@@ -62,7 +63,7 @@ let package = Package(
     .executableTarget(
       name: "tidemark",
       dependencies: [
-        "Daemon", "EventStore", "Postgres", "Projection", "Sandbox", "Settings", "Telemetry",
+        "Daemon", "EventStore", "Postgres", "Projection", "Sandbox", "Settings", "Systemd", "Telemetry",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "Logging", package: "swift-log"),
         .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
@@ -84,6 +85,7 @@ let package = Package(
         .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
         .product(name: "Subprocess", package: "swift-subprocess"),
       ],
+      exclude: ["systemd-box.sh"],
       swiftSettings: strict),
   ],
   cxxLanguageStandard: .cxx17

@@ -12,7 +12,9 @@ package actor HealthBoard {
     package var position: Int64?
   }
 
+  /// The shards that run here.
   package private(set) var entries: [ShardName: Entry] = [:]
+  private var ended: [ShardName: Entry] = [:]
 
   package init() {}
 
@@ -20,7 +22,15 @@ package actor HealthBoard {
     entries[shard] = Entry(condition: condition, reason: reason, position: position)
   }
 
-  package func remove(_ shard: ShardName) { entries[shard] = nil }
+  package func end(_ shard: ShardName) {
+    guard var entry = entries.removeValue(forKey: shard) else { return }
+    entry.condition = "ended"
+    entry.reason = nil
+    ended[shard] = entry
+  }
+
+  /// Those that ended here too.
+  var all: [ShardName: Entry] { ended.merging(entries) { _, running in running } }
 }
 
 /// Writes the health of this node's shards into `tidemark.shard`, where `status` on any host reads it.
@@ -43,7 +53,7 @@ struct HealthWriter: Service {
       let seconds = (now - last) / .seconds(1)
       last = now
       let isEnding = Task.isCancelled || Task.isShuttingDownGracefully
-      let rows = await board.entries.map { shard, entry in
+      let rows = await board.all.map { shard, entry in
         let moved = Double((entry.position ?? 0) - (positions[shard] ?? entry.position ?? 0))
         positions[shard] = entry.position
         return ShardTable.Health(

@@ -1,22 +1,24 @@
-package import EventStore
-package import Postgres
+import EventStore
+import Postgres
 import Projection
 import ServiceLifecycle
-package import Settings
-package import Telemetry
+import Settings
+import Telemetry
 
 /// Runs the rule of the high-water mark against the server, and posts every mark it proves.
 ///
 /// It owns one session. When the session goes, so does everything it proved: the mark is taken down, and the next session begins with
 /// the mark as it was last written down.
-package struct HighWaterAgent: Service {
-  package var options: ConnectionOptions
-  package var shape: StoreShape
-  package var settings: EventStoreSettings
-  package var board: MarkBoard
-  package var takers: [MarkTable.Taker]
-  package var node: String
-  package var observer: any Observer
+struct HighWaterAgent: Service {
+  var options: ConnectionOptions
+  var shape: StoreShape
+  var settings: EventStoreSettings
+  var board: MarkBoard
+  /// Who takes which event types just now.
+  var takers: @Sendable () async -> [MarkTable.Taker]
+  var pulse: Pulse
+  var node: String
+  var observer: any Observer
 
   /// A hold is worth a warning after this long, and again each time it has doubled.
   static let reportHoldAfter = Duration.seconds(10)
@@ -25,9 +27,10 @@ package struct HighWaterAgent: Service {
   /// How often a mark that moves is written down.
   static let persistCadence = Duration.seconds(1)
 
-  package func run() async throws {
+  func run() async throws {
     var backoff = Backoff()
     while !Task.isCancelled && !Task.isShuttingDownGracefully {
+      pulse.beat()
       do {
         try await withConnection { session in
           backoff.reset()
@@ -56,7 +59,8 @@ package struct HighWaterAgent: Service {
   }
 
   private func withConnection(_ body: (Session) async throws -> Void) async throws {
-    let session = try await Session.connect(options, threadName: "high-water")
+    let options = options
+    let session = try await cancelWhenGracefulShutdown { try await Session.connect(options, threadName: "high-water") }
     do {
       try await body(session)
     } catch {
@@ -88,6 +92,7 @@ package struct HighWaterAgent: Service {
       restored: restored)
     var pause = settings.pollMin
     while !Task.isCancelled && !Task.isShuttingDownGracefully {
+      pulse.beat()
       let isBusy = try await ticker.tick()
       pause = isBusy ? settings.pollMin : min(pause * 2, settings.pollMax)
       let delay = pause
@@ -202,9 +207,10 @@ private struct Ticker {
   private func keepLateArrivals() async throws {
     let arrivals = try await table.lateArrivals(within: agent.settings.lateArrivalWindow, session)
     if !arrivals.isEmpty {
-      try await table.keep(arrivals, takers: agent.takers, node: agent.node, session)
+      let takers = await agent.takers()
+      try await table.keep(arrivals, takers: takers, node: agent.node, session)
       for arrival in arrivals {
-        let shards = agent.takers.filter { $0.types?.contains(arrival.type) ?? true }.map(\.shard)
+        let shards = takers.filter { $0.types?.contains(arrival.type) ?? true }.map(\.shard)
         agent.observer.observe(.lateArrival(sequence: arrival.sequence, type: arrival.type, shards: shards))
       }
     }

@@ -36,6 +36,7 @@ package struct ShardAgent: Service {
         observer.observe(.shardCaughtUp(name, position: rule.position ?? 0))
       }
     }
+    await health.end(name)
     observer.observe(.shardEnded(name, position: rule.position))
   }
 

@@ -21,7 +21,10 @@ struct Startup: Sendable {
     var delay = Duration.milliseconds(250)
     while true {
       do {
-        return try await attempt()
+        // Nothing is half made when this is cut short: what it makes is one transaction.
+        return try await cancelWhenGracefulShutdown { try await attempt() }
+      } catch let error as PostgresError where error.isCancelled {
+        throw CancellationError()
       } catch let error as PostgresError where error.isConnectionLoss {
         observer.observe(.databaseUnreachable(where: options.redacted, failure: Failure(error), retryIn: delay))
       }

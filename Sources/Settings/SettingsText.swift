@@ -1,5 +1,13 @@
 /// The settings as text: what is in effect, and the sample file that explains every key.
 extension Settings {
+  /// The keys whose new values a running daemon does not take over.
+  package func keysThatNeedRestart(for new: Settings) -> [String] {
+    var paths = Settings.keys.filter { !$0.isReloadable && $0.show(self) != $0.show(new) }.map(\.path)
+    // A password is never shown, so a change of nothing else is not seen above.
+    if paths.allSatisfy({ !$0.hasPrefix("database.") }), database != new.database { paths.append("database.url") }
+    return paths
+  }
+
   /// A settings file with the same meaning: every key, defaults included. Secrets are shown as `***`.
   package static func printConfig(_ settings: Settings) -> String {
     var text = TOMLWriter()
@@ -89,5 +97,35 @@ private struct TOMLWriter {
       line += " " + word
     }
     text += line + "\n" + (rest ?? "")
+  }
+}
+
+/// What the manual says of one key.
+package struct KeyDocument: Sendable, Hashable {
+  /// With its table: `event_store.gap_grace`, `projections.NAME.sql`.
+  package var path: String
+  package var form: String
+  package var meaning: String
+  /// In TOML; nil where there is none.
+  package var standard: String?
+  package var isReloadable: Bool
+}
+
+extension Settings {
+  /// Every key, those of projections last.
+  package static var documents: [KeyDocument] {
+    let defaults = Settings()
+    let draft = ProjectionDraft()
+    return keys.map {
+      KeyDocument(
+        path: $0.path, form: $0.form, meaning: $0.meaning,
+        standard: $0.path == "database.url" ? nil : $0.show(defaults),
+        isReloadable: $0.isReloadable)
+    }
+      + ProjectionDraft.keys.map {
+        KeyDocument(
+          path: "projections.NAME.\($0.path)", form: $0.form, meaning: $0.meaning, standard: $0.show(draft),
+          isReloadable: true)
+      }
   }
 }

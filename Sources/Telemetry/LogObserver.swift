@@ -1,100 +1,116 @@
 package import Logging
 import Projection
+import Synchronization
 
-/// Turns observations into log entries: a constant sentence, with the data in fields.
-///
-/// *debug* is every page; *notice* a state that changed; *warning* degraded but moving; *error* means that an operator must act.
-package struct LogObserver: Observer {
+/// Turns observations into log entries: the constant sentence of the catalogue, with the data in fields.
+package final class LogObserver: Observer {
   private let logger: Logger
+  private let threshold: Mutex<Logger.Level>
 
-  package init(_ logger: Logger) { self.logger = logger }
+  /// - Parameter logger: lets everything through; what is too light is left out here, so that it can change.
+  package init(_ logger: Logger, level: Logger.Level) {
+    self.logger = logger
+    threshold = Mutex(level)
+  }
+
+  package var level: Logger.Level {
+    get { threshold.withLock { $0 } }
+    set { threshold.withLock { $0 = newValue } }
+  }
 
   package func observe(_ observation: Observation) {
-    let entry = observation.entry
-    logger.log(level: entry.level, "\(entry.message)", metadata: entry.fields)
+    let entry = observation.kind.entry
+    guard entry.level >= level else { return }
+    var fields = observation.fields
+    fields["message_id"] = "\(entry.id)"
+    logger.log(level: entry.level, "\(entry.message)", metadata: fields)
   }
 }
 
 extension Observation {
-  struct Entry {
-    var level: Logger.Level
-    var message: String
-    var fields: Logger.Metadata
-
-    init(_ level: Logger.Level, _ message: String, _ fields: Logger.Metadata = [:]) {
-      self.level = level
-      self.message = message
-      self.fields = fields
+  package var kind: ObservationKind {
+    switch self {
+    case .started: .started
+    case .ready: .ready
+    case .stopping: .stopping
+    case .stopped: .stopped
+    case .stopTimedOut: .stopTimedOut
+    case .reloaded: .reloaded
+    case .reloadRefused: .reloadRefused
+    case .restartNeeded: .restartNeeded
+    case .databaseUnreachable: .databaseUnreachable
+    case .databaseReady: .databaseReady
+    case .schemaUpdated: .schemaUpdated
+    case .serverNotice: .serverNotice
+    case .sequenceCached: .sequenceCached
+    case .markRestored: .markRestored
+    case .markMoved: .markMoved
+    case .markHeld: .markHeld
+    case .markReleased: .markReleased
+    case .markRefused: .markRefused
+    case .gapPassed: .gapPassed
+    case .lateArrival: .lateArrival
+    case .shardStarted: .shardStarted
+    case .shardCaughtUp: .shardCaughtUp
+    case .pageApplied: .pageApplied
+    case .shardRetrying: .shardRetrying
+    case .shardPaused: .shardPaused
+    case .shardResumed: .shardResumed
+    case .shardStopped: .shardStopped
+    case .shardWaiting: .shardWaiting
+    case .shardEnded: .shardEnded
     }
   }
 
-  var entry: Entry {
+  package var fields: Logger.Metadata {
     switch self {
     case .started(let version, let mode, let shards):
-      Entry(.notice, "Tidemark started", ["version": "\(version)", "mode": "\(mode)", "shards": "\(shards)"])
-    case .stopping: Entry(.notice, "Stopping: shards finish the page they are in")
-    case .stopped: Entry(.notice, "Stopped")
+      ["version": "\(version)", "mode": "\(mode)", "shards": "\(shards)"]
+    case .ready, .stopping, .stopped, .stopTimedOut: [:]
+    case .reloaded(let added, let removed, let changed):
+      ["added": "\(list(added))", "removed": "\(list(removed))", "changed": "\(list(changed))"]
+    case .reloadRefused(let problem): ["problem": "\(problem)"]
+    case .restartNeeded(let key): ["key": "\(key)"]
 
     case .databaseUnreachable(let place, let failure, let delay):
-      Entry(
-        .warning, "Cannot reach the database; waiting for it", ["database": "\(place)"] + failure.fields + retry(delay))
+      ["database": "\(place)"] + failure.fields + retry(delay)
     case .databaseReady(let place, let version):
-      Entry(.notice, "Connected", ["database": "\(place)", "server": "\(version / 10_000).\(version % 10_000)"])
-    case .storeUnfit(let failure, let delay):
-      Entry(.error, "The event store cannot be followed", failure.fields + retry(delay))
-    case .schemaUpdated(let steps):
-      Entry(.notice, "Updated the schema tidemark", ["made": "\(steps.joined(separator: ", "))"])
-    case .serverNotice(let severity, let message):
-      Entry(.info, "The server says", ["severity": "\(severity)", "text": "\(message)"])
-    case .sequenceCached(let size):
-      Entry(
-        .warning, "The sequence of the event store is cached, so gaps are passed by the clock, not by proof",
-        ["cache": "\(size)", "hint": "ALTER SEQUENCE mt_events_sequence CACHE 1"])
+      ["database": "\(place)", "server": "\(version / 10_000).\(version % 10_000)"]
+    case .schemaUpdated(let steps): ["made": "\(steps.joined(separator: ", "))"]
+    case .serverNotice(let severity, let message): ["severity": "\(severity)", "text": "\(message)"]
+    case .sequenceCached(let size): ["cache": "\(size)"]
 
-    case .markRestored(let mark):
-      Entry(.info, "High-water mark restored", ["mark": "\(mark.map(String.init) ?? "none yet")"])
-    case .markMoved(let from, let to): Entry(.debug, "High-water mark moved", ["from": "\(from)", "mark": "\(to)"])
+    case .markRestored(let mark): ["mark": "\(mark.map(String.init) ?? "none yet")"]
+    case .markMoved(let from, let to): ["from": "\(from)", "mark": "\(to)"]
     case .markHeld(let at, let duration, let holders):
-      Entry(
-        .warning, "High-water mark held",
-        ["mark": "\(at)", "for": "\(duration.brief)", "by": "\(holders.joined(separator: "; "))"])
-    case .markReleased(let at, let duration):
-      Entry(.notice, "High-water mark released", ["mark": "\(at)", "after": "\(duration.brief)"])
-    case .markRefused(let failure):
-      Entry(.error, "Shards do not run: the high-water mark cannot be trusted", failure.fields)
+      ["mark": "\(at)", "for": "\(duration.brief)", "by": "\(holders.joined(separator: "; "))"]
+    case .markReleased(let at, let duration): ["mark": "\(at)", "after": "\(duration.brief)"]
+    case .markRefused(let failure): failure.fields
     case .gapPassed(let gap, let reason):
-      Entry(
-        .info, "Stepped over numbers that no event has",
-        ["first": "\(gap.lowerBound)", "last": "\(gap.upperBound)", "reason": "\(reason)"])
+      ["first": "\(gap.lowerBound)", "last": "\(gap.upperBound)", "reason": "\(reason)"]
     case .lateArrival(let sequence, let type, let shards):
-      Entry(
-        .error, "An event arrived after its number had been stepped over; it is kept as a dead letter",
-        ["sequence": "\(sequence)", "type": "\(type)", "shards": "\(shards.joined(separator: ", "))"])
+      ["sequence": "\(sequence)", "type": "\(type)", "shards": "\(shards.joined(separator: ", "))"]
 
-    case .shardStarted(let shard, let position):
-      Entry(.notice, "Shard started", ["shard": "\(shard)", "position": "\(position)"])
-    case .shardCaughtUp(let shard, let position):
-      Entry(.info, "Shard caught up", ["shard": "\(shard)", "position": "\(position)"])
+    case .shardStarted(let shard, let position): ["shard": "\(shard)", "position": "\(position)"]
+    case .shardCaughtUp(let shard, let position): ["shard": "\(shard)", "position": "\(position)"]
     case .pageApplied(let shard, let page, let took):
-      Entry(
-        .debug, "Page applied",
-        ["shard": "\(shard)", "floor": "\(page.floor)", "ceiling": "\(page.ceiling)", "took": "\(took.brief)"])
+      ["shard": "\(shard)", "floor": "\(page.floor)", "ceiling": "\(page.ceiling)", "took": "\(took.brief)"]
     case .shardRetrying(let shard, let failure, let delay, let attempt):
-      Entry(
-        .warning, "Page failed; trying again",
-        ["shard": "\(shard)", "attempt": "\(attempt)"] + failure.fields + retry(delay))
-    case .shardPaused(let shard, let failure, let delay):
-      Entry(.error, "Shard paused: its page fails", ["shard": "\(shard)"] + failure.fields + retry(delay))
-    case .shardResumed(let shard): Entry(.notice, "Shard goes on", ["shard": "\(shard)"])
-    case .shardStopped(let shard, let failure): Entry(.error, "Shard stopped", ["shard": "\(shard)"] + failure.fields)
-    case .shardWaiting(let shard, let reason):
-      Entry(.notice, "Shard waits to begin", ["shard": "\(shard)", "reason": "\(reason)"])
+      ["shard": "\(shard)", "attempt": "\(attempt)"] + failure.fields + retry(delay)
+    case .shardPaused(let shard, let failure, let delay): ["shard": "\(shard)"] + failure.fields + retry(delay)
+    case .shardResumed(let shard): ["shard": "\(shard)"]
+    case .shardStopped(let shard, let failure): ["shard": "\(shard)"] + failure.fields
+    case .shardWaiting(let shard, let reason): ["shard": "\(shard)", "reason": "\(reason)"]
     case .shardEnded(let shard, let position):
-      Entry(.info, "Shard ended", ["shard": "\(shard)", "position": "\(position.map(String.init) ?? "unknown")"])
+      ["shard": "\(shard)", "position": "\(position.map(String.init) ?? "unknown")"]
     }
   }
 
   private func retry(_ delay: Duration) -> Logger.Metadata { ["retry_in": "\(delay.brief)"] }
+
+  private func list(_ shards: [ShardName]) -> String {
+    shards.isEmpty ? "none" : shards.map { "\($0)" }.joined(separator: ", ")
+  }
 }
 
 extension Failure {

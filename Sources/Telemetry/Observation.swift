@@ -6,13 +6,17 @@ package import Projection
 package enum Observation: Sendable {
   // The process
   case started(version: String, mode: String, shards: Int)
+  case ready
   case stopping
   case stopped
+  case stopTimedOut
+  case reloaded(added: [ShardName], removed: [ShardName], changed: [ShardName])
+  case reloadRefused(problem: String)
+  case restartNeeded(key: String)
 
   // The database
   case databaseUnreachable(where: String, failure: Failure, retryIn: Duration)
   case databaseReady(where: String, serverVersion: Int)
-  case storeUnfit(failure: Failure, retryIn: Duration)
   case schemaUpdated(steps: [String])
   case serverNotice(severity: String, message: String)
   case sequenceCached(size: Int64)

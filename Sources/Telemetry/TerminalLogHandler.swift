@@ -7,7 +7,7 @@ package struct TerminalLogHandler: LogHandler {
   package var metadata: Logger.Metadata = [:]
   private let isColoured: Bool
 
-  package init(level: Logger.Level) {
+  package init(level: Logger.Level = .trace) {
     logLevel = level
     isColoured = isatty(STDERR_FILENO) == 1 && getenv("NO_COLOR") == nil
   }
@@ -18,9 +18,10 @@ package struct TerminalLogHandler: LogHandler {
   }
 
   package func log(event: LogEvent) {
-    let fields = metadata.merging(event.metadata ?? [:]) { _, new in new }.sorted { $0.key < $1.key }
+    let fields = metadata.merging(event.metadata ?? [:]) { _, new in new }
+      .filter { $0.key != "message_id" }.sorted { $0.key < $1.key }
     var line = "\(timeOfDay()) \(paint(label(event.level), colour(event.level))) \(event.message)"
-    for (name, value) in fields { line += " \(paint("\(name)=", "2"))\(quoted("\(value)"))" }
+    for (name, value) in fields { line += " \(paint("\(name)=", "2"))\(quotedField("\(value)"))" }
     line += "\n"
     // One write an entry, so that lines of several threads never mix.
     line.withUTF8 { _ = write(STDERR_FILENO, $0.baseAddress, $0.count) }
@@ -47,23 +48,6 @@ package struct TerminalLogHandler: LogHandler {
 
   private func paint(_ text: String, _ code: String) -> String { isColoured ? "\u{1B}[\(code)m\(text)\u{1B}[0m" : text }
 
-  /// Control characters are escaped: what a server or a file says cannot forge a second entry.
-  private func quoted(_ value: String) -> String {
-    let plain = value.unicodeScalars.allSatisfy { $0.value > 0x20 && $0.value != 0x7F && $0 != "\"" && $0 != "=" }
-    if plain, !value.isEmpty { return value }
-    var text = "\""
-    for scalar in value.unicodeScalars {
-      switch scalar {
-      case "\"": text += "\\\""
-      case "\\": text += "\\\\"
-      case "\n": text += "\\n"
-      case _ where scalar.value < 0x20 || scalar.value == 0x7F: text += "\\u{\(String(scalar.value, radix: 16))}"
-      default: text.unicodeScalars.append(scalar)
-      }
-    }
-    return text + "\""
-  }
-
   private func timeOfDay() -> String {
     var now = timespec()
     clock_gettime(CLOCK_REALTIME, &now)
@@ -73,4 +57,22 @@ package struct TerminalLogHandler: LogHandler {
     let milliseconds = String(now.tv_nsec / 1_000_000 + 1000).dropFirst()
     return "\(two(parts.tm_hour)):\(two(parts.tm_min)):\(two(parts.tm_sec)).\(milliseconds)"
   }
+}
+
+/// A value as it stands behind `name=`: quoted where it has to be, control characters escaped, so that what a server or a file says
+/// cannot forge a second entry.
+func quotedField(_ value: String) -> String {
+  let plain = value.unicodeScalars.allSatisfy { $0.value > 0x20 && $0.value != 0x7F && $0 != "\"" && $0 != "=" }
+  if plain, !value.isEmpty { return value }
+  var text = "\""
+  for scalar in value.unicodeScalars {
+    switch scalar {
+    case "\"": text += "\\\""
+    case "\\": text += "\\\\"
+    case "\n": text += "\\n"
+    case _ where scalar.value < 0x20 || scalar.value == 0x7F: text += "\\u{\(String(scalar.value, radix: 16))}"
+    default: text.unicodeScalars.append(scalar)
+    }
+  }
+  return text + "\""
 }

@@ -13,6 +13,7 @@ struct Tidemark: AsyncParsableCommand {
     version: tidemarkVersion,
     subcommands: [
       Run.self, Check.self, Init.self, List.self, Status.self, Wait.self, PrintConfig.self, Demo.self,
+      Manual.self,
     ])
 
   static func main() async {

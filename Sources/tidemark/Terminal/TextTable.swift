@@ -26,14 +26,3 @@ struct TextTable {
     }.joined(separator: "\n")
   }
 }
-
-/// `1234567` as `1,234,567`.
-func grouped(_ number: Int64) -> String {
-  var digits = Array(String(number.magnitude))
-  var position = digits.count - 3
-  while position > 0 {
-    digits.insert(",", at: position)
-    position -= 3
-  }
-  return (number < 0 ? "-" : "") + String(digits)
-}

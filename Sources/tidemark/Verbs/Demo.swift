@@ -40,7 +40,7 @@ struct Demo: AsyncParsableCommand {
 
   func run() async throws {
     let isVerbose = verbose
-    LoggingSystem.bootstrap { _ in TerminalLogHandler(level: isVerbose ? .info : .warning) }
+    LoggingSystem.bootstrap { _ in TerminalLogHandler() }
     print("Starting a private PostgreSQL …")
     let cluster: PrivateCluster
     do {
@@ -49,7 +49,8 @@ struct Demo: AsyncParsableCommand {
       throw CommandFailure(.failed, "\(error)")
     }
     do {
-      let show = DemoShow(cluster: cluster, writers: writers, duration: .seconds(seconds))
+      let show = DemoShow(
+        cluster: cluster, writers: writers, duration: .seconds(seconds), level: isVerbose ? .info : .warning)
       var quiet = Logger(label: "service-group")
       quiet.logLevel = .critical
       let group = ServiceGroup(
@@ -70,6 +71,7 @@ private struct DemoShow: Service {
   let cluster: PrivateCluster
   let writers: Int
   let duration: Duration
+  let level: Logger.Level
 
   func run() async throws {
     let conninfo = cluster.conninfo(database: "postgres")
@@ -94,7 +96,8 @@ private struct DemoShow: Service {
     let shape = try await StoreShape.read(session, schema: settings.eventStore.schema)
     print("\nLook at it while it runs:\n  psql '\(conninfo)'\n  tidemark status --config \(file)\n")
 
-    let daemon = Daemon(settings: settings, version: tidemarkVersion, observer: LogObserver(Logger(label: "tidemark")))
+    let daemon = Daemon(
+      settings: settings, version: tidemarkVersion, observer: LogObserver(Logger(label: "tidemark"), level: level))
     let daemonGroup = group(for: daemon)
     try await withThrowingTaskGroup(of: Void.self) { tasks in
       tasks.addTask { try await daemonGroup.run() }

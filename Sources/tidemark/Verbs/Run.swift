@@ -1,24 +1,42 @@
 import ArgumentParser
 import Daemon
 import EventStore
+@preconcurrency import Glibc
 import Logging
 import ServiceLifecycle
 import Settings
+import Systemd
 import Telemetry
 import UnixSignals
 
 struct Run: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "run", abstract: "Follow the event table and keep the read models up to date, until SIGTERM or Ctrl-C."
-  )
+    commandName: "run",
+    abstract: "Follow the event table and keep the read models up to date, until SIGTERM or Ctrl-C.",
+    discussion: """
+      SIGHUP reads the settings again: shards that were added, removed or changed follow, all others are not touched. SIGTERM and
+      SIGINT let every shard finish its page; a second one ends at once.
+      """)
 
   @OptionGroup var settings: SettingsOption
 
   func run() async throws {
     let settings = try settings.load()
-    let level = settings.logLevel.loggerLevel
-    LoggingSystem.bootstrap { _ in TerminalLogHandler(level: level) }
-    let daemon = Daemon(settings: settings, version: tidemarkVersion, observer: LogObserver(Logger(label: "tidemark")))
+    LoggingSystem.bootstrap { _ in
+      if Journal.isStandardError { JournalLogHandler() } else { TerminalLogHandler() }
+    }
+    let log = LogObserver(Logger(label: "tidemark"), level: settings.logLevel.loggerLevel)
+    let daemon = Daemon(settings: settings, version: tidemarkVersion, observer: RepeatFilter(log))
+    let option = self.settings
+    let reloading = Task {
+      for await _ in await UnixSignalsSequence(trapping: .sighup) {
+        let new = await daemon.reload { () throws(SettingsProblems) in
+          try Settings.load(path: option.file, environment: environment)
+        }
+        if let new { log.level = new.logLevel.loggerLevel }
+      }
+    }
+    defer { reloading.cancel() }
     do {
       try await serve(daemon, stopTimeout: settings.stopTimeout)
     } catch {
@@ -39,13 +57,27 @@ extension Settings.LogLevel {
   }
 }
 
-/// Runs the daemon under a service group that answers SIGTERM and SIGINT, and gives up on a clean stop after `stopTimeout`.
+/// Runs the daemon until SIGTERM or SIGINT, and cancels its pages when a clean stop takes longer than `stopTimeout`.
 func serve(_ daemon: Daemon, stopTimeout: Duration) async throws {
   var quiet = Logger(label: "service-group")
   quiet.logLevel = .critical
   var configuration = ServiceGroupConfiguration(
-    services: [.init(service: daemon, successTerminationBehavior: .gracefullyShutdownGroup)],
-    gracefulShutdownSignals: [.sigterm, .sigint], logger: quiet)
+    services: [.init(service: daemon, successTerminationBehavior: .gracefullyShutdownGroup)], logger: quiet)
   configuration.maximumGracefulShutdownDuration = stopTimeout
-  try await ServiceGroup(configuration: configuration).run()
+  let group = ServiceGroup(configuration: configuration)
+  let stopping = Task {
+    var isSecond = false
+    for await stop in await UnixSignalsSequence(trapping: .sigterm, .sigint) {
+      if isSecond {
+        // As if nobody had caught it. The server rolls back what is open.
+        let number = stop == .sigint ? SIGINT : SIGTERM
+        signal(number, SIG_DFL)
+        raise(number)
+      }
+      isSecond = true
+      await group.triggerGracefulShutdown()
+    }
+  }
+  defer { stopping.cancel() }
+  try await group.run()
 }

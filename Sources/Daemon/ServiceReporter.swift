@@ -1,0 +1,40 @@
+import ServiceLifecycle
+import Synchronization
+import Systemd
+
+/// Tells systemd how the daemon is: its status line when it changed, and a sign of life for the watchdog while the agents turn over.
+///
+/// It runs on the same threads as the agents, so where those are stuck it is silent too, and the watchdog bites.
+struct ServiceReporter: Service {
+  var manager: ServiceManager
+  var health: HealthBoard
+  var marks: MarkBoard
+  var pulse: Pulse
+
+  static let interval = Duration.seconds(1)
+
+  func run() async throws {
+    var told = ""
+    while !Task.isCancelled && !Task.isShuttingDownGracefully {
+      let line = StatusLine.text(await health.entries, mark: await marks.current?.sequence)
+      if line != told { manager.status(line) }
+      told = line
+      if pulse.isBeating { manager.alive() }
+      // Signs of life come twice as often as the watchdog wants them.
+      let pause = min(Self.interval, (manager.watchdogInterval ?? .seconds(60)) / 3)
+      try? await cancelWhenGracefulShutdown { try await Task.sleep(for: pause) }
+    }
+  }
+}
+
+/// The last sign of life of the high-water agent, on whose turns everything else depends.
+final class Pulse: Sendable {
+  /// Its statements end by themselves after a minute, so a longer silence is no slow server.
+  static let longestSilence = Duration.seconds(120)
+
+  private let last = Mutex(ContinuousClock.now)
+
+  func beat() { last.withLock { $0 = .now } }
+
+  var isBeating: Bool { ContinuousClock.now - last.withLock { $0 } < Self.longestSilence }
+}

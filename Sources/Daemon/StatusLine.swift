@@ -1,0 +1,35 @@
+package import Projection
+
+/// The one line that `systemctl status` shows of the daemon.
+package enum StatusLine {
+  package static func text(_ entries: [ShardName: HealthBoard.Entry], mark: Int64?) -> String {
+    guard let mark else { return "waiting for the database · \(entries.count) shards" }
+    let running = entries.values.count { $0.isRunning }
+    var parts = ["following with \(running) of \(entries.count) shards", "mark \(grouped(mark))"]
+    let lags = entries.compactMap { name, entry in entry.position.map { (name: name, lag: mark - $0) } }
+    if let worst = lags.max(by: { ($0.lag, $1.name) < ($1.lag, $0.name) }), worst.lag > 0 {
+      parts.append("worst lag \(grouped(worst.lag)) (\(worst.name))")
+    }
+    for condition in ["paused", "stopped", "retrying"] {
+      let names = entries.filter { $0.value.condition == condition }.keys.sorted()
+      guard let first = names.first else { continue }
+      parts.append("\(names.count) \(condition): \(first)\(names.count > 1 ? ", …" : "")")
+    }
+    return parts.joined(separator: " · ")
+  }
+}
+
+extension HealthBoard.Entry {
+  fileprivate var isRunning: Bool { reason == nil && condition != "ended" }
+}
+
+/// `1234567` as `1,234,567`.
+package func grouped(_ number: Int64) -> String {
+  var digits = Array(String(number.magnitude))
+  var position = digits.count - 3
+  while position > 0 {
+    digits.insert(",", at: position)
+    position -= 3
+  }
+  return (number < 0 ? "-" : "") + String(digits)
+}

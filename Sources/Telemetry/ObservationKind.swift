@@ -1,0 +1,230 @@
+package import Logging
+
+/// Every kind of observation: its stable message id, how much it weighs, and what an operator should know of it.
+///
+/// The log, `tidemark.observations(7)` and the tests are all made from this table. An id never changes, whatever becomes of the words.
+package enum ObservationKind: String, CaseIterable, Sendable {
+  case started
+  case ready
+  case stopping
+  case stopped
+  case stopTimedOut
+  case reloaded
+  case reloadRefused
+  case restartNeeded
+  case databaseUnreachable
+  case databaseReady
+  case schemaUpdated
+  case serverNotice
+  case sequenceCached
+  case markRestored
+  case markMoved
+  case markHeld
+  case markReleased
+  case markRefused
+  case gapPassed
+  case lateArrival
+  case shardStarted
+  case shardCaughtUp
+  case pageApplied
+  case shardRetrying
+  case shardPaused
+  case shardResumed
+  case shardStopped
+  case shardWaiting
+  case shardEnded
+
+  package struct Entry: Sendable {
+    /// For `journalctl MESSAGE_ID=…`.
+    package var id: String
+    /// *debug* is every page; *notice* a state that changed; *warning* degraded but moving; *error* means that an operator must act.
+    package var level: Logger.Level
+    /// A constant sentence; data goes into fields.
+    package var message: String
+    package var meaning: String
+    package var action: String
+
+    init(_ id: String, _ level: Logger.Level, _ message: String, meaning: String, action: String) {
+      self.id = id
+      self.level = level
+      self.message = message
+      self.meaning = meaning
+      self.action = action
+    }
+  }
+
+  package var entry: Entry {
+    switch self {
+    case .started:
+      Entry(
+        "9318c3e2d6e141b59e565fb9303e3bf5", .notice, "Tidemark started",
+        meaning: "The daemon has read its settings and begins.",
+        action: "Nothing.")
+    case .ready:
+      Entry(
+        "eb9b6f5d705740d0919a767bbe81485f", .notice, "Ready",
+        meaning: "The database answered, its schema is right, and every agent runs.",
+        action: "Nothing.")
+    case .stopping:
+      Entry(
+        "8ecc5d27b9f740ee8c5de8cff057a382", .notice, "Stopping: shards finish the page they are in",
+        meaning: "The daemon was told to stop, and takes no further page.",
+        action: "Nothing. A second SIGTERM ends it at once; the page under way is then rolled back.")
+    case .stopped:
+      Entry(
+        "5f51e5bc8d0146b588292756254dd3af", .notice, "Stopped",
+        meaning: "The daemon has ended; positions and read models are where the last pages left them.",
+        action: "Nothing.")
+    case .stopTimedOut:
+      Entry(
+        "548d282576224a68a180e976d85044eb", .warning, "Stopped after stop_timeout: pages under way were cancelled",
+        meaning:
+          "Pages took longer than stop_timeout. They were rolled back, and will be applied after the next start.",
+        action:
+          "Nothing is lost. Raise stop_timeout, and TimeoutStopSec= of the unit with it, or make the projection's statements quicker."
+      )
+    case .reloaded:
+      Entry(
+        "f68dcc30a78943f0bcf4cd7b1a1d21f9", .notice, "Settings reloaded",
+        meaning:
+          "The settings were read again. Fields say which shards were added, removed and changed; all others were not touched.",
+        action: "Nothing.")
+    case .reloadRefused:
+      Entry(
+        "a671cc66f6bc46fc8e0de5be067bc7f3", .error, "Settings not reloaded: they have problems; nothing was changed",
+        meaning:
+          "At least one file has a problem. One such entry for each problem; the daemon goes on with the settings it has.",
+        action: "Mend the file, look at it with `tidemark check`, and reload again.")
+    case .restartNeeded:
+      Entry(
+        "fcf9e33be2bf4f6184601e96a02ea08e", .warning, "A changed setting needs a restart",
+        meaning: "The key has another value in the file now, but is only read when the daemon starts.",
+        action: "Restart the service when it suits you.")
+    case .databaseUnreachable:
+      Entry(
+        "10a8fdee0eae45238f9dbfac8b8c7886", .warning, "Cannot reach the database; waiting for it",
+        meaning:
+          "No session could be opened, or one was lost. The daemon tries again for as long as it takes; no position is lost.",
+        action:
+          "Look at the server, the network, and database.url. If the error names a password or a role, mend those.")
+    case .databaseReady:
+      Entry(
+        "987d37fc6b714cd09a1ec02924cfb74c", .notice, "Connected",
+        meaning: "The database answered.",
+        action: "Nothing.")
+    case .schemaUpdated:
+      Entry(
+        "88c3fbda8a924d469ab37d8a11266203", .notice, "Updated the schema tidemark",
+        meaning:
+          "Tables, views or functions of the schema tidemark were missing or of an older version, and were made.",
+        action: "Nothing.")
+    case .serverNotice:
+      Entry(
+        "f9df87abae374345a09adaedd8045915", .info, "The server says",
+        meaning:
+          "A notice or warning that PostgreSQL sent to one of the daemon's sessions, such as RAISE NOTICE in a function of yours.",
+        action: "Whatever the notice suggests.")
+    case .sequenceCached:
+      Entry(
+        "090c796e09574086b92175a817b4fa10", .warning,
+        "The sequence of the event store is cached, so gaps are passed by the clock, not by proof",
+        meaning: "With CACHE above 1 a session may use a number long after it was drawn, so gaps wait for gap_grace.",
+        action: "ALTER SEQUENCE mt_events_sequence CACHE 1.")
+    case .markRestored:
+      Entry(
+        "21cca06762374227bde7a615fed0f596", .info, "High-water mark restored",
+        meaning: "The daemon goes on from the mark that an earlier run proved.",
+        action: "Nothing.")
+    case .markMoved:
+      Entry(
+        "72ec41251a464c7f9963648b811d0895", .debug, "High-water mark moved",
+        meaning: "Everything up to the mark is settled.",
+        action: "Nothing.")
+    case .markHeld:
+      Entry(
+        "ca1ad7d5596c4aef93e441b7ea3aa907", .warning, "High-water mark held",
+        meaning:
+          "A transaction that may still insert an event has kept the mark at one number for long. Fields say who holds it. Events above it wait, as they must.",
+        action:
+          "Find out what that session does; end it with pg_terminate_backend(pid), or, for a prepared transaction, COMMIT PREPARED or ROLLBACK PREPARED. See on_long_hold in tidemark.toml(5)."
+      )
+    case .markReleased:
+      Entry(
+        "9a9a1471f88e4dfc832867663ab4d128", .notice, "High-water mark released",
+        meaning: "What held the mark is over.",
+        action: "Nothing.")
+    case .markRefused:
+      Entry(
+        "77d36c948c2e47a28227927af0940dd1", .error, "Shards do not run: the high-water mark cannot be trusted",
+        meaning: "The sequence stands below a mark that was already proven, or the server is a standby.",
+        action:
+          "TM207: the sequence was reset or the database restored; see RECOVERY in tidemark(7). TM206: connect to the primary."
+      )
+    case .gapPassed:
+      Entry(
+        "2a5dc0d2471f4e9bb0089abdfac52a6c", .info, "Stepped over numbers that no event has",
+        meaning:
+          "Nobody holds these numbers, and no proof is possible, so they were passed after the grace. They are in tidemark.gap and are watched for late_arrival_window.",
+        action: "Nothing. Many such entries with append = \"quick\" writers mean that append should say so.")
+    case .lateArrival:
+      Entry(
+        "f6caa95ba7d3435ea035f9942de6782e", .error,
+        "An event arrived after its number had been stepped over; it is kept as a dead letter",
+        meaning:
+          "A writer took longer than gap_grace between reserving a number and inserting its event. Shards that had passed it have a dead letter in tidemark.dead_letter.",
+        action:
+          "Decide whether the event matters to the read models named; raise gap_grace above what your writers take.")
+    case .shardStarted:
+      Entry(
+        "c3cf5005745646239e42d8517fbe7317", .notice, "Shard started",
+        meaning: "The shard goes on from this position.",
+        action: "Nothing.")
+    case .shardCaughtUp:
+      Entry(
+        "3bca45da101f4ec28ba5f75f5abb393a", .info, "Shard caught up",
+        meaning: "The shard has reached the high-water mark after having been far behind.",
+        action: "Nothing.")
+    case .pageApplied:
+      Entry(
+        "75d4560d439c453095edb0a10bbf0140", .debug, "Page applied",
+        meaning: "Events floor+1 to ceiling were applied and the position moved, in one transaction.",
+        action: "Nothing.")
+    case .shardRetrying:
+      Entry(
+        "484b4a75b9374369966cf0f3d8524adc", .warning, "Page failed; trying again",
+        meaning:
+          "A failure that often passes by itself: a deadlock, a timeout, a lost session. The page was rolled back.",
+        action: "Nothing, unless it goes on. Then the error says what to look at.")
+    case .shardPaused:
+      Entry(
+        "481ee743d9724454b0c9d1256821bff4", .error, "Shard paused: its page fails",
+        meaning:
+          "An event or a statement fails. The page was rolled back, other shards go on; this one tries again after retry_in.",
+        action:
+          "Read error, source and sequence. Mend the statement and reload, or mend the data. `tidemark check` finds statements that cannot work."
+      )
+    case .shardResumed:
+      Entry(
+        "772cdab1d7314572bab2353aabe13c29", .notice, "Shard goes on",
+        meaning: "A page was applied after failures.",
+        action: "Nothing.")
+    case .shardStopped:
+      Entry(
+        "9b5b7d45605445efb2c876f107e40521", .error, "Shard stopped",
+        meaning:
+          "Its position was moved by somebody else again and again: a second daemon, or a host that runs a shard of the same name. Nothing was applied twice.",
+        action: "Find the other one. Then restart this service, or remove the projection here.")
+    case .shardWaiting:
+      Entry(
+        "5cc9fff179ee44349b29f12d2bbc5e3b", .notice, "Shard waits to begin",
+        meaning: "The start position asked for a moment at which no append is under way.",
+        action: "Nothing, unless it never begins: then some transaction stays open.")
+    case .shardEnded:
+      Entry(
+        "6863b117c2f548bf997faea2e6993ebb", .info, "Shard ended",
+        meaning:
+          "The shard's agent finished its page and ended, because the daemon stops or the projection was removed or changed.",
+        action: "Nothing.")
+    }
+  }
+}

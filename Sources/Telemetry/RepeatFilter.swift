@@ -1,0 +1,78 @@
+import Projection
+import Synchronization
+
+/// Lets the same failure through now and then instead of every time: after one minute, two, four, up to an hour.
+///
+/// What counts as the same is kind, shard and message. Any other observation of that shard, or of the database, that is no failure
+/// ends the silence: when the failure comes again after that, it is news.
+package final class RepeatFilter: Observer {
+  private let next: any Observer
+  private let clock: @Sendable () -> ContinuousClock.Instant
+  private let state = Mutex(Repeats())
+
+  package init(
+    _ next: any Observer, clock: @escaping @Sendable () -> ContinuousClock.Instant = { ContinuousClock.now }
+  ) {
+    self.next = next
+    self.clock = clock
+  }
+
+  package func observe(_ observation: Observation) {
+    if let ended = observation.endsFailuresOf { state.withLock { $0.end(ended) } }
+    if let (subject, text) = observation.repeatable {
+      let now = clock()
+      guard state.withLock({ $0.passes(subject, "\(observation.kind.rawValue) \(text)", at: now) }) else { return }
+    }
+    next.observe(observation)
+  }
+}
+
+/// The rule behind ``RepeatFilter``.
+struct Repeats {
+  static let first = Duration.seconds(60)
+  static let longest = Duration.seconds(3600)
+
+  private struct Silence {
+    var text: String
+    var until: ContinuousClock.Instant
+    var length: Duration
+  }
+
+  private var silences: [String: Silence] = [:]
+
+  mutating func passes(_ subject: String, _ text: String, at now: ContinuousClock.Instant) -> Bool {
+    guard let silence = silences[subject], silence.text == text else {
+      silences[subject] = Silence(text: text, until: now + Self.first, length: Self.first)
+      return true
+    }
+    guard now >= silence.until else { return false }
+    let length = min(silence.length * 2, Self.longest)
+    silences[subject] = Silence(text: text, until: now + length, length: length)
+    return true
+  }
+
+  mutating func end(_ subject: String) { silences[subject] = nil }
+}
+
+extension Observation {
+  /// For a failure that may come again and again: whose it is, and which.
+  fileprivate var repeatable: (subject: String, text: String)? {
+    switch self {
+    case .databaseUnreachable(_, let failure, _): ("database", failure.message)
+    case .markRefused(let failure): ("mark", failure.message)
+    case .shardRetrying(let shard, let failure, _, _), .shardPaused(let shard, let failure, _):
+      ("\(shard)", "\(failure)")
+    default: nil
+    }
+  }
+
+  /// The subject that works again.
+  fileprivate var endsFailuresOf: String? {
+    switch self {
+    case .databaseReady: "database"
+    case .markMoved: "mark"
+    case .shardResumed(let shard), .shardStarted(let shard, _): "\(shard)"
+    default: nil
+    }
+  }
+}

@@ -1,0 +1,91 @@
+import Logging
+import Settings
+import Telemetry
+
+/// The pages that are made from what the program itself knows: its keys and its observations.
+enum ManualPages {
+  static let names = ["tidemark.toml.5", "tidemark.observations.7"]
+
+  static func page(_ name: String) -> String? {
+    switch name {
+    case "tidemark.toml.5": settings
+    case "tidemark.observations.7": observations
+    default: nil
+    }
+  }
+
+  private static var settings: String {
+    var page = Mdoc(title: "tidemark.toml", section: 5, about: "settings of the tidemark daemon")
+    page.section("DESCRIPTION")
+    page.lead(
+      """
+      The daemon and every verb of tidemark(1) read one TOML file, /etc/tidemark/tidemark.toml unless --config or TIDEMARK_CONFIG
+      names another, and then, in the order of their names, the files projections.d/*.toml beside it, which hold projections only.
+      """)
+    page.paragraph(
+      """
+      In every string, ${NAME} stands for an environment variable; one that is not set is an error. $${NAME} stands for the text
+      ${NAME} itself. Other dollars, such as the quotes of SQL, are left alone. Durations are a whole number and a unit: ms, s, m, h, d.
+      """)
+    page.paragraph(
+      "Every problem of all files is told at once, with file, line, key, what was expected and what was found. `tidemark check` looks a file over without starting anything."
+    )
+    let documents = Settings.documents
+    page.section("KEYS")
+    list(documents.filter { !$0.path.hasPrefix("projections.") }, &page)
+    page.section("PROJECTIONS")
+    page.lead(
+      "Each table [projections.NAME] declares what turns events into a read model. NAME:All is the name of its shard.")
+    list(documents.filter { $0.path.hasPrefix("projections.") }, &page)
+    page.section("FILES")
+    page.beginList()
+    page.item("/etc/tidemark/tidemark.toml", "The settings.")
+    page.item("/etc/tidemark/projections.d/*.toml", "More projections.")
+    page.item("/usr/share/doc/tidemark/tidemark.full.toml", "A sample with every key.")
+    page.endList()
+    page.seeAlso([("tidemark", 1), ("tidemark", 7), ("tidemark.observations", 7)])
+    return page.text
+  }
+
+  private static func list(_ documents: [KeyDocument], _ page: inout Mdoc) {
+    page.beginList()
+    for document in documents {
+      page.item(document.path, document.meaning)
+      let standard = document.standard.map { " Default: \($0)." } ?? ""
+      let reload = document.isReloadable ? " Taken over by a reload." : ""
+      page.more("Expected: \(document.form).\(standard)\(reload)")
+    }
+    page.endList()
+  }
+
+  private static var observations: String {
+    var page = Mdoc(title: "tidemark.observations", section: 7, about: "what the tidemark daemon writes into the log")
+    page.section("DESCRIPTION")
+    page.lead(
+      """
+      Each entry of the daemon's log is one of the following. In the systemd journal an entry carries its message id and its data as
+      fields: `journalctl -u tidemark TIDEMARK_SHARD=Trip:All` shows what concerns one shard, `journalctl MESSAGE_ID=...` one kind of
+      entry, and `journalctl -u tidemark -p err` what somebody must look at. Bodies of events and passwords are in none of them.
+      """)
+    page.paragraph(
+      """
+      The same failure of the same shard is written again after one minute, two, four, and so on up to an hour; `tidemark status`
+      shows it all the while.
+      """)
+    page.section("OBSERVATIONS")
+    page.beginList()
+    for kind in ObservationKind.allCases {
+      let entry = kind.entry
+      page.item(entry.message, entry.meaning)
+      page.more("What to do: \(entry.action)")
+      page.more("Level \(entry.level.rawValue), message id \(entry.id).")
+    }
+    page.endList()
+    page.section("FIELDS")
+    page.lead(
+      "Where they apply: TIDEMARK_SHARD, TIDEMARK_SEQUENCE, TIDEMARK_POSITION, TIDEMARK_MARK, TIDEMARK_ERROR, TIDEMARK_SOURCE (file and line of the statement), ERROR_CODE (the SQLSTATE), MESSAGE_ID."
+    )
+    page.seeAlso([("tidemark", 1), ("tidemark.toml", 5), ("tidemark", 7)])
+    return page.text
+  }
+}
