@@ -73,6 +73,10 @@ let package = Package(
     ),
 
     .testTarget(name: "ProjectionTests", dependencies: ["Projection"], swiftSettings: strict),
+    .testTarget(
+      name: "TelemetryTests",
+      dependencies: ["Projection", "Telemetry", .product(name: "Logging", package: "swift-log")],
+      swiftSettings: strict),
     .testTarget(name: "PostgresTests", dependencies: ["CLibpq", "Postgres", "Sandbox"], swiftSettings: strict),
     .testTarget(
       name: "SettingsTests", dependencies: ["Projection", "Settings"], resources: [.copy("Fixtures")],

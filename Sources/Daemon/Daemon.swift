@@ -17,6 +17,7 @@ package actor Daemon: Service {
   private let health = HealthBoard()
   private let pulse = Pulse()
   private var shards: ShardSet?
+  private var isReady = false
 
   package init(
     settings: Settings, version: String, node: String = nodeName(), observer: any Observer,
@@ -44,14 +45,13 @@ package actor Daemon: Service {
           for try await _ in group {}
         } catch is CancellationError {
           group.cancelAll()
-          if Task.isCancelled { observer.observe(.stopTimedOut) }
         }
       }
     } onGracefulShutdown: {
       manager.stopping()
       observer.observe(.stopping)
     }
-    observer.observe(.stopped)
+    observer.observe(Task.isCancelled ? .stopTimedOut : .stopped)
   }
 
   /// From the first connection to the last page.
@@ -81,6 +81,7 @@ package actor Daemon: Service {
     do {
       try await withThrowingTaskGroup(of: Void.self) { group in
         for agent in agents { group.addTask { try await agent.run() } }
+        isReady = true
         manager.ready()
         observer.observe(.ready)
         for try await _ in group {}
@@ -98,8 +99,8 @@ package actor Daemon: Service {
   /// - Returns: the settings that are now in effect, or nil where nothing was changed.
   @discardableResult
   package func reload(_ load: () throws(SettingsProblems) -> Settings) async -> Settings? {
-    manager.reloading()
-    defer { manager.ready() }
+    if isReady { manager.reloading() }
+    defer { if isReady { manager.ready() } }
     let new: Settings
     do {
       new = try load()

@@ -24,9 +24,18 @@ package struct PageFailure: Error, Sendable {
 }
 
 extension Failure {
+  /// What the server said, as far as it may be logged: the details of a data error or a violated constraint repeat whole rows, and a
+  /// message may repeat a value of any length.
   package init(_ error: PostgresError, source: SourceLocation? = nil) {
-    self.init(error.message, detail: error.detail, hint: error.hint, sqlState: error.sqlState?.code, source: source)
+    let repeatsRows = ["22", "23"].contains(error.sqlState?.classCode)
+    self.init(
+      error.message.shortened(to: 300), detail: repeatsRows ? nil : error.detail?.shortened(to: 300),
+      hint: error.hint?.shortened(to: 300), sqlState: error.sqlState?.code, source: source)
   }
+}
+
+extension String {
+  fileprivate func shortened(to limit: Int) -> String { count > limit ? prefix(limit) + " …" : self }
 }
 
 extension SourceLocation {

@@ -77,7 +77,7 @@ package enum ObservationKind: String, CaseIterable, Sendable {
         action: "Nothing.")
     case .stopTimedOut:
       Entry(
-        "548d282576224a68a180e976d85044eb", .warning, "Stopped after stop_timeout: pages under way were cancelled",
+        "548d282576224a68a180e976d85044eb", .warning, "Stopped after stop_timeout: the page under way was rolled back",
         meaning:
           "Pages took longer than stop_timeout. They were rolled back, and will be applied after the next start.",
         action:

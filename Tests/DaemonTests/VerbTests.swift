@@ -2,114 +2,66 @@ import EventStore
 import Foundation
 import Postgres
 import Sandbox
-import Subprocess
 import Testing
 
 /// The verbs as an operator meets them: the real program, its output and its exit status.
 @Suite struct `The program` {
-  /// Beside the test bundle, where the build put it.
-  static let path = Bundle.main.executableURL!.deletingLastPathComponent().appending(path: "tidemark").path
-
-  struct Outcome {
-    var status: Int32
-    var output: String
-    var error: String
-  }
-
-  static func run(_ arguments: [String], environment: [String: String] = [:]) async throws -> Outcome {
-    let variables = Dictionary(
-      uniqueKeysWithValues: environment.map { (Environment.Key(stringLiteral: $0.key), $0.value) })
-    let result = try await Subprocess.run(
-      .name("env"), arguments: Arguments([path] + arguments), environment: .inherit.updating(variables),
-      output: .string(limit: 1 << 20), error: .string(limit: 1 << 20))
-    let status: Int32 = if case .exited(let code) = result.terminationStatus { Int32(code) } else { -1 }
-    return Outcome(status: status, output: result.standardOutput, error: result.standardError)
-  }
-
-  private func file(_ text: String) throws -> String {
-    let path = FileManager.default.temporaryDirectory.appending(path: "tidemark-test-\(UUID().uuidString).toml").path
-    try text.write(toFile: path, atomically: true, encoding: .utf8)
-    return path
-  }
-
-  private func settings(_ conninfo: String, _ projections: String = SampleProjections.toml) throws -> String {
-    try file("[database]\nurl = \"\(conninfo)\"\n[event_store]\nappend = \"quick\"\n\(projections)\n")
-  }
-
   @Test func `walks from an empty database to a caught-up read model`() async throws {
     let database = try await TestDatabase.make()
-    let config = try settings(database.conninfo)
-    let dry = try await Self.run(["init", "--dry-run", "-c", config])
+    let config = try Program.settings(database.conninfo)
+    let dry = try await Program.run(["init", "--dry-run", "-c", config])
     #expect(
-      dry.status == 0 && dry.output.hasPrefix("BEGIN;") && dry.output.contains("CREATE TABLE \"public\".mt_events"))
-    let unmade = try await Self.run(["check", "-c", config])
+      dry.code == 0 && dry.output.hasPrefix("BEGIN;") && dry.output.contains("CREATE TABLE \"public\".mt_events"))
+    let unmade = try await Program.run(["check", "-c", config])
     #expect(
-      unmade.status == 1
+      unmade.code == 1
         && unmade.error.contains("there is no event store: table public.mt_events does not exist [TM201]"))
     #expect(unmade.error.contains("tidemark init"))
-    let made = try await Self.run(["init", "-c", config])
-    #expect(made.status == 0 && made.output.contains("made the tables of projection Trip"))
-    #expect(try await Self.run(["init", "-c", config]).output == "nothing to do: everything is there\n")
-    let checked = try await Self.run(["check", "-c", config])
-    #expect(checked.status == 0 && checked.output.hasPrefix("ok: 3 projections"), "\(checked)")
-    let listed = try await Self.run(["list", "--json"], environment: ["TIDEMARK_CONFIG": config])
-    #expect(listed.status == 0 && listed.output.contains("\"shard\" : \"Trip:All\""))
+    let made = try await Program.run(["init", "-c", config])
+    #expect(made.code == 0 && made.output.contains("made the tables of projection Trip"))
+    #expect(try await Program.run(["init", "-c", config]).output == "nothing to do: everything is there\n")
+    let checked = try await Program.run(["check", "-c", config])
+    #expect(checked.code == 0 && checked.output.hasPrefix("ok: 3 projections"), "\(checked)")
+    let listed = try await Program.run(["list", "--json"], environment: ["TIDEMARK_CONFIG": config])
+    #expect(listed.code == 0 && listed.output.contains("\"shard\" : \"Trip:All\""))
 
     try await database.append(type: "travel", count: 3, data: #"{"Traveled": 1.5, "Day": "2026-01-01"}"#)
-    let late = try await Self.run(["wait", "Trip", "--timeout", "50ms", "-c", config])
-    #expect(late.status == 4 && late.error.contains("Trip:All at no position, of 3"))
+    let late = try await Program.run(["wait", "Trip", "--timeout", "50ms", "-c", config])
+    #expect(late.code == 4 && late.error.contains("Trip:All at no position, of 3"))
 
-    let daemon = Task { try await Self.run(["run", "-c", config]) }
-    let waited = try await Self.run(["wait", "-c", config])
-    #expect(waited.status == 0)
-    let status = try await Self.run(["status", "-c", config])
-    #expect(status.status == 0 && status.output.hasPrefix("high-water mark"))
+    let daemon = try await DaemonProcess.start(config)
+    let waited = try await Program.run(["wait", "-c", config])
+    #expect(waited.code == 0)
+    let status = try await Program.run(["status", "-c", config])
+    #expect(status.code == 0 && status.output.hasPrefix("high-water mark"))
     #expect(status.output.contains("Ledger:All"))
-    let report = try await Self.run(["status", "--json", "-c", config])
+    let report = try await Program.run(["status", "--json", "-c", config])
     #expect(report.output.contains("\"position\" : 3"))
     #expect(try await database.value("SELECT legs FROM day", as: Int.self) == 3)
 
-    let pid = try await eventuallyPid(of: config)
-    kill(pid, SIGTERM)
-    let ended = try await daemon.value
-    #expect(ended.status == 0)
+    let ended = try await daemon.stop()
+    #expect(ended.code == 0)
     #expect(ended.error.contains("Shard started") && ended.error.contains("Stopped"), "\(ended.error)")
-  }
-
-  private func eventuallyPid(of config: String) async throws -> pid_t {
-    var found: pid_t?
-    try await eventually("the daemon's process") {
-      for name in try FileManager.default.contentsOfDirectory(atPath: "/proc") {
-        guard let pid = pid_t(name), let line = FileManager.default.contents(atPath: "/proc/\(pid)/cmdline") else {
-          continue
-        }
-        let words = line.split(separator: 0).map { String(decoding: $0, as: UTF8.self) }
-        if words.first?.hasSuffix("/tidemark") == true, words.contains("run"), words.last == config { found = pid }
-      }
-      return found != nil
-    }
-    return found!
   }
 
   @Test func `is killed in the middle of its work and loses and repeats nothing`() async throws {
     let database = try await TestDatabase.make()
-    let config = try settings(database.conninfo)
-    #expect(try await Self.run(["init", "-c", config]).status == 0)
+    let config = try Program.settings(database.conninfo)
+    #expect(try await Program.run(["init", "-c", config]).code == 0)
     let writing = Task { try await database.write(writers: 3, transactions: 250) }
     for round in 0..<4 {
-      let daemon = Task { try await Self.run(["run", "-c", config]) }
+      let daemon = try await DaemonProcess.start(config)
       let target = Int64(150 * (round + 1))
       try await eventually("some pages") {
         (try await database.position("Trip:All") ?? 0) >= target
       }
-      kill(try await eventuallyPid(of: config), SIGKILL)
-      _ = try await daemon.value
+      daemon.send(SIGKILL)
+      _ = try await daemon.outcome()
     }
     _ = try await writing.value
-    let daemon = Task { try await Self.run(["run", "-c", config]) }
-    #expect(try await Self.run(["wait", "-c", config]).status == 0)
-    kill(try await eventuallyPid(of: config), SIGTERM)
-    #expect(try await daemon.value.status == 0)
+    let daemon = try await DaemonProcess.start(config)
+    #expect(try await Program.run(["wait", "-c", config]).code == 0)
+    #expect(try await daemon.stop().code == 0)
     #expect(try await database.recount() == ["trip": 0, "day": 0, "account": 0])
   }
 
@@ -117,7 +69,7 @@ import Testing
     let database = try await TestDatabase.make()
     _ = try await database.install("")
     try await database.script("CREATE TABLE t (id uuid, n int)")
-    let config = try settings(
+    let config = try Program.settings(
       database.conninfo,
       """
       [projections.A]
@@ -135,8 +87,8 @@ import Testing
       [projections.E]
       sql = "SELEC 1"
       """)
-    let outcome = try await Self.run(["check", "-c", config])
-    #expect(outcome.status == 1)
+    let outcome = try await Program.run(["check", "-c", config])
+    #expect(outcome.code == 1)
     let lines = outcome.error.replacing(config, with: "FILE").split(separator: "\n").map(String.init)
     #expect(
       lines == [
@@ -153,46 +105,47 @@ import Testing
     let database = try await TestDatabase.make()
     _ = try await database.install("")
     try await database.script("CREATE TABLE batch (seq_id bigint)")
-    let config = try settings(database.conninfo, "[projections.A]\nsql = \"SELECT seq_id FROM batch\"")
-    let outcome = try await Self.run(["check", "-c", config])
-    #expect(outcome.status == 1 && outcome.error.contains("\"batch\" is a relation of yours in schema public"))
+    let config = try Program.settings(database.conninfo, "[projections.A]\nsql = \"SELECT seq_id FROM batch\"")
+    let outcome = try await Program.run(["check", "-c", config])
+    #expect(outcome.code == 1 && outcome.error.contains("\"batch\" is a relation of yours in schema public"))
   }
 
   @Test func `exits 2 for a wrong file or call, 3 for a server that is not there`() async throws {
-    let wrong = try await Self.run(["check", "-c", try file("[databse]\n")])
-    #expect(wrong.status == 2)
+    let wrong = try await Program.run(["check", "-c", try Program.file("[databse]\n")])
+    #expect(wrong.code == 2)
     #expect(wrong.error.contains("2 problems in the settings") && wrong.error.contains("did you mean \"database\"?"))
-    #expect(try await Self.run(["check", "-c", "/nowhere/x.toml"]).status == 2)
-    #expect(try await Self.run(["chekc"]).status == 2)
-    #expect(try await Self.run(["wait", "--timeout", "soon", "-c", try settings("host=/nowhere")]).status == 2)
-    #expect(try await Self.run(["wait", "Tripp", "-c", try settings("host=/nowhere")]).status == 2)
-    let away = try await Self.run(["status", "-c", try settings("host=/nowhere user=me dbname=shop")])
+    #expect(try await Program.run(["check", "-c", "/nowhere/x.toml"]).code == 2)
+    #expect(try await Program.run(["chekc"]).code == 2)
     #expect(
-      away.status == 3 && away.error.contains("cannot reach the database (host=/nowhere port=5432 dbname=shop user=me)")
+      try await Program.run(["wait", "--timeout", "soon", "-c", try Program.settings("host=/nowhere")]).code == 2)
+    #expect(try await Program.run(["wait", "Tripp", "-c", try Program.settings("host=/nowhere")]).code == 2)
+    let away = try await Program.run(["status", "-c", try Program.settings("host=/nowhere user=me dbname=shop")])
+    #expect(
+      away.code == 3 && away.error.contains("cannot reach the database (host=/nowhere port=5432 dbname=shop user=me)")
     )
-    #expect(try await Self.run(["--help"]).status == 0)
-    #expect(try await Self.run(["--version"]).output == "0.1.0\n")
+    #expect(try await Program.run(["--help"]).code == 0)
+    #expect(try await Program.run(["--version"]).output == "0.1.0\n")
   }
 
   @Test func `run exits 1 when only a person can help, and says how`() async throws {
     let database = try await TestDatabase.make()
-    let outcome = try await Self.run(["run", "-c", try settings(database.conninfo)])
-    #expect(outcome.status == 1)
+    let outcome = try await Program.run(["run", "-c", try Program.settings(database.conninfo)])
+    #expect(outcome.code == 1)
     #expect(outcome.error.contains("there is no event store") && outcome.error.contains("tidemark init"))
   }
 
   @Test func `prints the settings in effect without secrets`() async throws {
-    let config = try settings("postgresql://me:hush@db/shop")
-    let outcome = try await Self.run(["print-config", "-c", config])
+    let config = try Program.settings("postgresql://me:hush@db/shop")
+    let outcome = try await Program.run(["print-config", "-c", config])
     #expect(
-      outcome.status == 0 && outcome.output.contains("url = \"postgresql://me:***@db/shop\"")
+      outcome.code == 0 && outcome.output.contains("url = \"postgresql://me:***@db/shop\"")
         && !outcome.output.contains("hush"))
-    #expect(try await Self.run(["print-config", "--sample"]).output.contains("gap_grace = \"3s\""))
+    #expect(try await Program.run(["print-config", "--sample"]).output.contains("gap_grace = \"3s\""))
   }
 
   @Test func `shows a demo whose recount is equal, and leaves nothing behind`() async throws {
-    let outcome = try await Self.run(["demo", "--seconds", "3"])
-    #expect(outcome.status == 0, "\(outcome.error)")
+    let outcome = try await Program.run(["demo", "--seconds", "3"])
+    #expect(outcome.code == 0, "\(outcome.error)")
     #expect(outcome.output.contains("Equal: every event was applied once"))
     let directory = try #require(outcome.output.firstMatch(of: /host=([^ ]+)/)?.output.1)
     #expect(!FileManager.default.fileExists(atPath: String(directory)))

@@ -1,0 +1,82 @@
+import Foundation
+import Sandbox
+import Subprocess
+import Testing
+
+/// The real program, with its output and its exit status.
+enum Program {
+  /// Beside the test bundle, where the build put it.
+  static let path = Bundle.main.executableURL!.deletingLastPathComponent().appending(path: "tidemark").path
+  /// The top of the package.
+  static let package = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+    .deletingLastPathComponent()
+
+  struct Outcome: Sendable {
+    var status: TerminationStatus
+    var output: String
+    var error: String
+
+    var code: Int { if case .exited(let code) = status { Int(code) } else { -1 } }
+  }
+
+  static func run(_ arguments: [String], environment: [String: String] = [:]) async throws -> Outcome {
+    try await command([path] + arguments, environment: environment)
+  }
+
+  /// Any program, found by its name or its path.
+  static func command(_ words: [String], environment: [String: String] = [:]) async throws -> Outcome {
+    let variables = Dictionary(
+      uniqueKeysWithValues: environment.map { (Environment.Key(stringLiteral: $0.key), $0.value) })
+    let result = try await Subprocess.run(
+      .name("env"), arguments: Arguments(words), environment: .inherit.updating(variables),
+      output: .string(limit: 4 << 20), error: .string(limit: 4 << 20))
+    return Outcome(status: result.terminationStatus, output: result.standardOutput, error: result.standardError)
+  }
+
+  /// A file of settings of its own.
+  static func file(_ text: String) throws -> String {
+    let path = FileManager.default.temporaryDirectory.appending(path: "tidemark-test-\(UUID().uuidString).toml").path
+    try text.write(toFile: path, atomically: true, encoding: .utf8)
+    return path
+  }
+
+  static func settings(
+    _ conninfo: String, _ projections: String = SampleProjections.toml, head: String = ""
+  ) throws -> String {
+    try file(
+      "\(head.isEmpty ? "" : head + "\n")[database]\nurl = \"\(conninfo)\"\n[event_store]\nappend = \"quick\"\n\(projections)\n"
+    )
+  }
+}
+
+/// `tidemark run` as a child process.
+struct DaemonProcess {
+  let pid: pid_t
+  private let ending: Task<Program.Outcome, any Error>
+
+  static func start(_ config: String) async throws -> DaemonProcess {
+    let ending = Task { try await Program.run(["run", "-c", config]) }
+    var found: pid_t?
+    try await eventually("the daemon's process") {
+      for name in try FileManager.default.contentsOfDirectory(atPath: "/proc") {
+        guard let pid = pid_t(name), let line = FileManager.default.contents(atPath: "/proc/\(pid)/cmdline") else {
+          continue
+        }
+        let words = line.split(separator: 0).map { String(decoding: $0, as: UTF8.self) }
+        if words.first?.hasSuffix("/tidemark") == true, words.contains("run"), words.last == config { found = pid }
+      }
+      return found != nil
+    }
+    return DaemonProcess(pid: found!, ending: ending)
+  }
+
+  func send(_ signal: Int32) { kill(pid, signal) }
+
+  /// What it said and how it ended; ends the test when it does not end.
+  func outcome() async throws -> Program.Outcome { try await ending.value }
+
+  func stop() async throws -> Program.Outcome {
+    send(SIGTERM)
+    return try await outcome()
+  }
+}

@@ -1,0 +1,63 @@
+import Logging
+import Projection
+import Synchronization
+import Testing
+
+@testable import Telemetry
+
+@Suite struct `An entry of the log` {
+  @Test func `has fields of its own in the journal`() {
+    let fields = Dictionary(
+      uniqueKeysWithValues: JournalLogHandler.fields(
+        .error, "Shard paused",
+        ["shard": "Trip:All", "sqlstate": "22012", "message_id": "481ee743", "retry_in": "30 s", "error": "a \"b\"\nc"]
+      ).map { ($0.name, $0.value) })
+    #expect(
+      fields == [
+        "MESSAGE": #"Shard paused error="a \"b\"\nc" retry_in="30 s" shard=Trip:All sqlstate=22012"#,
+        "PRIORITY": "3", "SYSLOG_IDENTIFIER": "tidemark", "MESSAGE_ID": "481ee743", "ERROR_CODE": "22012",
+        "TIDEMARK_SHARD": "Trip:All", "TIDEMARK_RETRY_IN": "30 s", "TIDEMARK_ERROR": "a \"b\"\nc",
+      ])
+  }
+
+  @Test(arguments: [
+    (Logger.Level.critical, "2"), (.error, "3"), (.warning, "4"), (.notice, "5"), (.info, "6"), (.debug, "7"),
+  ])
+  func `has the priority of its level`(level: Logger.Level, priority: String) {
+    let fields = JournalLogHandler.fields(level, "x", [:])
+    #expect(fields.first { $0.name == "PRIORITY" }?.value == priority)
+  }
+
+  @Test(arguments: [
+    ("plain", "plain"), ("two words", "\"two words\""), ("", "\"\""), ("a=b", "\"a=b\""), ("q\"q", "\"q\\\"q\""),
+    ("line\nerror forged=1", "\"line\\nerror forged=1\""), ("\u{1B}[31m", "\"\\u{1b}[31m\""),
+  ])
+  func `quotes what a server or a file said, so that nothing can forge another`(value: String, quoted: String) {
+    #expect(quotedField(value) == quoted)
+  }
+
+  @Test func `is left out below the level, which can change`() {
+    let sink = Sink()
+    let observer = LogObserver(Logger(label: "t", factory: { _ in Handler(sink: sink) }), level: .notice)
+    observer.observe(.markMoved(from: 1, to: 2))
+    observer.observe(.ready)
+    observer.level = .debug
+    observer.observe(.markMoved(from: 2, to: 3))
+    #expect(sink.messages.withLock { $0 } == ["Ready", "High-water mark moved"])
+  }
+}
+
+private final class Sink: Sendable {
+  let messages = Mutex<[String]>([])
+}
+
+private struct Handler: LogHandler {
+  var sink: Sink
+  var logLevel = Logger.Level.trace
+  var metadata: Logger.Metadata = [:]
+  subscript(metadataKey key: String) -> Logger.MetadataValue? {
+    get { metadata[key] }
+    set { metadata[key] = newValue }
+  }
+  func log(event: LogEvent) { sink.messages.withLock { $0.append("\(event.message)") } }
+}
