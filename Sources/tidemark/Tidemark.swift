@@ -1,5 +1,6 @@
 import ArgumentParser
 @preconcurrency import Glibc
+import Systemd
 
 /// The command line. Every verb is a type in `Verbs/`; this decides the exit status.
 @main
@@ -75,6 +76,8 @@ struct CommandFailure: Error, CustomStringConvertible {
   }
 }
 
+/// On standard error; in the journal as entries of level error, which is what the prefix of sd-daemon(3) asks for.
 func printError(_ text: String) {
-  fputs(text.hasSuffix("\n") ? text : text + "\n", stderr)
+  let lines = text.split(separator: "\n").map { Journal.isStandardError ? "<3>\($0)" : String($0) }
+  fputs(lines.joined(separator: "\n") + "\n", stderr)
 }

@@ -1,0 +1,41 @@
+import Foundation
+import Testing
+
+@Suite struct `The manual pages` {
+  private static let folder = Program.package.appending(path: "packaging/man")
+  private static func page(_ name: String) throws -> String {
+    try String(contentsOf: folder.appending(path: name), encoding: .utf8)
+  }
+
+  @Test(arguments: ["tidemark.toml.5", "tidemark.observations.7"])
+  func `that are generated are what the program says now`(name: String) async throws {
+    let made = try await Program.run(["manual", name])
+    #expect(try made.output == Self.page(name), "run: tidemark manual \(name) > packaging/man/\(name)")
+  }
+
+  @Test func `are clean for mandoc`() async throws {
+    let pages = try FileManager.default.contentsOfDirectory(atPath: Self.folder.path)
+    #expect(pages.count >= 4)
+    for page in pages {
+      let checked = try await Program.command(
+        ["mandoc", "-Tlint", "-Wwarning", Self.folder.appending(path: page).path])
+      #expect(checked.code == 0 && checked.output.isEmpty, "\(checked)")
+    }
+  }
+
+  /// Every verb and every option that `--help` knows is in tidemark(1).
+  @Test func `name every verb and option`() async throws {
+    let page = try Self.page("tidemark.1").replacing("\\-", with: "-")
+    let help = try await Program.run(["--help"]).output
+    let verbs = help.split(separator: "SUBCOMMANDS:")[1].matches(of: #/(?m)^  ([a-z-]+) /#).map { String($0.output.1) }
+    #expect(verbs.count >= 8 && verbs.contains("run"))
+    for verb in verbs {
+      #expect(page.contains(".It Cm \(verb)\n"), "\(verb)")
+      let options = try await Program.run([verb, "--help"]).output
+      for option in options.matches(of: #/(?m)^  (?:-\w, )?--([a-z-]+)/#).map({ String($0.output.1) })
+      where !["help", "version"].contains(option) {
+        #expect(page.contains("Fl Fl \(option)"), "\(verb) --\(option)")
+      }
+    }
+  }
+}
