@@ -193,7 +193,8 @@ import Testing
       _ = try await database.write(writers: 2, transactions: 20, seed: 7)
       _ = try await box.text("systemctl enable tidemark")
       try await box.reboot()
-      #expect(try await box.text("systemctl is-active --wait tidemark; systemctl is-active tidemark").hasSuffix("active\n"))
+      #expect(
+        try await box.text("systemctl is-active --wait tidemark; systemctl is-active tidemark").hasSuffix("active\n"))
       try await isRight()
       _ = try await box.text("systemctl stop tidemark")
     }

@@ -1,5 +1,6 @@
 import Daemon
 import EventStore
+import Foundation
 import Postgres
 import Projection
 import Sandbox
@@ -291,5 +292,20 @@ private let seen = """
     try await database.append(type: "x", count: 2)
     try await withDaemon(limited) { daemon in try await daemon.caughtUp() }
     #expect(try await database.value("SELECT count(*) FROM seen", as: Int.self) == 2)
+  }
+}
+
+@Suite struct `A standby` {
+  /// On a standby the locks of writers cannot be seen, so nothing there can prove a mark.
+  @Test func `is refused, and said to be one`() async throws {
+    let cluster = try await PrivateCluster.start()
+    let database = try await TestDatabase.make(on: cluster)
+    _ = try await database.install(seen)
+    await cluster.stop(.fast)
+    try Data().write(to: URL(filePath: "\(cluster.directory)/data/standby.signal"))
+    try await cluster.startServer()
+    let settings = try Program.settings(database.conninfo)
+    let outcome = try await Program.run(["run", "-c", settings])
+    #expect(outcome.code == 1 && outcome.error.contains("the server is a standby [TM206]"), "\(outcome)")
   }
 }

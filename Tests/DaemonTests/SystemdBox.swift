@@ -7,7 +7,8 @@ struct SystemdBox {
   /// It needs namespaces and mounts of its own.
   static var isPossible: Bool { geteuid() == 0 && FileManager.default.fileExists(atPath: "/lib/systemd/systemd") }
 
-  private static let script = URL(filePath: #filePath).deletingLastPathComponent().appending(path: "systemd-box.sh").path
+  private static let script = URL(filePath: #filePath).deletingLastPathComponent().appending(path: "systemd-box.sh")
+    .path
   private let directory: String
 
   /// - Parameter binds: directories of this machine, and where they are to be seen inside.
