@@ -71,6 +71,15 @@ let package = Package(
       ],
       swiftSettings: strict
     ),
+    .executableTarget(
+      name: "Benchmark",
+      dependencies: [
+        "Daemon", "EventStore", "Postgres", "Sandbox", "Settings",
+        .product(name: "ArgumentParser", package: "swift-argument-parser"),
+        .product(name: "Subprocess", package: "swift-subprocess"),
+      ],
+      swiftSettings: strict
+    ),
 
     .testTarget(name: "ProjectionTests", dependencies: ["Projection"], swiftSettings: strict),
     .testTarget(

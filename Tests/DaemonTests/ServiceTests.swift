@@ -83,8 +83,9 @@ import Testing
       let early = try await box.run("systemctl start tidemark")
       #expect(early.code != 0, "without an event store the start fails")
       #expect(try await journal("-p err").contains("tidemark init"), "and says what to do")
+      _ = try await box.text("systemctl stop tidemark")
       _ = try await box.text("tidemark init")
-      _ = try await box.text("systemctl restart tidemark")
+      _ = try await box.text("systemctl start tidemark")
       #expect(try await box.text("systemctl is-active tidemark") == "active\n")
       #expect(try await journal("").contains("Ready"), "it was ready when the start returned")
     }

@@ -1,0 +1,143 @@
+import Daemon
+import EventStore
+import Foundation
+import Glibc
+import Postgres
+import Sandbox
+import Settings
+import Subprocess
+
+/// What every measurement needs: a server of its own, databases with events, and the real program as a process.
+struct Bench: Sendable {
+  let cluster: PrivateCluster
+  /// The path of `tidemark`.
+  let program: String
+  /// Less of everything, for a look.
+  let isQuick: Bool
+  let runs: Int
+
+  /// The server as Debian installs it, with memory and log sized for a machine that does nothing else; every commit reaches the disk.
+  static let serverSettings = ["fsync": "on", "shared_buffers": "1GB", "max_wal_size": "8GB", "checkpoint_timeout": "30min"]
+
+  func database() async throws -> Database {
+    let name = try await cluster.createDatabase()
+    let options = ConnectionOptions(conninfo: cluster.conninfo(database: name))
+    return Database(conninfo: options.conninfo, session: try await Session.connect(options, threadName: "benchmark"))
+  }
+
+  /// Runs the daemon around a measurement.
+  func withDaemon<T: Sendable>(
+    _ database: Database, _ projections: String, _ body: @Sendable (DaemonProcess) async throws -> T
+  ) async throws -> T {
+    let file = "\(cluster.directory)/\(UUID().uuidString).toml"
+    try database.settingsText(projections).write(toFile: file, atomically: true, encoding: .utf8)
+    let result = try await run(
+      .name("env"), arguments: Arguments([program, "run", "-c", file]), input: .none, output: .discarded,
+      error: .string(limit: 1 << 20)
+    ) { execution in
+      let daemon = DaemonProcess(pid: execution.processIdentifier.value)
+      do {
+        let value = try await body(daemon)
+        kill(daemon.pid, SIGTERM)
+        return Result<T, any Error>.success(value)
+      } catch {
+        kill(daemon.pid, SIGTERM)
+        return Result<T, any Error>.failure(error)
+      }
+    }
+    guard case .exited(0) = result.terminationStatus else {
+      throw Trouble("the daemon ended with \(result.terminationStatus): \(result.standardError)")
+    }
+    return try result.closureResult.get()
+  }
+}
+
+/// A measurement that cannot be made.
+struct Trouble: Error, CustomStringConvertible {
+  var description: String
+  init(_ description: String) { self.description = description }
+}
+
+/// What the kernel says of the daemon.
+struct DaemonProcess: Sendable {
+  var pid: pid_t
+
+  /// Processor time since it started, in seconds.
+  var processorTime: Double {
+    let text = (try? String(contentsOfFile: "/proc/\(pid)/stat", encoding: .utf8)) ?? ""
+    let fields = text.split(separator: ")").last?.split(separator: " ") ?? []
+    guard fields.count > 12, let user = Double(fields[11]), let system = Double(fields[12]) else { return .nan }
+    return (user + system) / Double(sysconf(Int32(_SC_CLK_TCK)))
+  }
+
+  /// Resident memory, in MiB.
+  var memory: Double {
+    let text = (try? String(contentsOfFile: "/proc/\(pid)/status", encoding: .utf8)) ?? ""
+    let line = text.split(separator: "\n").first { $0.hasPrefix("VmRSS:") }
+    return line.flatMap { Double($0.split(separator: " ")[1]) }.map { $0 / 1024 } ?? .nan
+  }
+
+  /// Share of one core over an interval, in percent.
+  func load(over interval: Duration) async throws -> Double {
+    let (before, began) = (processorTime, ContinuousClock.now)
+    try await Task.sleep(for: interval)
+    return (processorTime - before) / ((ContinuousClock.now - began) / .seconds(1)) * 100
+  }
+}
+
+/// One database with an event store.
+struct Database: Sendable {
+  let conninfo: String
+  let session: Session
+
+  func settingsText(_ projections: String) -> String {
+    "[database]\nurl = \"\(conninfo)\"\n[event_store]\nappend = \"quick\"\n[log]\nlevel = \"warning\"\n\(projections)\n"
+  }
+
+  func install(_ projections: String) async throws {
+    let settings = try Settings.parse(
+      settingsText(projections), file: "benchmark", files: SettingsFiles(read: { .failure(.init("no file \($0)")) }))
+    _ = try await Installer(settings: settings).install(session, streamIDType: "uuid")
+  }
+
+  /// Events of about 250 bytes in streams at random, in 30 days.
+  func load(events: Int, streams: Int = 50_000) async throws {
+    _ = try await session.script(
+      """
+      INSERT INTO mt_streams (id, version) SELECT md5(s::text)::uuid, 0 FROM generate_series(0, \(streams - 1)) AS s;
+      INSERT INTO mt_events (seq_id, id, stream_id, version, data, type)
+      SELECT i, gen_random_uuid(), md5(((hashint8(i) & 2147483647) % \(streams))::text)::uuid, i,
+             jsonb_build_object('Traveled', (i % 997) / 10.0, 'Day', date '2026-03-01' + (i % 30)::int, 'Note', repeat('x', 100)),
+             'travel'
+        FROM generate_series(1, \(events)) AS i;
+      SELECT setval('mt_events_sequence', \(events));
+      """, timeout: .seconds(600))
+    _ = try await session.script("VACUUM ANALYZE mt_events", timeout: .seconds(600))
+    _ = try await session.script("CHECKPOINT", timeout: .seconds(600))
+  }
+
+  /// Waits until a shard's position has reached a sequence.
+  func reached(_ sequence: Int, _ shard: String, within limit: Duration = .seconds(300)) async throws {
+    let deadline = ContinuousClock.now + limit
+    while true {
+      let rows = try await session.prepared(
+        "SELECT last_seq_id FROM mt_event_progression WHERE name = \(shard) AND last_seq_id >= \(sequence)")
+      if !rows.rows.isEmpty { return }
+      guard ContinuousClock.now < deadline else { throw Trouble("\(shard) did not reach \(sequence) within \(limit)") }
+      try await Task.sleep(for: .milliseconds(1))
+    }
+  }
+
+  /// Back to before the first event.
+  func reset(_ table: String, _ shard: String) async throws {
+    _ = try await session.script(
+      "TRUNCATE \(table); DELETE FROM mt_event_progression WHERE name = '\(shard)'; CHECKPOINT")
+  }
+}
+
+/// How long something took, in seconds.
+func seconds(_ work: () async throws -> Void) async rethrows -> Double {
+  let began = ContinuousClock.now
+  try await work()
+  return (ContinuousClock.now - began) / .seconds(1)
+}

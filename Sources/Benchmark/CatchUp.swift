@@ -1,0 +1,81 @@
+import Postgres
+
+/// From the first event to the last: against one statement that does the same work at once.
+enum CatchUp {
+  struct Case: Sendable {
+    var name: String
+    var table: String
+    var setup: String
+    var insert: String
+    var select: String
+    var rest: String
+
+    var projection: String {
+      """
+      [projections.\(name)]
+      events = ["travel"]
+      tables = ["\(table)"]
+      setup = "\(setup)"
+      sql = '''
+      \(insert)
+      \(select)
+        FROM batch
+      \(rest)
+      '''
+      """
+    }
+
+    var statement: String { "\(insert) \(select) FROM mt_events WHERE type = 'travel' AND NOT is_archived \(rest)" }
+    var shard: String { "\(name):All" }
+  }
+
+  static let trip = Case(
+    name: "Trip", table: "trip",
+    setup: "CREATE TABLE trip (id uuid PRIMARY KEY, legs bigint NOT NULL, traveled numeric NOT NULL)",
+    insert: "INSERT INTO trip AS t (id, legs, traveled)",
+    select: "SELECT stream_id, count(*), sum((data->>'Traveled')::numeric)",
+    rest:
+      "GROUP BY 1 ON CONFLICT (id) DO UPDATE SET legs = t.legs + excluded.legs, traveled = t.traveled + excluded.traveled"
+  )
+  static let day = Case(
+    name: "Day", table: "day",
+    setup: "CREATE TABLE day (day date PRIMARY KEY, legs bigint NOT NULL, traveled numeric NOT NULL)",
+    insert: "INSERT INTO day AS d (day, legs, traveled)",
+    select: "SELECT (data->>'Day')::date, count(*), sum((data->>'Traveled')::numeric)",
+    rest:
+      "GROUP BY 1 ON CONFLICT (day) DO UPDATE SET legs = d.legs + excluded.legs, traveled = d.traveled + excluded.traveled"
+  )
+
+  static func measure(_ bench: Bench) async throws -> [Figure] {
+    let count = bench.isQuick ? 200_000 : 1_000_000
+    let database = try await bench.database()
+    try await database.install(trip.projection + "\n" + day.projection)
+    try await database.load(events: count)
+    var figures: [Figure] = []
+    for work in [trip, day] {
+      var (statement, daemon): ([Double], [Double]) = ([], [])
+      for _ in 0..<bench.runs {
+        try await database.reset(work.table, work.shard)
+        statement.append(try await seconds { _ = try await database.session.script(work.statement) })
+        try await database.reset(work.table, work.shard)
+        let began = ContinuousClock.now
+        daemon.append(
+          try await bench.withDaemon(database, work.projection) { _ in
+            try await database.reached(count, work.shard)
+            return (ContinuousClock.now - began) / .seconds(1)
+          })
+        let legs = try await database.session.execute(SQL(text: "SELECT sum(legs)::bigint FROM \(work.table)"))
+        guard try legs.rows[0].get(0, as: Int.self) == count else { throw Trouble("\(work.name) is wrong") }
+      }
+      let rate = { (times: [Double]) in times.map { Double(count) / $0 } }
+      figures.append(Figure("catch-up \(work.name): one statement", "events/s", rate(statement), .higher))
+      figures.append(Figure("catch-up \(work.name): tidemark, its start included", "events/s", rate(daemon), .higher))
+      figures.append(
+        Figure(
+          "catch-up \(work.name): tidemark to statement", "ratio", zip(statement, daemon).map { $0 / $1 }, .higher,
+          target: 0.8))
+    }
+    await database.session.close()
+    return figures
+  }
+}
