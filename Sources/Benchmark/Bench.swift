@@ -17,7 +17,9 @@ struct Bench: Sendable {
   let runs: Int
 
   /// The server as Debian installs it, with memory and log sized for a machine that does nothing else; every commit reaches the disk.
-  static let serverSettings = ["fsync": "on", "shared_buffers": "1GB", "max_wal_size": "8GB", "checkpoint_timeout": "30min"]
+  static let serverSettings = [
+    "fsync": "on", "shared_buffers": "1GB", "max_wal_size": "8GB", "checkpoint_timeout": "30min",
+  ]
 
   func database() async throws -> Database {
     let name = try await cluster.createDatabase()

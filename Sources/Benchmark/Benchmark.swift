@@ -62,7 +62,11 @@ struct Benchmark: AsyncParsableCommand {
       machine: machine, command: "benchmark " + CommandLine.arguments.dropFirst().joined(separator: " "),
       figures: figures)
     if let json {
-      if json == "-" { print(report.json) } else { try report.json.write(toFile: json, atomically: true, encoding: .utf8) }
+      if json == "-" {
+        print(report.json)
+      } else {
+        try report.json.write(toFile: json, atomically: true, encoding: .utf8)
+      }
     }
   }
 

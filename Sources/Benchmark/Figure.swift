@@ -93,7 +93,8 @@ extension Figure {
   private static func text(_ value: Double) -> String {
     switch abs(value) {
     case 1000...:
-      return value.formatted(.number.precision(.fractionLength(0)).locale(Locale(identifier: "en_US_POSIX")).grouping(.automatic))
+      return value.formatted(
+        .number.precision(.fractionLength(0)).locale(Locale(identifier: "en_US_POSIX")).grouping(.automatic))
     case 100..<1000: return String(format: "%.0f", value)
     case 10..<100: return String(format: "%.1f", value)
     default: return String(format: "%.2f", value)

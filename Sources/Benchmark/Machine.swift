@@ -25,7 +25,10 @@ enum Machine {
 
   private static var isOptimized: Bool {
     var isDebug = false
-    assert({ isDebug = true; return true }())
+    assert(
+      {
+        isDebug = true; return true
+      }())
     return !isDebug
   }
 
@@ -35,5 +38,7 @@ enum Machine {
 }
 
 extension String {
-  fileprivate var afterColon: String { split(separator: ":", maxSplits: 1).last?.trimmingCharacters(in: .whitespaces) ?? "" }
+  fileprivate var afterColon: String {
+    split(separator: ":", maxSplits: 1).last?.trimmingCharacters(in: .whitespaces) ?? ""
+  }
 }

@@ -59,23 +59,35 @@ package actor Daemon: Service {
     let options = ConnectionOptions(settings.database)
     let shape = try await Startup(settings: settings, options: options, observer: observer).run()
     let observer = observer
+    let workMemory = settings.database.workMemory
     let pool = SessionPool(
       options, limit: settings.database.poolSize, name: "shard",
-      prepare: { session in try await Daemon.prepareForShards(session) },
+      prepare: { session in try await Daemon.prepareForShards(session, workMemory: workMemory) },
+      clean: { session in
+        // What a projection's statements left behind must not reach another projection.
+        _ = try await session.script(
+          "RESET ALL; RESET ROLE; RESET SESSION AUTHORIZATION; SELECT pg_advisory_unlock_all(); DISCARD TEMP; UNLISTEN *"
+        )
+        try await Daemon.prepareForShards(session, workMemory: workMemory)
+      },
       onNotice: { observer.observe(.serverNotice(severity: $0.severity, message: $0.message)) })
+    // Of its own, so that busy shards never keep the books from being written.
+    let books = SessionPool(options, limit: 1, name: "books")
     let (marks, health) = (marks, health)
     let shards = ShardSet { definition in
       ShardAgent(definition: definition, shape: shape, pool: pool, marks: marks, health: health, observer: observer)
     }
-    await shards.declare(settings.projections)
     self.shards = shards
+    await shards.declare(settings.projections)
     let agents: [any Service] = [
       HighWaterAgent(
-        options: options, shape: shape, settings: settings.eventStore, board: marks,
+        options: options, settings: settings.eventStore, board: marks, pulse: pulse, observer: observer),
+      LateArrivalAgent(
+        shape: shape, settings: settings.eventStore, pool: books,
         takers: {
           await shards.definitions.map { MarkTable.Taker(shard: "\($0.shard)", types: $0.takes) }
-        }, pulse: pulse, node: node, observer: observer),
-      HealthWriter(board: health, pool: pool, node: node),
+        }, node: node, observer: observer),
+      HealthWriter(board: health, pool: books, node: node),
       shards,
     ]
     do {
@@ -88,9 +100,11 @@ package actor Daemon: Service {
       }
     } catch {
       await pool.close()
+      await books.close()
       throw error
     }
     await pool.close()
+    await books.close()
   }
 
   /// Takes new settings over: shards that were added, removed or changed follow; nothing else is touched.
@@ -109,7 +123,9 @@ package actor Daemon: Service {
       return nil
     }
     for key in settings.keysThatNeedRestart(for: new) { observer.observe(.restartNeeded(key: key)) }
-    let change = await shards?.declare(new.projections) ?? ShardSet.Change()
+    let change =
+      await shards?.declare(new.projections)
+      ?? ShardSet.Change(from: settings.projections, to: new.projections)
     settings.projections = new.projections
     settings.logLevel = new.logLevel
     observer.observe(.reloaded(added: change.added, removed: change.removed, changed: change.changed))
@@ -117,9 +133,12 @@ package actor Daemon: Service {
   }
 
   /// `batch` is found without its schema, and behind everything of the operator's own, so that no table of theirs is hidden.
-  package static func prepareForShards(_ session: Session) async throws {
+  package static func prepareForShards(_ session: Session, workMemory: String? = nil) async throws {
     try await session.execute(
-      "SELECT set_config('search_path', concat_ws(', ', nullif(current_setting('search_path'), ''), 'tidemark'), false)"
+      """
+      SELECT set_config('search_path', concat_ws(', ', nullif(current_setting('search_path'), ''), 'tidemark'), false),
+             CASE WHEN \(workMemory)::text IS NOT NULL THEN set_config('work_mem', \(workMemory)::text, false) END
+      """
     )
   }
 }

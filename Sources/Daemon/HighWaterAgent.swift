@@ -11,19 +11,13 @@ import Telemetry
 /// the mark as it was last written down.
 struct HighWaterAgent: Service {
   var options: ConnectionOptions
-  var shape: StoreShape
   var settings: EventStoreSettings
   var board: MarkBoard
-  /// Who takes which event types just now.
-  var takers: @Sendable () async -> [MarkTable.Taker]
   var pulse: Pulse
-  var node: String
   var observer: any Observer
 
   /// A hold is worth a warning after this long, and again each time it has doubled.
   static let reportHoldAfter = Duration.seconds(10)
-  /// How often recorded gaps are looked at again.
-  static let lateArrivalCadence = Duration.seconds(5)
   /// How often a mark that moves is written down.
   static let persistCadence = Duration.seconds(1)
 
@@ -51,10 +45,12 @@ struct HighWaterAgent: Service {
     switch error {
     case let problem as StoreProblem:
       .markRefused(failure: Failure("\(problem)", hint: problem.hint))
-    case let error as PostgresError:
+    case let error as PostgresError where error.isConnectionLoss:
       .databaseUnreachable(where: options.redacted, failure: Failure(error), retryIn: delay)
+    case let error as PostgresError:
+      .markFailed(failure: Failure(error), retryIn: delay)
     default:
-      .databaseUnreachable(where: options.redacted, failure: Failure("\(error)"), retryIn: delay)
+      .markFailed(failure: Failure("\(error)"), retryIn: delay)
     }
   }
 
@@ -72,6 +68,9 @@ struct HighWaterAgent: Service {
 
   /// Ticks on one session until it fails or the daemon stops.
   private func watch(_ session: Session) async throws {
+    // Looked up anew for each session: while the last one was gone the database may have been restored, and a sequence with another
+    // identifier would never seem to be held.
+    let shape = try await StoreShape.read(session, schema: settings.schema)
     let reads = HighWaterReads(shape)
     let table = MarkTable(shape)
     guard try await !reads.isStandby(session) else {
@@ -100,7 +99,7 @@ struct HighWaterAgent: Service {
         break
       }
     }
-    try await ticker.persist()
+    _ = try await ticker.persist()
   }
 }
 
@@ -115,7 +114,6 @@ private struct Ticker {
   var restored: Int64?
 
   private var persistedAt = ContinuousClock.now
-  private var lookedForLateAt = ContinuousClock.now
   private var reported: (number: Int64, lasted: Duration)?
 
   init(
@@ -143,7 +141,8 @@ private struct Ticker {
     await agent.board.post(MarkBoard.Mark(sequence: rule.mark, provenAt: provenAt))
     if rule.mark != before { agent.observer.observe(.markMoved(from: before, to: rule.mark)) }
     try await keepBooks()
-    return rule.mark != before || !rule.isSettled
+    // Whoever holds the mark for longer than a moment is not waited for at full speed.
+    return rule.mark != before || (!rule.isSettled && rule.hold.map { $0.lasted < .seconds(1) } ?? true)
   }
 
   private mutating func perform(_ command: HighWater.Command) async throws {
@@ -197,30 +196,11 @@ private struct Ticker {
       persistedAt = now
       try await persist()
     }
-    guard rule.policy.usesHorizon || agent.settings.onLongHold.action == .skip else { return }
-    if now - lookedForLateAt >= HighWaterAgent.lateArrivalCadence {
-      lookedForLateAt = now
-      try await keepLateArrivals()
-    }
-  }
-
-  private func keepLateArrivals() async throws {
-    let arrivals = try await table.lateArrivals(within: agent.settings.lateArrivalWindow, session)
-    if !arrivals.isEmpty {
-      let takers = await agent.takers()
-      try await table.keep(arrivals, takers: takers, node: agent.node, session)
-      for arrival in arrivals {
-        let shards = takers.filter { $0.types?.contains(arrival.type) ?? true }.map(\.shard)
-        agent.observer.observe(.lateArrival(sequence: arrival.sequence, type: arrival.type, shards: shards))
-      }
-    }
-    try await table.prune(session)
   }
 
   mutating func persist() async throws {
     guard restored != rule.mark else { return }
-    try await table.persist(rule.mark, session)
-    restored = rule.mark
+    if try await table.persist(rule.mark, session) { restored = rule.mark }
   }
 }
 

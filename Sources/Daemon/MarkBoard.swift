@@ -10,9 +10,12 @@ package actor MarkBoard {
     package var sequence: Int64
     /// When the reading that proves it began.
     package var provenAt: ContinuousClock.Instant
+    /// Which session of the high-water agent proved it; positions read before another one took over may be of another database.
+    package var life = 0
   }
 
   package private(set) var current: Mark?
+  package private(set) var life = 0
   private var waiters: [Int: Waiter] = [:]
   private var nextID = 0
 
@@ -24,6 +27,8 @@ package actor MarkBoard {
   package init() {}
 
   package func post(_ mark: Mark) {
+    var mark = mark
+    mark.life = life
     current = mark
     for (id, waiter) in waiters where waiter.isMet(mark) {
       waiters[id] = nil
@@ -32,7 +37,10 @@ package actor MarkBoard {
   }
 
   /// Takes the mark down: nothing is proven until the next post.
-  package func withdraw() { current = nil }
+  package func withdraw() {
+    current = nil
+    life += 1
+  }
 
   /// The first mark that meets the condition, at once if the current one does.
   ///

@@ -20,13 +20,15 @@ package struct ShardAgent: Service {
 
   package func run() async throws {
     var rule = Shard(name: name)
+    // Of the mark when the position was last read.
+    var life = 0
     var command = Shard.Command.readPosition
     while !Task.isShuttingDownGracefully {
       try Task.checkCancellation()
       await health.set(name, condition: rule.condition.word, reason: rule.condition.reason, position: rule.position)
       let before = rule.condition
       do {
-        command = try await perform(command, &rule)
+        command = try await perform(command, &rule, &life)
       } catch let error as CancellationError {
         // A wait ends at once when the daemon stops; a page only when its time is over.
         if !Task.isShuttingDownGracefully { throw error }
@@ -40,9 +42,12 @@ package struct ShardAgent: Service {
     observer.observe(.shardEnded(name, position: rule.position))
   }
 
-  private func perform(_ command: Shard.Command, _ rule: inout Shard) async throws -> Shard.Command {
+  private func perform(
+    _ command: Shard.Command, _ rule: inout Shard, _ life: inout Int
+  ) async throws -> Shard.Command {
     switch command {
     case .readPosition:
+      life = await marks.life
       let isFirst = rule.position == nil && rule.attempt == 0
       return try await attempt(&rule) { rule in
         let position = try await start().position(pool: pool, marks: marks)
@@ -50,11 +55,16 @@ package struct ShardAgent: Service {
         return rule.positionRead(position)
       }
     case .awaitMark(let position):
-      let mark = try await cancelWhenGracefulShutdown { try await marks.mark { $0.sequence > position } }
-      return rule.markMoved(to: mark.sequence)
+      let since = life
+      let mark = try await cancelWhenGracefulShutdown {
+        try await marks.mark { $0.sequence > position || $0.life != since }
+      }
+      let next = rule.markMoved(to: mark.sequence)
+      return mark.life == since ? next : .readPosition
     case .apply(let page):
       return try await attempt(&rule) { rule in try await apply(page, &rule) }
-    case .awaitDatabase:
+    case .awaitDatabase(let delay):
+      try await cancelWhenGracefulShutdown { try await Task.sleep(for: delay) }
       // A mark that is proven after now is proof that the database answers.
       let now = ContinuousClock.now
       _ = try await cancelWhenGracefulShutdown { try await marks.mark { $0.provenAt > now } }
@@ -73,19 +83,56 @@ package struct ShardAgent: Service {
     ShardStart(definition: definition, positions: Positions(shape), key: key, observer: observer)
   }
 
+  private enum Outcome {
+    case applied(Projector.Applied)
+    /// The page reaches beyond what is proven in this life of the server.
+    case beyond(mark: Int64)
+  }
+
   private func apply(_ page: Page, _ rule: inout Shard) async throws -> Shard.Command {
     let projector = Projector(definition, streamIDType: shape.streamIDType)
     let began = ContinuousClock.now
-    let applied: Projector.Applied? = try await pool.withSession(for: key) { session in
-      // See MarkBoard: a mark is good only on a session that was open when its proof began.
-      let mark = try await cancelWhenGracefulShutdown { try await marks.mark { $0.provenAt >= session.openedAt } }
-      guard mark.sequence >= page.ceiling else { return nil }
-      return try await projector.apply(page, on: session)
+    let outcome: Outcome = try await watched(page) {
+      try await pool.withSession(for: key) { session in
+        // See MarkBoard: a mark is good only on a session that was open when its proof began.
+        let mark = try await cancelWhenGracefulShutdown { try await marks.mark { $0.provenAt >= session.openedAt } }
+        guard mark.sequence >= page.ceiling else { return .beyond(mark: mark.sequence) }
+        return .applied(try await projector.apply(page, on: session))
+      }
     }
-    guard let applied else { return .readPosition }
+    guard case .applied(let applied) = outcome else {
+      if case .beyond(let mark) = outcome { _ = rule.markMoved(to: mark) }
+      return .readPosition
+    }
     let took = ContinuousClock.now - began
     observer.observe(.pageApplied(name, applied.page, took: took))
     return rule.pageApplied(applied.page, took: took)
+  }
+
+  /// A page is worth a warning after this long, and again each time it has doubled.
+  static let reportPageAfter = Duration.seconds(10)
+
+  /// Runs a page, and says so when it takes long: a shard that waits for a lock must not look like one with nothing to do.
+  private func watched<T: Sendable>(_ page: Page, _ work: @escaping @Sendable () async throws -> T) async throws -> T {
+    try await withThrowingTaskGroup(of: T?.self) { group in
+      group.addTask { try await work() }
+      group.addTask {
+        var lasted = Self.reportPageAfter
+        while true {
+          try await Task.sleep(for: lasted == Self.reportPageAfter ? lasted : lasted / 2)
+          observer.observe(.pageSlow(name, page, for: lasted))
+          await health.set(
+            name, condition: "slow",
+            reason: "the page \(page.floor + 1) to \(page.ceiling) has been under way for \(lasted.brief)",
+            position: page.floor)
+          lasted *= 2
+        }
+      }
+      defer { group.cancelAll() }
+      while true {
+        if let value = try await group.next(), let value { return value }
+      }
+    }
   }
 
   /// Runs one step; a failure becomes the rule's business, and is told to the operator.
@@ -104,8 +151,8 @@ package struct ShardAgent: Service {
     }
     let command = rule.failed(failed.failureClass, "\(failed.failure)")
     switch command {
-    case .awaitDatabase:
-      observer.observe(.shardRetrying(name, failure: failed.failure, retryIn: .zero, attempt: rule.attempt))
+    case .awaitDatabase(let delay):
+      observer.observe(.shardRetrying(name, failure: failed.failure, retryIn: delay, attempt: rule.attempt))
     case .wait(let delay) where failed.failureClass == .transient:
       observer.observe(.shardRetrying(name, failure: failed.failure, retryIn: delay, attempt: rule.attempt))
     case .wait(let delay):

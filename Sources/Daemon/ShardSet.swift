@@ -23,34 +23,35 @@ actor ShardSet: Service {
     var added: [ShardName] = []
     var removed: [ShardName] = []
     var changed: [ShardName] = []
+
+    init() {}
+
+    init(from old: [ProjectionDefinition], to new: [ProjectionDefinition]) {
+      let before = Dictionary(uniqueKeysWithValues: old.map { ($0.shard, $0) })
+      let names = Set(new.map(\.shard))
+      removed = before.keys.filter { !names.contains($0) }.sorted()
+      added = new.map(\.shard).filter { before[$0] == nil }
+      changed = new.filter { definition in
+        guard let old = before[definition.shard] else { return false }
+        return !old.isSame(as: definition)
+      }.map(\.shard)
+    }
   }
 
   /// Takes over the declarations; what follows from them happens while ``run()`` runs.
   @discardableResult
   func declare(_ definitions: [ProjectionDefinition]) async -> Change {
-    let before = Dictionary(uniqueKeysWithValues: self.definitions.map { ($0.shard, $0) })
-    let names = Set(definitions.map(\.shard))
+    let change = Change(from: self.definitions, to: definitions)
     self.definitions = definitions
-    var change = Change()
-    for (name, _) in before where !names.contains(name) {
-      change.removed.append(name)
-      await slots[name]?.declare(nil)
-    }
-    for definition in definitions {
-      let name = definition.shard
-      if let old = before[name] {
-        guard !old.isSame(as: definition) else { continue }
-        change.changed.append(name)
-      } else {
-        change.added.append(name)
-      }
+    for name in change.removed { await slots[name]?.declare(nil) }
+    let touched = Set(change.added + change.changed)
+    for definition in definitions where touched.contains(definition.shard) {
       // A slot that was emptied a moment ago may still be finishing its page: then it is filled again rather than doubled.
-      if let slot = slots[name], await slot.declare(definition) { continue }
+      if let slot = slots[definition.shard], await slot.declare(definition) { continue }
       let slot = ShardSlot(definition, makeAgent: makeAgent)
-      slots[name] = slot
+      slots[definition.shard] = slot
       arrive.yield(slot)
     }
-    change.removed.sort()
     return change
   }
 

@@ -10,7 +10,7 @@ package enum StatusLine {
     if let worst = lags.max(by: { ($0.lag, $1.name) < ($1.lag, $0.name) }), worst.lag > 0 {
       parts.append("worst lag \(grouped(worst.lag)) (\(worst.name))")
     }
-    for condition in ["paused", "stopped", "retrying"] {
+    for condition in ["paused", "stopped", "retrying", "slow"] {
       let names = entries.filter { $0.value.condition == condition }.keys.sorted()
       guard let first = names.first else { continue }
       parts.append("\(names.count) \(condition): \(first)\(names.count > 1 ? ", …" : "")")

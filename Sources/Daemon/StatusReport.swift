@@ -7,6 +7,8 @@ package struct StatusReport: Sendable, Encodable {
   package struct Store: Sendable, Encodable {
     package var highest_sequence: Int64
     package var mark: Int64?
+    /// Seconds since the mark last moved; nil while there is nothing above it.
+    package var mark_stands_for: Double?
     package var events: Int64
     package var events_are_estimated: Bool
     package var missing_numbers: Int64
@@ -50,7 +52,8 @@ package struct StatusReport: Sendable, Encodable {
     }
     return StatusReport(
       store: Store(
-        highest_sequence: statistics.highestSequence, mark: mark, events: statistics.events,
+        highest_sequence: statistics.highestSequence, mark: mark,
+        mark_stands_for: statistics.markStandsFor.map { ($0 / .seconds(1)).rounded() }, events: statistics.events,
         events_are_estimated: statistics.eventsAreEstimated, missing_numbers: statistics.missingNumbers,
         recorded_gaps: statistics.recordedGaps, late_arrivals: statistics.lateArrivals,
         dead_letters: statistics.deadLetters),

@@ -17,10 +17,21 @@ package struct EventRows: Sendable {
     self.byteLimit = byteLimit
   }
 
+  private var sizes: [String] {
+    columns.filter { [.data, .headers].contains($0) }.map { column in
+      let name = SQL.quoted(column.rawValue)
+      return """
+        coalesce(CASE WHEN pg_column_size(\(name)) < 2000 THEN pg_column_size(\(name)) ELSE octet_length(\(name)::text) END, 0)
+        """
+    }
+  }
+
   /// `event_type` and `event_seq` first, then the bound columns; `over` marks the first event beyond the limit of bytes.
   ///
-  /// `pg_column_size` looks at the stored size without unpacking the value, and a value that is over the limit is never unpacked.
+  /// `pg_column_size` looks at the stored size without unpacking the value; what is small as it is stored is small. A value that may
+  /// have been compressed is measured as the text it will be here, and one beyond the limit is not sent.
   package var statement: SQL {
+    let size = sizes.isEmpty ? "0" : sizes.joined(separator: " + ")
     let list = columns.map { SQL.quoted($0.rawValue) }.joined(separator: ", ")
     return """
       SELECT event_seq, event_type, over\(raw: columns.isEmpty ? "" : ", ")\(raw: columns.map { column in
@@ -28,7 +39,7 @@ package struct EventRows: Sendable {
         return "CASE WHEN NOT over THEN \(name) END AS \(name)"
       }.joined(separator: ", "))
         FROM (SELECT seq_id AS event_seq, type AS event_type\(raw: list.isEmpty ? "" : ", " + list),
-                     sum(pg_column_size(data)) OVER earlier > \(raw: "\(byteLimit)") AND row_number() OVER earlier > 1 AS over
+                     sum(\(raw: size)) OVER earlier > \(raw: "\(byteLimit)") AND row_number() OVER earlier > 1 AS over
                 FROM tidemark.batch
               WINDOW earlier AS (ORDER BY seq_id)
                ORDER BY seq_id

@@ -54,9 +54,28 @@ package struct HighWaterReads: Sendable {
     try decodeNumbers(try await session.prepared(numbersStatement, timeout: .seconds(30)))
   }
 
-  /// Steps 1 and 2 in one round trip; two statements in a pipeline still have a snapshot each, taken in order.
+  /// Whether the locks looked for are still those of this store: a sequence that was dropped and made anew has another identifier, and
+  /// nobody would ever seem to hold it. Read last, since an identifier does not come back.
+  private var identityStatement: SQL {
+    """
+    SELECT to_regclass(\(shape.sequence))::oid::bigint = \(shape.sequenceOID)
+           AND to_regclass(\(shape.store + ".mt_events"))::oid::bigint = \(shape.eventsOID)
+           AND (SELECT s.seqcache FROM pg_catalog.pg_sequence AS s WHERE s.seqrelid = \(shape.sequenceOID)::oid)
+               = \(shape.sequenceCache) AS is_same
+    """
+  }
+
+  /// Steps 1 and 2 in one round trip; statements in a pipeline still have a snapshot each, taken in order.
+  ///
+  /// - Throws: ``StoreProblem`` where the store is no longer the one that was looked up.
   package func numbersAndHolders(_ session: Session) async throws -> (Numbers, [Holder]) {
-    let results = try await session.pipeline([numbersStatement, holdersStatement], timeout: .seconds(30))
+    let results = try await session.pipeline(
+      [numbersStatement, holdersStatement, identityStatement], timeout: .seconds(30))
+    guard try results[2].rows[0].get("is_same", as: Bool?.self) == true else {
+      throw StoreProblem(
+        .replaced, "the event table or its sequence was made anew, or the sequence's CACHE was changed",
+        hint: "The daemon looks the store up again by itself.")
+    }
     return (try decodeNumbers(results[0]), try results[1].rows.map(decodeHolder))
   }
 

@@ -13,10 +13,22 @@ package struct MarkTable: Sendable {
 
   /// Writes the mark down, upwards only: in our own row, from which a restart goes on, and in the progression's `HighWaterMark`,
   /// where Marten's tools look. The latter is never read back: other programs move it by other rules.
-  package func persist(_ mark: Int64, _ session: Session) async throws {
-    _ = try await session.pipeline([
+  ///
+  /// Returns false, and has written nothing, where somebody holds one of the rows: the mark must not wait for a book that is kept of it.
+  package func persist(_ mark: Int64, _ session: Session) async throws -> Bool {
+    do {
+      try await write(mark, session)
+      return true
+    } catch let error as PostgresError where error.sqlState == .lockNotAvailable {
+      try await session.rollBackIfNeeded()
+      return false
+    }
+  }
+
+  private func write(_ mark: Int64, _ session: Session) async throws {
+    let statements: [SQL] = [
       "BEGIN",
-      "SELECT set_config('synchronous_commit', 'off', true)",
+      "SELECT set_config('synchronous_commit', 'off', true), set_config('lock_timeout', '20ms', true)",
       """
       INSERT INTO tidemark.high_water AS h (mark) VALUES (\(mark))
       ON CONFLICT (singleton) DO UPDATE SET mark = excluded.mark, updated_at = now() WHERE h.mark < excluded.mark
@@ -27,7 +39,8 @@ package struct MarkTable: Sendable {
        WHERE p.last_seq_id < excluded.last_seq_id
       """,
       "COMMIT",
-    ])
+    ]
+    _ = try await session.pipeline(statements, timeout: .seconds(30))
   }
 
   /// Records gaps before the mark passes them. Committed durably: from here on no page reads an event in them.
@@ -52,7 +65,7 @@ package struct MarkTable: Sendable {
     }
     statements.append("COMMIT")
     do {
-      _ = try await session.pipeline(statements)
+      _ = try await session.pipeline(statements, timeout: .seconds(30))
     } catch {
       try? await session.rollBackIfNeeded()
       throw error
@@ -67,15 +80,16 @@ package struct MarkTable: Sendable {
     package var gapPassedAt: String
   }
 
-  /// Looks again at the gaps passed within `window`, and returns the events that have come up in them since the last look.
-  package func lateArrivals(within window: Duration, _ session: Session) async throws -> [LateArrival] {
+  /// Looks again at the gaps passed within `window`, or at every gap that is not forgotten yet, and returns the events that have come up
+  /// in them since the last look.
+  package func lateArrivals(within window: Duration?, _ session: Session) async throws -> [LateArrival] {
     let rows = try await session.prepared(
       """
       SELECT e.seq_id, e.type::text AS type, e.stream_id::text AS stream_id, g.passed_at::text AS passed_at
         FROM tidemark.gap AS g
         JOIN \(raw: shape.store).mt_events AS e
           ON e.seq_id BETWEEN g.first_seq_id AND g.last_seq_id AND NOT e.seq_id = ANY (g.arrived) AND \(raw: shape.livePredicate)
-       WHERE g.passed_at > now() - \(window.components.seconds) * interval '1 second'
+       WHERE g.passed_at > now() - \(window?.components.seconds ?? Int64(Int32.max)) * interval '1 second'
        ORDER BY e.seq_id
        LIMIT 1000
       """
@@ -99,7 +113,7 @@ package struct MarkTable: Sendable {
   }
 
   /// Accounts for late arrivals: each becomes a dead letter of every shard that takes it and is already past it; shards that are still
-  /// before it will meet it in a page.
+  /// before it will meet it in a page. A shard that has run before and does not now counts as one that takes every type.
   ///
   /// One transaction, under the locks of the shards' positions, so that no page decides otherwise at the same time.
   package func keep(_ arrivals: [LateArrival], takers: [Taker], node: String, _ session: Session) async throws {
@@ -108,15 +122,17 @@ package struct MarkTable: Sendable {
       let rows = try await session.execute(
         """
         SELECT name, coalesce(last_seq_id, 0) AS position FROM \(raw: store).mt_event_progression
-         WHERE name = ANY (\(takers.map(\.shard))::text[])
+         WHERE name = ANY (\(takers.map(\.shard))::text[]) OR name IN (SELECT s.name FROM tidemark.shard AS s)
          ORDER BY name
            FOR UPDATE
         """
       ).rows
       var positions: [String: Int64] = [:]
       for row in rows { positions[try row.get("name", as: String.self)] = try row.get("position", as: Int64.self) }
+      let here = Set(takers.map(\.shard))
+      let all = takers + positions.keys.filter { !here.contains($0) }.sorted().map { Taker(shard: $0, types: nil) }
       for arrival in arrivals {
-        for taker in takers where taker.types?.contains(arrival.type) ?? true {
+        for taker in all where taker.types?.contains(arrival.type) ?? true {
           guard let position = positions[taker.shard], position >= arrival.sequence else { continue }
           try await session.execute(
             """

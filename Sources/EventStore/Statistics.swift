@@ -6,6 +6,8 @@ package struct Statistics: Sendable {
   package var highestSequence: Int64
   /// The high-water mark as last written down; nil where the daemon has never run.
   package var mark: Int64?
+  /// Since the mark last moved; nil while there is nothing above it.
+  package var markStandsFor: Duration?
   package var events: Int64
   /// `events` comes from the planner's statistics: the store is too large to count.
   package var eventsAreEstimated: Bool
@@ -36,13 +38,18 @@ package struct Statistics: Sendable {
     let own = try await session.execute(
       """
       SELECT (SELECT mark FROM tidemark.high_water) AS mark,
+             (SELECT extract(epoch FROM clock_timestamp() - updated_at)::float8 FROM tidemark.high_water) AS mark_age,
              (SELECT count(*) FROM tidemark.gap) AS gaps,
              (SELECT coalesce(sum(cardinality(arrived)), 0)::bigint FROM tidemark.gap) AS late,
              (SELECT count(*) FROM tidemark.dead_letter) AS letters
       """
     ).rows[0]
+    let mark = try own.get("mark", as: Int64?.self)
+    let age = try own.get("mark_age", as: Double?.self)
     return Statistics(
-      highestSequence: highest, mark: try own.get("mark", as: Int64?.self), events: events, eventsAreEstimated: isLarge,
+      highestSequence: highest, mark: mark,
+      markStandsFor: mark.flatMap { $0 < highest ? age.map { .seconds(max(0, $0)) } : nil }, events: events,
+      eventsAreEstimated: isLarge,
       missingNumbers: max(0, highest - events), recordedGaps: try own.get("gaps", as: Int64.self),
       lateArrivals: try own.get("late", as: Int64.self), deadLetters: try own.get("letters", as: Int64.self))
   }

@@ -34,6 +34,8 @@ package struct StoreProblem: Error, Sendable, Hashable, CustomStringConvertible 
     case oldServer = "TM208"
     /// Tidemark's schema in this database serves another event store.
     case otherStore = "TM209"
+    /// The event table or its sequence was made anew while the daemon followed it.
+    case replaced = "TM210"
   }
 
   package var description: String { "\(message) [\(code.rawValue)]" }

@@ -156,7 +156,7 @@ extension Connection {
     if cancelling.reason == nil, let reason = operation.stop {
       cancelling.reason = reason
       cancelling.giveUpAt = .now + Self.drainLimit
-      askToCancel()
+      cancelling.request = CancelRequest(pointer, wakeup)
     }
     let deadline = cancelling.giveUpAt ?? operation.deadline
     let ready = Self.poll(PQsocket(pointer), Int16(events), wakeup, until: deadline)
@@ -168,18 +168,69 @@ extension Connection {
     if ready != 0, PQconsumeInput(pointer) == 0 { throw lost("the connection was lost") }
   }
 
-  private func askToCancel() {
-    guard let cancel = PQgetCancel(pointer) else { return }
-    defer { PQfreeCancel(cancel) }
-    var message = [CChar](repeating: 0, count: 256)
-    // Blocks until the server has taken it; a server that does not answer is left to the drain limit and TCP's own timeouts.
-    PQcancel(cancel, &message, Int32(message.count))
+  /// Waits until a cancel that was asked for has been sent or given up, so that it cannot hit the session's next statement.
+  func settle(_ cancelling: Cancelling) throws(PostgresError) {
+    guard let request = cancelling.request, let giveUpAt = cancelling.giveUpAt, isOpen else { return }
+    while !request.isOver {
+      guard ContinuousClock.now < giveUpAt else {
+        close()
+        throw cancelling.reason!
+      }
+      _ = Self.poll(-1, 0, wakeup, until: giveUpAt)
+    }
+  }
+
+  /// `PQcancel` on a thread of its own: it blocks until the server has taken it, and a frozen server never does.
+  final class CancelRequest: Sendable {
+    private let isOverFlag = Atomic<Bool>(false)
+    var isOver: Bool { isOverFlag.load(ordering: .acquiring) }
+
+    init(_ connection: OpaquePointer, _ wakeup: Wakeup) {
+      guard let cancel = PQgetCancel(connection) else {
+        isOverFlag.store(true, ordering: .releasing)
+        return
+      }
+      let work = Unmanaged.passRetained(Work(request: self, cancel: cancel, wakeup: wakeup))
+      var attributes = pthread_attr_t()
+      pthread_attr_init(&attributes)
+      pthread_attr_setdetachstate(&attributes, Int32(PTHREAD_CREATE_DETACHED))
+      var thread = pthread_t()
+      let status = pthread_create(
+        &thread, &attributes,
+        { argument in
+          Unmanaged<Work>.fromOpaque(argument!).takeRetainedValue().perform()
+          return nil
+        }, work.toOpaque())
+      pthread_attr_destroy(&attributes)
+      if status != 0 { work.takeRetainedValue().perform() }
+    }
+
+    private final class Work {
+      let request: CancelRequest
+      let cancel: OpaquePointer
+      let wakeup: Wakeup
+
+      init(request: CancelRequest, cancel: OpaquePointer, wakeup: Wakeup) {
+        self.request = request
+        self.cancel = cancel
+        self.wakeup = wakeup
+      }
+
+      func perform() {
+        var message = [CChar](repeating: 0, count: 256)
+        PQcancel(cancel, &message, Int32(message.count))
+        PQfreeCancel(cancel)
+        request.isOverFlag.store(true, ordering: .releasing)
+        wakeup.signal()
+      }
+    }
   }
 
   /// Why an operation is being cancelled, and until when the server may take to answer.
   struct Cancelling {
     var reason: PostgresError?
     var giveUpAt: ContinuousClock.Instant?
+    var request: CancelRequest?
 
     /// The error to throw for what the server said: its "canceling statement due to user request" becomes our reason for asking.
     func error(for message: ServerMessage) -> PostgresError {

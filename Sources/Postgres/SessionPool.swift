@@ -9,6 +9,7 @@ package actor SessionPool {
   private let limit: Int
   private let name: String
   private let prepare: (@Sendable (Session) async throws -> Void)?
+  private let clean: (@Sendable (Session) async throws -> Void)?
   private let onNotice: (@Sendable (ServerMessage) -> Void)?
 
   private var idle: [(key: String, session: Session)] = []
@@ -20,8 +21,10 @@ package actor SessionPool {
   /// - Parameters:
   ///   - limit: sessions open at once, at least 1.
   ///   - prepare: runs once on each new session.
+  ///   - clean: runs on a session that another key used before, and takes away what that may have left behind.
   package init(
     _ options: ConnectionOptions, limit: Int, name: String, prepare: (@Sendable (Session) async throws -> Void)? = nil,
+    clean: (@Sendable (Session) async throws -> Void)? = nil,
     onNotice: (@Sendable (ServerMessage) -> Void)? = nil
   ) {
     precondition(limit > 0, "a pool lends at least one session")
@@ -29,6 +32,7 @@ package actor SessionPool {
     self.limit = limit
     self.name = name
     self.prepare = prepare
+    self.clean = clean
     self.onNotice = onNotice
   }
 
@@ -68,8 +72,15 @@ package actor SessionPool {
     if lent >= limit { try await waitForTurn() } else { lent += 1 }
     // From here on one of the `limit` places is ours.
     while let index = idle.lastIndex(where: { $0.key == key }) ?? idle.indices.last {
-      let session = idle.remove(at: index).session
-      if session.isOpen { return session }
+      let (last, session) = idle.remove(at: index)
+      guard session.isOpen else { continue }
+      if last == key { return session }
+      do {
+        try await clean?(session)
+        return session
+      } catch {
+        await session.close()
+      }
     }
     do {
       let session = try await Session.connect(options, threadName: name, onNotice: onNotice)

@@ -45,6 +45,7 @@ extension Connection {
       default: all.append(ResultSet(owning: result))
       }
     }
+    try settle(cancelling)
     try throwIfFailed(failure)
     if all.isEmpty { throw PostgresError(.usage("there was no statement")) }
     return all
@@ -85,6 +86,11 @@ extension Connection {
         failure = failure ?? cancelling.error(for: ServerMessage(result)).at(step.index)
         if case .prepare(let index) = step { prepared.forget(statements[index]) }
         PQclear(result)
+      case PGRES_COPY_IN, PGRES_COPY_OUT, PGRES_COPY_BOTH:
+        // libpq has no way on from here: it would return this result for ever.
+        PQclear(result)
+        close()
+        throw PostgresError(.usage("COPY to or from the client needs a call of its own"), statementIndex: step.index)
       case PGRES_PIPELINE_ABORTED:
         if case .prepare(let index) = step { prepared.forget(statements[index]) }
         PQclear(result)
@@ -97,11 +103,13 @@ extension Connection {
     guard let sync = try nextResult(operation, &cancelling) else { throw lost("the end of the pipeline is missing") }
     PQclear(sync)
     guard PQexitPipelineMode(pointer) == 1 else { throw lost("the pipeline did not end") }
+    try settle(cancelling)
     if let failure, [.invalidStatementName, .featureNotSupported].contains(failure.sqlState),
       let index = failure.statementIndex
     {
-      // The server no longer has this statement, or not with these columns: the next try prepares it again.
-      prepared.forget(statements[index])
+      // The server no longer has this statement, or not with these columns: the next try prepares it again. Where somebody
+      // deallocated one, they deallocated all.
+      if failure.sqlState == .invalidStatementName { prepared.removeAll() } else { prepared.forget(statements[index]) }
     }
     try throwIfFailed(failure)
     return results
@@ -144,6 +152,7 @@ extension Connection {
         }
       }
     }
+    try settle(cancelling)
     try throwIfFailed(failure)
     return rows
   }

@@ -124,7 +124,7 @@ package struct HighWater: Sendable {
       updateHold(isBlocked: true, serverTime: reading.serverTime, now: now)
       return .done
     }
-    let to = min(reading.handedOut, mark + span)
+    let to = reading.handedOut - mark <= span ? reading.handedOut : mark + span
     lookUp = LookUp(from: mark, to: to, proven: proven, settled: settled, serverTime: reading.serverTime, now: now)
     return .lookUpGaps(from: mark, to: to)
   }

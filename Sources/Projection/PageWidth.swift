@@ -27,7 +27,7 @@ package struct PageWidth: Sendable, Hashable {
 
   /// The page after `floor`, or nil when there is nothing to do.
   package func next(floor: Int64, mark: Int64) -> Page? {
-    mark > floor ? Page(floor: floor, ceiling: min(mark, floor + width)) : nil
+    mark > floor ? Page(floor: floor, ceiling: mark - floor <= width ? mark : floor + width) : nil
   }
 
   /// Learns from a page. One that was cut short by the mark or by a limit of rows says nothing about its width.

@@ -47,16 +47,20 @@ package enum SQLText {
   }
 
   /// The first word in upper case, past comments and parentheses: `SELECT`, `COMMIT`…; empty where there is none.
-  package static func firstKeyword(of text: String) -> String {
+  package static func firstKeyword(of text: String) -> String { firstKeywords(of: text, limit: 1).first ?? "" }
+
+  /// The words a statement begins with, in upper case, at most `limit` of them.
+  package static func firstKeywords(of text: String, limit: Int) -> [String] {
     var lexer = SQLLexer(text)
-    while let token = try? lexer.next() {
+    var words: [String] = []
+    while words.count < limit, let token = try? lexer.next() {
       switch token.kind {
       case .space, .comment, .symbol(UInt8(ascii: "(")), .symbol(UInt8(ascii: ";")): continue
-      case .word: return lexer.text(token.range).uppercased()
-      default: return ""
+      case .word: words.append(lexer.text(token.range).uppercased())
+      default: return words
       }
     }
-    return ""
+    return words
   }
 }
 

@@ -6,8 +6,8 @@ package struct Shard: Sendable {
     case readPosition
     case awaitMark(above: Int64)
     case apply(Page)
-    /// Wait until the database answers again, then read the position.
-    case awaitDatabase
+    /// Wait this long, then until the database has answered, then read the position.
+    case awaitDatabase(after: Duration)
     /// Wait, then read the position.
     case wait(Duration)
     case stop
@@ -56,6 +56,7 @@ package struct Shard: Sendable {
 
   private var mark: Int64 = 0
   private var retries = Backoff()
+  private var connectionRetries = Backoff([.milliseconds(250), .milliseconds(500), .seconds(1), .seconds(5)])
   private var pauses = Backoff([.seconds(30), .seconds(60), .seconds(120), .seconds(240), .seconds(480), .seconds(600)])
   private var timesMoved = 0
 
@@ -77,6 +78,7 @@ package struct Shard: Sendable {
     attempt = 0
     timesMoved = 0
     retries.reset()
+    connectionRetries.reset()
     pauses.reset()
     condition = mark - page.ceiling > width.width ? .catchingUp : .following
     return next()
@@ -87,7 +89,8 @@ package struct Shard: Sendable {
     switch failureClass {
     case .connection:
       condition = .retrying(reason)
-      return .awaitDatabase
+      // The database may answer others and not this shard, which must not hammer at it.
+      return .awaitDatabase(after: attempt == 1 ? .zero : connectionRetries.next())
     case .transient:
       condition = .retrying(reason)
       return .wait(retries.next())

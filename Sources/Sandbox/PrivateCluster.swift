@@ -94,7 +94,7 @@ package final class PrivateCluster: Sendable {
   package func startServer() async throws {
     var options = [
       "unix_socket_directories": directory, "listen_addresses": listensOnTCP ? "127.0.0.1" : "", "port": "\(port)",
-      "max_connections": "200", "max_prepared_transactions": "20", "shared_buffers": "128MB",
+      "max_connections": "400", "max_prepared_transactions": "20", "shared_buffers": "128MB",
     ]
     options.merge(settings) { _, new in new }
     let arguments = options.sorted { $0.key < $1.key }.map { "-c '\($0.key)=\($0.value)'" }.joined(separator: " ")

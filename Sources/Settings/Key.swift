@@ -65,6 +65,19 @@ extension Key {
       show: { TOMLText.string($0[keyPath: value].settingText) })
   }
 
+  /// PostgreSQL's way to write an amount of memory.
+  static func memory(_ path: String, _ value: Path<String>, _ meaning: String) -> Key {
+    Key(
+      path: path, form: "an amount of memory, like \"64kB\", \"32MB\" or \"1GB\"", meaning: meaning,
+      decode: { toml, root throws(Mismatch) in
+        guard case .string(let text) = toml.content, text.wholeMatch(of: #/[1-9][0-9]{0,5}(kB|MB|GB)/#) != nil else {
+          throw Mismatch(hint: "the units are kB, MB and GB")
+        }
+        root[keyPath: value] = text
+      },
+      show: { TOMLText.string($0[keyPath: value]) })
+  }
+
   static func choice<Value: RawRepresentable<String> & CaseIterable & Sendable>(
     _ path: String, _ value: Path<Value>, _ meaning: String, reloadable: Bool = false
   ) -> Key {

@@ -107,6 +107,23 @@ struct ProjectionCheck {
     "BEGIN", "START", "COMMIT", "END", "ROLLBACK", "ABORT", "SAVEPOINT", "RELEASE", "PREPARE",
   ]
 
+  /// Why a statement that begins with this word cannot be part of a projection; nil for one that can.
+  private static func objection(to statement: String, isSetup: Bool) -> (problem: String, hint: String)? {
+    let keyword = SQLText.firstKeyword(of: statement)
+    switch keyword {
+    case _ where transactionControl.contains(keyword):
+      return ("\(keyword) is not allowed here", "the statements run in the transaction that moves the position")
+    case _ where isSetup: return nil
+    case "DISCARD", "DEALLOCATE", "LISTEN", "UNLISTEN", "RESET", "LOAD":
+      return ("\(keyword) is not allowed here", "the session is shared with other projections")
+    case "SET" where SQLText.firstKeywords(of: statement, limit: 2) != ["SET", "LOCAL"]:
+      return ("SET is not allowed here", "use SET LOCAL, which ends with the page")
+    case "COPY":
+      return ("COPY is not allowed here", "use INSERT … SELECT")
+    default: return nil
+    }
+  }
+
   private mutating func checkStatements(_ statements: [(text: String, line: Int)], of script: Statement, _ key: String)
     -> Bool
   {
@@ -116,11 +133,10 @@ struct ProjectionCheck {
       isFine = false
     }
     for statement in statements {
-      let keyword = SQLText.firstKeyword(of: statement.text)
-      guard Self.transactionControl.contains(keyword) else { continue }
+      guard let (problem, hint) = Self.objection(to: statement.text, isSetup: key.hasPrefix("setup")) else { continue }
       add(
-        .statement, SourceLocation(file: script.source.file, line: script.source.line + statement.line), key,
-        "\(keyword) is not allowed here", hint: "the statements run in the transaction that moves the position")
+        .statement, SourceLocation(file: script.source.file, line: script.source.line + statement.line), key, problem,
+        hint: hint)
       isFine = false
     }
     return isFine

@@ -35,6 +35,7 @@ package struct DatabaseSettings: Hashable, Sendable {
   /// What the password file holds.
   package var password: Secret?
   package var poolSize = 8
+  package var workMemory = "32MB"
   package var connectTimeout = Duration.seconds(10)
   package var applicationName = "tidemark"
 }

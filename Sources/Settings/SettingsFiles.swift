@@ -24,9 +24,13 @@ package struct SettingsFiles: Sendable {
   /// The files of this machine.
   package static let system = SettingsFiles(
     read: { path in
-      let descriptor = open(path, O_RDONLY | O_CLOEXEC)
+      // Without blocking: a pipe that nobody writes to would never open.
+      let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
       guard descriptor >= 0 else { return .failure(FileProblem(errno)) }
       defer { close(descriptor) }
+      var status = stat()
+      guard fstat(descriptor, &status) == 0 else { return .failure(FileProblem(errno)) }
+      guard status.st_mode & S_IFMT != S_IFIFO else { return .failure(FileProblem("it is a pipe, not a file")) }
       var bytes: [UInt8] = []
       var chunk = [UInt8](repeating: 0, count: 1 << 16)
       while true {

@@ -30,7 +30,12 @@ extension Settings {
       """),
     .integer(
       "database.pool_size", \.database.poolSize, 1...200,
-      "Most sessions that all shards together use at once. One more follows the event sequence."),
+      "Most sessions that all shards together use at once. One more follows the event sequence, and one keeps the books."
+    ),
+    .memory(
+      "database.work_mem", \.database.workMemory,
+      "PostgreSQL's work_mem for the statements of projections: what one sort or hash of a page may take before it spills to disk."
+    ),
     .duration(
       "database.connect_timeout", \.database.connectTimeout, .seconds(1)...(.seconds(600)),
       "Longest to wait for a connection, where the url does not say connect_timeout."),

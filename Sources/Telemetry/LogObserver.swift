@@ -48,11 +48,14 @@ extension Observation {
     case .markHeld: .markHeld
     case .markReleased: .markReleased
     case .markRefused: .markRefused
+    case .markFailed: .markFailed
     case .gapPassed: .gapPassed
+    case .gapsUnwatched: .gapsUnwatched
     case .lateArrival: .lateArrival
     case .shardStarted: .shardStarted
     case .shardCaughtUp: .shardCaughtUp
     case .pageApplied: .pageApplied
+    case .pageSlow: .pageSlow
     case .shardRetrying: .shardRetrying
     case .shardPaused: .shardPaused
     case .shardResumed: .shardResumed
@@ -85,7 +88,8 @@ extension Observation {
     case .markHeld(let at, let duration, let holders):
       ["mark": "\(at)", "for": "\(duration.brief)", "by": "\(holders.joined(separator: "; "))"]
     case .markReleased(let at, let duration): ["mark": "\(at)", "after": "\(duration.brief)"]
-    case .markRefused(let failure): failure.fields
+    case .markRefused(let failure), .gapsUnwatched(let failure): failure.fields
+    case .markFailed(let failure, let delay): failure.fields + retry(delay)
     case .gapPassed(let gap, let reason):
       ["first": "\(gap.lowerBound)", "last": "\(gap.upperBound)", "reason": "\(reason)"]
     case .lateArrival(let sequence, let type, let shards):
@@ -95,6 +99,8 @@ extension Observation {
     case .shardCaughtUp(let shard, let position): ["shard": "\(shard)", "position": "\(position)"]
     case .pageApplied(let shard, let page, let took):
       ["shard": "\(shard)", "floor": "\(page.floor)", "ceiling": "\(page.ceiling)", "took": "\(took.brief)"]
+    case .pageSlow(let shard, let page, let duration):
+      ["shard": "\(shard)", "floor": "\(page.floor)", "ceiling": "\(page.ceiling)", "for": "\(duration.brief)"]
     case .shardRetrying(let shard, let failure, let delay, let attempt):
       ["shard": "\(shard)", "attempt": "\(attempt)"] + failure.fields + retry(delay)
     case .shardPaused(let shard, let failure, let delay): ["shard": "\(shard)"] + failure.fields + retry(delay)

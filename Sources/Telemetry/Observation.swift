@@ -27,13 +27,16 @@ package enum Observation: Sendable {
   case markHeld(at: Int64, for: Duration, by: [String])
   case markReleased(at: Int64, after: Duration)
   case markRefused(failure: Failure)
+  case markFailed(failure: Failure, retryIn: Duration)
   case gapPassed(ClosedRange<Int64>, reason: String)
+  case gapsUnwatched(failure: Failure)
   case lateArrival(sequence: Int64, type: String, shards: [String])
 
   // A shard
   case shardStarted(ShardName, position: Int64)
   case shardCaughtUp(ShardName, position: Int64)
   case pageApplied(ShardName, Page, took: Duration)
+  case pageSlow(ShardName, Page, for: Duration)
   case shardRetrying(ShardName, failure: Failure, retryIn: Duration, attempt: Int)
   case shardPaused(ShardName, failure: Failure, for: Duration)
   case shardResumed(ShardName)

@@ -22,11 +22,14 @@ package enum ObservationKind: String, CaseIterable, Sendable {
   case markHeld
   case markReleased
   case markRefused
+  case markFailed
   case gapPassed
+  case gapsUnwatched
   case lateArrival
   case shardStarted
   case shardCaughtUp
   case pageApplied
+  case pageSlow
   case shardRetrying
   case shardPaused
   case shardResumed
@@ -160,12 +163,27 @@ package enum ObservationKind: String, CaseIterable, Sendable {
         action:
           "TM207: the sequence was reset or the database restored; see RECOVERY in tidemark(7). TM206: connect to the primary."
       )
+    case .markFailed:
+      Entry(
+        "4d06ff1f7c5e4b0fa2f2f6f3b4b0a6c1", .error, "The high-water mark cannot be read; trying again",
+        meaning:
+          "The database answers, but a statement of the high-water agent fails. No shard takes new events until it works again.",
+        action:
+          "Read error and sqlstate. Where a table of the schema tidemark is missing, run `tidemark init`; where a privilege is, `tidemark check`."
+      )
     case .gapPassed:
       Entry(
         "2a5dc0d2471f4e9bb0089abdfac52a6c", .info, "Stepped over numbers that no event has",
         meaning:
           "Nobody holds these numbers, and no proof is possible, so they were passed after the grace. They are in tidemark.gap and are watched for late_arrival_window.",
         action: "Nothing. Many such entries with append = \"quick\" writers mean that append should say so.")
+    case .gapsUnwatched:
+      Entry(
+        "7be1f6a07a0b4c55a3f6bfb3ac2ab1d9", .error, "Passed gaps cannot be watched for late arrivals; trying again",
+        meaning:
+          "The statement that looks for events in tidemark.gap fails. Shards go on; what arrives late is found when it works again.",
+        action:
+          "Read error and sqlstate. `tidemark check` tells missing privileges, `tidemark init` makes what is missing.")
     case .lateArrival:
       Entry(
         "f6caa95ba7d3435ea035f9942de6782e", .error,
@@ -189,6 +207,14 @@ package enum ObservationKind: String, CaseIterable, Sendable {
         "75d4560d439c453095edb0a10bbf0140", .debug, "Page applied",
         meaning: "Events floor+1 to ceiling were applied and the position moved, in one transaction.",
         action: "Nothing.")
+    case .pageSlow:
+      Entry(
+        "c2f6a1f0b86c4c1c9b7d1a1d0d9c5e27", .warning, "A page takes long",
+        meaning:
+          "The statements of a page have been running, or waiting for a lock or a free session, for this long. The shard stands meanwhile; others go on.",
+        action:
+          "SELECT pid, wait_event_type, query, pg_blocking_pids(pid) FROM pg_stat_activity WHERE application_name = 'tidemark' shows what it waits for. End the session that blocks it, or make the statement quicker."
+      )
     case .shardRetrying:
       Entry(
         "484b4a75b9374369966cf0f3d8524adc", .warning, "Page failed; trying again",

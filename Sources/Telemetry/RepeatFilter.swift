@@ -59,7 +59,8 @@ extension Observation {
   fileprivate var repeatable: (subject: String, text: String)? {
     switch self {
     case .databaseUnreachable(_, let failure, _): ("database", failure.message)
-    case .markRefused(let failure): ("mark", failure.message)
+    case .markRefused(let failure), .markFailed(let failure, _): ("mark", failure.message)
+    case .gapsUnwatched(let failure): ("gaps", failure.message)
     case .shardRetrying(let shard, let failure, _, _), .shardPaused(let shard, let failure, _):
       ("\(shard)", "\(failure)")
     default: nil

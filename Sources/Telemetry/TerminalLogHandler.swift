@@ -64,15 +64,17 @@ package struct TerminalLogHandler: LogHandler {
 func quotedField(_ value: String) -> String {
   let plain = value.unicodeScalars.allSatisfy { $0.value > 0x20 && $0.value != 0x7F && $0 != "\"" && $0 != "=" }
   if plain, !value.isEmpty { return value }
-  var text = "\""
-  for scalar in value.unicodeScalars {
+  return "\"" + printable(value.replacing("\\", with: "\\\\").replacing("\"", with: "\\\"")) + "\""
+}
+
+/// Without control characters: what a server says may repeat what an event holds, and must not move an operator's cursor.
+package func printable(_ text: String) -> String {
+  text.unicodeScalars.reduce(into: "") { result, scalar in
     switch scalar {
-    case "\"": text += "\\\""
-    case "\\": text += "\\\\"
-    case "\n": text += "\\n"
-    case _ where scalar.value < 0x20 || scalar.value == 0x7F: text += "\\u{\(String(scalar.value, radix: 16))}"
-    default: text.unicodeScalars.append(scalar)
+    case "\n": result += "\\n"
+    case _ where scalar.value < 0x20 || (0x7F..<0xA0).contains(scalar.value):
+      result += "\\u{\(String(scalar.value, radix: 16))}"
+    default: result.unicodeScalars.append(scalar)
     }
   }
-  return text + "\""
 }

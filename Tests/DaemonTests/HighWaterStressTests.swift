@@ -317,7 +317,7 @@ extension TestDatabase {
     try await value("SELECT count(*) FROM mt_events e WHERE NOT EXISTS (SELECT FROM seen s WHERE s.seq = e.seq_id)")
   }
 
-  fileprivate func insert(sequence: Int64) async throws {
+  func insert(sequence: Int64) async throws {
     try await script(
       """
       INSERT INTO mt_streams (id) VALUES ('00000000-0000-4000-8000-00000000000f');

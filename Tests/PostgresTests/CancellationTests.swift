@@ -1,5 +1,6 @@
 import Foundation
 import Postgres
+import Sandbox
 import Testing
 
 @Suite struct `Cancelling` {
@@ -157,5 +158,36 @@ import Testing
 
   private func count(_ directory: String) -> Int {
     (try? FileManager.default.contentsOfDirectory(atPath: directory).count) ?? 0
+  }
+}
+
+@Suite struct `A server that is frozen` {
+  /// `PQcancel` itself waits for the server's answer, so a frozen one must not freeze the session's thread with it.
+  @Test func `does not keep a cancelled statement, and the session is given up`() async throws {
+    let cluster = try await PrivateCluster.start()
+    let session = try await Session.connect(ConnectionOptions(conninfo: cluster.conninfo(database: "postgres")))
+    let pids = try await session.execute(
+      "SELECT pg_backend_pid()::text UNION ALL SELECT split_part(pg_read_file('postmaster.pid'), E'\\n', 1)"
+    ).rows.map { pid_t(try $0.get(0, as: String.self))! }
+    let waiting = Task { try await session.execute("SELECT pg_sleep(600)") }
+    try await Task.sleep(for: .milliseconds(100))
+    for pid in pids { kill(pid, SIGSTOP) }
+    waiting.cancel()
+    let began = ContinuousClock.now
+    let error = await #expect(throws: PostgresError.self) { try await waiting.value }
+    #expect(error?.isCancelled == true)
+    #expect(ContinuousClock.now - began < .seconds(20), "it would have been 600")
+    #expect(!session.isOpen)
+    for pid in pids { kill(pid, SIGCONT) }
+    await cluster.remove()
+  }
+
+  @Test func `COPY in a pipeline ends the session instead of reading for ever`() async throws {
+    let session = try await Session.connect(try await SharedCluster.options())
+    let error = await #expect(throws: PostgresError.self) {
+      _ = try await session.pipeline(["SELECT 1", "COPY (SELECT 1) TO STDOUT"], timeout: .seconds(10))
+    }
+    #expect(error?.message.contains("COPY") == true)
+    #expect(!session.isOpen)
   }
 }

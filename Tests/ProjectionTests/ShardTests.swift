@@ -57,7 +57,10 @@ import Testing
 
   @Test func `waits for a database that is away`() {
     var (shard, _) = started(at: 0, mark: 7)
-    #expect(shard.failed(.connection, "gone") == .awaitDatabase)
+    // At once when it answers again; where it answers others and not this shard, at growing distance.
+    #expect(
+      (0..<6).map { _ in shard.failed(.connection, "gone") }
+        == [0, 250, 500, 1000, 5000, 5000].map { .awaitDatabase(after: .milliseconds($0)) })
   }
 
   @Test func `pauses for a poison event, longer each time, up to ten minutes`() {

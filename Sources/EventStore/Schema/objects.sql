@@ -45,7 +45,7 @@ DECLARE
 BEGIN
     UPDATE {{store}}.mt_event_progression AS p
        SET last_seq_id = begin_page.ceiling, last_updated = transaction_timestamp()
-     WHERE p.name = begin_page.shard AND p.last_seq_id = begin_page.floor;
+     WHERE p.name = begin_page.shard AND coalesce(p.last_seq_id, 0) = begin_page.floor;
 
     IF NOT FOUND THEN
         SELECT p.last_seq_id INTO found_at FROM {{store}}.mt_event_progression AS p WHERE p.name = begin_page.shard;

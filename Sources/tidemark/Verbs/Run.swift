@@ -72,7 +72,12 @@ func serve(_ daemon: Daemon, stopTimeout: Duration) async throws {
         // As if nobody had caught it. The server rolls back what is open.
         let number = stop == .sigint ? SIGINT : SIGTERM
         signal(number, SIG_DFL)
-        raise(number)
+        // The threads of the pool block signals, so it is sent to the process, which has one that does not or will be made to.
+        var signals = sigset_t()
+        sigemptyset(&signals)
+        sigaddset(&signals, number)
+        pthread_sigmask(SIG_UNBLOCK, &signals, nil)
+        kill(getpid(), number)
       }
       isSecond = true
       await group.triggerGracefulShutdown()

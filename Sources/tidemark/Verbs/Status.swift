@@ -5,6 +5,7 @@ import EventStore
 import Postgres
 import Projection
 import Settings
+import Telemetry
 
 struct Status: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
@@ -47,6 +48,10 @@ extension StatusReport {
         + " · \(grouped(store.missing_numbers)) numbers without an event"
     ]
     var notes: [String] = []
+    if let stands = store.mark_stands_for, stands >= 5 {
+      notes.append(
+        "the mark has not moved for \(Duration.seconds(stands).brief): the daemon's log says why, where one runs")
+    }
     if store.recorded_gaps > 0 { notes.append("\(grouped(store.recorded_gaps)) gaps passed by the clock") }
     if store.late_arrivals > 0 { notes.append("\(grouped(store.late_arrivals)) late arrivals") }
     if store.dead_letters > 0 { notes.append("\(grouped(store.dead_letters)) dead letters") }
@@ -65,7 +70,7 @@ extension StatusReport {
     lines += ["", table.text]
     let reasons = shards.filter { $0.reason != nil }
     if !reasons.isEmpty { lines.append("") }
-    for shard in reasons { lines.append("\(shard.name): \(shard.reason ?? "")") }
+    for shard in reasons { lines.append("\(shard.name): \(printable(shard.reason ?? ""))") }
     return lines.joined(separator: "\n")
   }
 }
