@@ -102,13 +102,30 @@ struct Database: Sendable {
     _ = try await Installer(settings: settings).install(session, streamIDType: "uuid")
   }
 
-  /// Events of about 250 bytes in streams at random, in 30 days.
-  func load(events: Int, streams: Int = 50_000) async throws {
+  /// How events are spread over streams.
+  enum Spread: Sendable {
+    /// As in most stores: a stream lives for a while, 1,000 of them at a time, and has 20 events.
+    case lifetimes
+    /// Any of 50,000 streams at any time: what is hardest on whoever works page by page.
+    case random
+
+    var stream: String {
+      switch self {
+      case .lifetimes: "(i - 1) / 20000 * 1000 + (hashint8(i) & 2147483647) % 1000"
+      case .random: "(hashint8(i) & 2147483647) % 50000"
+      }
+    }
+
+    func streams(events: Int) -> Int { self == .random ? 50_000 : (events + 19_999) / 20_000 * 1000 }
+  }
+
+  /// Events of about 250 bytes, in 30 days.
+  func load(events: Int, _ spread: Spread = .lifetimes) async throws {
     _ = try await session.script(
       """
-      INSERT INTO mt_streams (id, version) SELECT md5(s::text)::uuid, 0 FROM generate_series(0, \(streams - 1)) AS s;
+      INSERT INTO mt_streams (id, version) SELECT md5(s::text)::uuid, 0 FROM generate_series(0, \(spread.streams(events: events) - 1)) AS s;
       INSERT INTO mt_events (seq_id, id, stream_id, version, data, type)
-      SELECT i, gen_random_uuid(), md5(((hashint8(i) & 2147483647) % \(streams))::text)::uuid, i,
+      SELECT i, gen_random_uuid(), md5((\(spread.stream))::text)::uuid, i,
              jsonb_build_object('Traveled', (i % 997) / 10.0, 'Day', date '2026-03-01' + (i % 30)::int, 'Note', repeat('x', 100)),
              'travel'
         FROM generate_series(1, \(events)) AS i;

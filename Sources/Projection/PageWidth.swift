@@ -2,6 +2,7 @@
 ///
 /// It climbs towards the width with the best measured rate for as long as a page stays within its time, and comes down when it does not. Wider
 /// is not faster: a page that no longer fits the server's memory for sorting and hashing slows down, so the rate decides, not the clock alone.
+/// Between equals the wider one is taken: it asks less of everything but the statement itself.
 package struct PageWidth: Sendable, Hashable {
   /// The limits of a width, in sequences.
   package static let limits: ClosedRange<Int64> = 100...200_000
@@ -11,8 +12,10 @@ package struct PageWidth: Sendable, Hashable {
   static let tailTarget = Duration.milliseconds(250)
   /// Longest far behind, where only the rate counts.
   static let farTarget = Duration.seconds(2)
-  /// A rate must be better by this factor to move for.
+  /// A rate must be better by this factor to come down for.
   static let gain = 1.05
+  /// A rate may be worse by this factor to go up for.
+  static let loss = 0.97
   /// Full pages between two looks at a neighbouring width.
   static let probeEvery = 32
 
@@ -52,11 +55,12 @@ package struct PageWidth: Sendable, Hashable {
     if let home {
       self.home = nil
       sinceProbe = 0
-      if here < (rates[home] ?? 0) * Self.gain { width = home }
+      if here < (rates[home] ?? 0) * Self.loss { width = home }
       return
     }
-    let wider = clamped(width * 2)
-    if wider > width, took * 2 <= target, rates[wider].map({ $0 > here * Self.gain }) ?? true {
+    // While a page takes next to nothing of its time, in larger steps.
+    let wider = clamped(width * (took * 16 <= target ? 4 : 2))
+    if wider > width, took * 2 <= target, rates[wider].map({ $0 > here * Self.loss }) ?? true {
       home = rates[wider] == nil ? width : nil
       width = wider
       return
