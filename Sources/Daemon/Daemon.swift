@@ -15,6 +15,7 @@ package actor Daemon: Service {
   private let manager: ServiceManager
   package nonisolated let marks = MarkBoard()
   private let health = HealthBoard()
+  private let wishes = WishBoard()
   private let pulse = Pulse()
   private var shards: ShardSet?
   private var isReady = false
@@ -74,8 +75,11 @@ package actor Daemon: Service {
     // Of its own, so that busy shards never keep the books from being written.
     let books = SessionPool(options, limit: 1, name: "books")
     let (marks, health) = (marks, health)
+    let (wishes, node) = (wishes, node)
     let shards = ShardSet { definition in
-      ShardAgent(definition: definition, shape: shape, pool: pool, marks: marks, health: health, observer: observer)
+      ShardAgent(
+        definition: definition, shape: shape, pool: pool, marks: marks, health: health, wishes: wishes,
+        policy: { [self] in await settings.failurePolicy }, node: node, observer: observer)
     }
     self.shards = shards
     await shards.declare(settings.projections)
@@ -87,6 +91,7 @@ package actor Daemon: Service {
         takers: {
           await shards.definitions.map { MarkTable.Taker(shard: "\($0.shard)", types: $0.takes) }
         }, node: node, observer: observer),
+      WishAgent(board: wishes, pool: books),
       HealthWriter(board: health, pool: books, node: node),
       shards,
     ]
@@ -126,8 +131,7 @@ package actor Daemon: Service {
     let change =
       await shards?.declare(new.projections)
       ?? ShardSet.Change(from: settings.projections, to: new.projections)
-    settings.projections = new.projections
-    settings.logLevel = new.logLevel
+    settings.takeOver(new)
     observer.observe(.reloaded(added: change.added, removed: change.removed, changed: change.changed))
     return new
   }

@@ -6,6 +6,8 @@ package import Telemetry
 package struct PageFailure: Error, Sendable {
   package var failureClass: FailureClass
   package var failure: Failure
+  /// What the server added, whole: for the dead letter, not for the log.
+  package var detail: String?
 
   package init(_ failureClass: FailureClass, _ failure: Failure) {
     self.failureClass = failureClass
@@ -20,6 +22,12 @@ package struct PageFailure: Error, Sendable {
       : error.sqlState.map { FailureClass.classify(sqlState: $0.code) } ?? .transient
     failure = Failure(error, source: source)
     failure.sequence = sequence
+    detail = error.detail
+  }
+
+  /// As rules look at it.
+  package func facts(projection: String) -> FailureFacts {
+    FailureFacts(failureClass, sqlState: failure.sqlState, message: failure.message, projection: projection)
   }
 }
 
@@ -27,14 +35,25 @@ extension Failure {
   /// What the server said, as far as it may be logged: the details of a data error or a violated constraint repeat whole rows, and a
   /// message may repeat a value of any length.
   package init(_ error: PostgresError, source: SourceLocation? = nil) {
-    let repeatsRows = ["22", "23"].contains(error.sqlState?.classCode)
     self.init(
-      error.message.shortened(to: 300), detail: repeatsRows ? nil : error.detail?.shortened(to: 300),
-      hint: error.hint?.shortened(to: 300), sqlState: error.sqlState?.code, source: source)
+      serverMessage: error.message, detail: error.detail, hint: error.hint, sqlState: error.sqlState?.code,
+      source: source)
+  }
+
+  init(
+    serverMessage: String, detail: String?, hint: String?, sqlState: String?, source: SourceLocation? = nil,
+    sequence: Int64? = nil
+  ) {
+    let repeatsRows = ["22", "23"].contains(sqlState?.prefix(2))
+    self.init(
+      serverMessage.shortened(to: 300), detail: repeatsRows ? nil : detail?.nonEmpty?.shortened(to: 300),
+      hint: hint?.nonEmpty?.shortened(to: 300), sqlState: sqlState, source: source, sequence: sequence)
   }
 }
 
 extension String {
+  fileprivate var nonEmpty: String? { isEmpty ? nil : self }
+
   fileprivate func shortened(to limit: Int) -> String { count > limit ? prefix(limit) + " …" : self }
 }
 

@@ -1,27 +1,41 @@
-import EventStore
+package import EventStore
 package import Postgres
 package import Projection
+import Telemetry
 
 /// Applies one page of one projection: position and effect in one transaction, in two round trips.
 ///
 /// The first moves the position by compare-and-swap and asks what is in the page; the second applies the effect and commits.
 package struct Projector: Sendable {
   package let definition: ProjectionDefinition
-  package let streamIDType: String
+  private let isolation: Isolation
+  private let streamIDType: String
   private let shard: String
+  private let takes: [String]?
   private let rows: EventRows
 
   /// What became of a page. It may end lower than asked when its events were more than one page may carry.
   package struct Applied: Sendable {
     package var page: Page
-    /// The events that were applied one by one; nil where the server did not say.
+    /// The events in it; nil where the server did not say.
     package var events: Int?
+    /// Those that became dead letters, and those that were left out without one.
+    package var letters: [DeadLetters.Letter] = []
+    package var ignored: [Int64] = []
+
+    package var poison: Int { letters.count + ignored.count }
   }
 
-  package init(_ definition: ProjectionDefinition, streamIDType: String) {
+  package init(_ definition: ProjectionDefinition, shape: StoreShape, policy: FailurePolicy, node: String) {
     self.definition = definition
-    self.streamIDType = streamIDType
+    isolation = Isolation(definition: definition, shape: shape, policy: policy, node: node)
+    streamIDType = shape.streamIDType
     shard = "\(definition.shard)"
+    if case .perEvent = definition.effect, policy.looksAtUnknownEvents(of: definition.name) {
+      takes = nil
+    } else {
+      takes = definition.takes
+    }
     rows =
       switch definition.effect {
       case .batch: EventRows(columns: [])
@@ -29,10 +43,18 @@ package struct Projector: Sendable {
       }
   }
 
+  /// How to apply a page.
+  package enum Manner: Sendable, Hashable {
+    /// All of it, or nothing.
+    case whole
+    /// Find the events that fail; so many are tried together at first, 0 where the page is known to fail as a whole.
+    case isolating(chunk: Int)
+  }
+
   /// - Throws: ``PageFailure``; the session is left outside of any transaction, or closed.
-  package func apply(_ page: Page, on session: Session) async throws -> Applied {
+  package func apply(_ page: Page, _ manner: Manner = .whole, on session: Session) async throws -> Applied {
     do {
-      return try await attempt(page, on: session)
+      return try await attempt(page, manner, on: session)
     } catch {
       if session.isOpen { try? await session.rollBackIfNeeded() }
       switch error {
@@ -44,21 +66,30 @@ package struct Projector: Sendable {
     }
   }
 
-  private func attempt(_ page: Page, on session: Session) async throws -> Applied {
-    let begin: [SQL] = [
+  private func attempt(_ page: Page, _ manner: Manner, on session: Session) async throws -> Applied {
+    var begin: [SQL] = [
       "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE",
-      beginPage(shard, floor: page.floor, ceiling: page.ceiling, types: definition.takes, durable: false),
+      beginPage(shard, floor: page.floor, ceiling: page.ceiling, types: takes, durable: false),
     ]
-    switch definition.effect {
-    case .batch(let statements):
+    if definition.onPoison == .parkStream { begin.append(isolation.park) }
+    switch (definition.effect, manner) {
+    case (.batch(let statements), .whole):
       let begun = try await session.pipeline(begin + ["SELECT EXISTS (SELECT FROM tidemark.batch) AS any"])
-      let isEmpty = !(try begun[2].rows[0].get("any", as: Bool.self))
+      let isEmpty = !(try begun.last!.rows[0].get("any", as: Bool.self))
       try await commit(isEmpty ? [] : statements.map { batchStatement($0, page) }, on: session)
       return Applied(page: page, events: isEmpty ? 0 : nil)
 
-    case .perEvent(let statements):
+    case (.batch(let statements), .isolating(let chunk)):
+      let begun = try await session.pipeline(begin + ["SELECT count(*) AS events FROM tidemark.batch"])
+      let events = try begun.last!.rows[0].get("events", as: Int.self)
+      let findings = try await isolation.find(statements.map { batchStatement($0, page) }, chunk: chunk, on: session)
+      let (letters, ignored) = try isolation.decide(findings)
+      _ = try await session.pipeline(isolation.keep(letters) + ["COMMIT"])
+      return Applied(page: page, events: events, letters: letters, ignored: ignored)
+
+    case (.perEvent(let statements), _):
       let begun = try await session.pipeline(begin + [rows.statement])
-      return try await applyEvents(begun[2], statements, page, on: session)
+      return try await applyEvents(begun.last!, statements, page, manner, on: session)
     }
   }
 
@@ -69,29 +100,110 @@ package struct Projector: Sendable {
     return (SQL(text: "\(statement.text)\n-- \(decade)"), statement.source)
   }
 
+  /// One event of the event form, ready to be applied.
+  private struct Step {
+    var sequence: Int64
+    var sql: SQL
+    var source: SourceLocation
+  }
+
   private func applyEvents(
-    _ events: ResultSet, _ statements: [String: BoundStatement], _ page: Page, on session: Session
+    _ events: ResultSet, _ statements: [String: BoundStatement], _ page: Page, _ manner: Manner, on session: Session
   ) async throws -> Applied {
-    var effects: [(SQL, SourceLocation)] = []
-    var sequences: [Int64] = []
+    var steps: [Step] = []
+    var unknown: [Isolation.Finding] = []
+    var last = page.floor
+    var count = 0
     var ceiling = page.ceiling
     for (index, row) in events.rows.enumerated() {
       let sequence = try row.get(0, as: Int64.self)
       if index == rows.rowLimit || row.text(2) == "t" {
-        ceiling = (sequences.last ?? page.floor)
+        ceiling = last
         break
       }
-      sequences.append(sequence)
-      guard let type = row.text(1), let statement = statements[type] else { continue }
+      last = sequence
+      count += 1
+      guard let type = row.text(1), let statement = statements[type] else {
+        unknown.append(
+          Isolation.Finding(
+            sequence: sequence,
+            failure: PageFailure(
+              .unknownEvent,
+              Failure(
+                "there is no statement for events of type \(row.text(1) ?? "NULL")", source: definition.source,
+                sequence: sequence))))
+        continue
+      }
       let binds = statement.columns.map { column in
         Bind(row.text(3 + rows.columns.firstIndex(of: column)!), type: column.typeOID(streamIDType: streamIDType))
       }
-      effects.append((SQL(text: statement.text, binds: binds), statement.statement.source))
+      steps.append(
+        Step(sequence: sequence, sql: SQL(text: statement.text, binds: binds), source: statement.statement.source))
     }
-    var last: [SQL] = []
-    if ceiling < page.ceiling { last.append(cutPage(shard, ceiling: ceiling)) }
-    try await commit(effects, last, sequences: sequences, on: session)
-    return Applied(page: Page(floor: page.floor, ceiling: ceiling), events: sequences.count)
+    let end = ceiling < page.ceiling ? [cutPage(shard, ceiling: ceiling)] : []
+    var (letters, ignored) = try isolation.decide(unknown)
+    let applied = Page(floor: page.floor, ceiling: ceiling)
+    guard case .isolating = manner else {
+      try await commit(
+        steps.map { ($0.sql, $0.source) }, isolation.keep(letters) + end, sequences: steps.map(\.sequence), on: session)
+      return Applied(page: applied, events: count, letters: letters, ignored: ignored)
+    }
+    let found = try isolation.decide(try await applyOneByOne(steps, on: session))
+    letters = (letters + found.letters).sorted { $0.sequence < $1.sequence }
+    ignored += found.ignored
+    _ = try await session.pipeline(isolation.keep(letters) + end + ["COMMIT"])
+    return Applied(page: applied, events: count, letters: letters, ignored: ignored)
+  }
+
+  /// Events between two savepoints: one that fails costs those before it in its group a second time.
+  private static let group = 64
+
+  /// Applies events in order, group by group; the statement that fails tells which event it is, and the group is done again without it.
+  private func applyOneByOne(_ steps: [Step], on session: Session) async throws -> [Isolation.Finding] {
+    // A constraint that waits for the end of the transaction would not tell which event it was.
+    try await session.script("SET CONSTRAINTS ALL IMMEDIATE")
+    var findings: [Isolation.Finding] = []
+    var parked: Set<String> = []
+    var remaining = steps[...]
+    while !remaining.isEmpty {
+      var group = Array(remaining.prefix(Self.group))
+      remaining = remaining.dropFirst(group.count)
+      while !group.isEmpty {
+        if !parked.isEmpty {
+          let streams = try await streams(of: group.map(\.sequence), on: session)
+          group.removeAll { step in streams[step.sequence].map(parked.contains) ?? false }
+          if group.isEmpty { break }
+        }
+        do {
+          _ = try await session.pipeline(["SAVEPOINT one"] + group.map(\.sql) + ["RELEASE SAVEPOINT one"])
+          break
+        } catch {
+          guard let index = error.statementIndex, (1...group.count).contains(index), !error.isConnectionLoss else {
+            throw PageFailure(error)
+          }
+          let step = group.remove(at: index - 1)
+          let failure = PageFailure(
+            error, source: step.source.offset(in: step.sql.text, by: error.statementPosition), sequence: step.sequence)
+          try await session.script("ROLLBACK TO SAVEPOINT one")
+          // Decided at once: a definition that cannot work is not tried on every event.
+          _ = try isolation.decide([Isolation.Finding(sequence: step.sequence, failure: failure)])
+          findings.append(Isolation.Finding(sequence: step.sequence, failure: failure))
+          if definition.onPoison == .parkStream {
+            parked.formUnion(try await streams(of: [step.sequence], on: session).values)
+          }
+        }
+      }
+    }
+    return findings
+  }
+
+  private func streams(of sequences: [Int64], on session: Session) async throws -> [Int64: String] {
+    let rows = try await session.prepared(
+      "SELECT seq_id, stream_id::text AS stream FROM tidemark.batch WHERE seq_id = ANY (\(sequences)::bigint[])"
+    ).rows
+    return try rows.reduce(into: [:]) {
+      $0[try $1.get("seq_id", as: Int64.self)] = try $1.get("stream", as: String?.self)
+    }
   }
 
   private func commit(

@@ -1,4 +1,5 @@
 package import EventStore
+import Glibc
 package import Postgres
 package import Projection
 import ServiceLifecycle
@@ -13,6 +14,10 @@ package struct ShardAgent: Service {
   package var pool: SessionPool
   package var marks: MarkBoard
   package var health: HealthBoard
+  package var wishes: WishBoard
+  /// What is done about failures just now.
+  package var policy: @Sendable () async -> FailurePolicy
+  package var node: String
   package var observer: any Observer
 
   private var name: ShardName { definition.shard }
@@ -25,10 +30,16 @@ package struct ShardAgent: Service {
     var command = Shard.Command.readPosition
     while !Task.isShuttingDownGracefully {
       try Task.checkCancellation()
-      await health.set(name, condition: rule.condition.word, reason: rule.condition.reason, position: rule.position)
       let before = rule.condition
       do {
-        command = try await perform(command, &rule, &life)
+        let (wish, revision) = await wishes.current(name)
+        if wish != .run {
+          try await obey(wish, revision, rule)
+          command = rule.startAfresh()
+          continue
+        }
+        await health.set(name, condition: rule.condition.word, reason: rule.condition.reason, position: rule.position)
+        command = try await perform(command, &rule, &life, revision)
       } catch let error as CancellationError {
         // A wait ends at once when the daemon stops; a page only when its time is over.
         if !Task.isShuttingDownGracefully { throw error }
@@ -43,7 +54,7 @@ package struct ShardAgent: Service {
   }
 
   private func perform(
-    _ command: Shard.Command, _ rule: inout Shard, _ life: inout Int
+    _ command: Shard.Command, _ rule: inout Shard, _ life: inout Int, _ revision: Int
   ) async throws -> Shard.Command {
     switch command {
     case .readPosition:
@@ -51,18 +62,30 @@ package struct ShardAgent: Service {
       let isFirst = rule.position == nil && rule.attempt == 0
       return try await attempt(&rule) { rule in
         let position = try await start().position(pool: pool, marks: marks)
-        if isFirst { observer.observe(.shardStarted(name, position: position)) }
+        if isFirst {
+          observer.observe(.shardStarted(name, position: position))
+          let fingerprint = fingerprint(definition.workText)
+          let hasChanged = try await pool.withSession(for: key) {
+            try await ShardWishes().remember(fingerprint, of: key, $0)
+          }
+          if hasChanged, position > 0 { observer.observe(.definitionChanged(name, position: position)) }
+        }
         return rule.positionRead(position)
       }
     case .awaitMark(let position):
       let since = life
-      let mark = try await cancelWhenGracefulShutdown {
+      let mark = try await unlessWished(revision) {
         try await marks.mark { $0.sequence > position || $0.life != since }
       }
+      guard let mark else { return command }
       let next = rule.markMoved(to: mark.sequence)
       return mark.life == since ? next : .readPosition
     case .apply(let page):
-      return try await attempt(&rule) { rule in try await apply(page, &rule) }
+      return try await attempt(&rule) { rule in try await apply(page, .whole, &rule) }
+    case .isolate(let page):
+      // As many events together as are likely to have one that fails among them.
+      let chunk = rule.poisonShare > 0 ? min(max(8, Int(70 / rule.poisonShare)), 100_000) : 0
+      return try await attempt(&rule) { rule in try await apply(page, .isolating(chunk: chunk), &rule) }
     case .awaitDatabase(let delay):
       try await cancelWhenGracefulShutdown { try await Task.sleep(for: delay) }
       // A mark that is proven after now is proof that the database answers.
@@ -72,10 +95,61 @@ package struct ShardAgent: Service {
     case .wait(let delay):
       try await cancelWhenGracefulShutdown { try await Task.sleep(for: delay) }
       return .readPosition
+    case .pause(let length):
+      return try await pause(length, &rule, revision)
+    case .pauseAll(let length):
+      await wishes.wantOfAll(.pause(until: .now + length, by: "a rule, for \(name)"))
+      return .readPosition
+    case .stopAll:
+      await wishes.wantOfAll(.stop(by: "a rule, for \(name)"))
+      return .readPosition
     case .stop:
-      // Only the end of the daemon ends this wait.
-      try await cancelWhenGracefulShutdown { try await Task.sleep(for: .seconds(86_400)) }
-      return .stop
+      _ = try await unlessWished(revision) { try await Task.sleep(for: .seconds(86_400)) }
+      // After a day only the wait begins again; whoever is told to run tries afresh.
+      return await wishes.current(name).revision == revision ? .stop : rule.startAfresh()
+    }
+  }
+
+  private func pause(_ length: Duration, _ rule: inout Shard, _ revision: Int) async throws -> Shard.Command {
+    await health.set(
+      name, condition: rule.condition.word, reason: "\(rule.condition.reason ?? "") (until \(timeOfDay(in: length)))",
+      position: rule.position)
+    let isOver: Void? = try await unlessWished(revision) { try await Task.sleep(for: length) }
+    return isOver == nil ? rule.startAfresh() : .readPosition
+  }
+
+  /// Does what an operator, or a rule for all shards, wants, until that changes or its time is over.
+  private func obey(_ wish: WishBoard.Wish, _ revision: Int, _ rule: Shard) async throws {
+    switch wish {
+    case .run: return
+    case .stop(let by):
+      await health.set(name, condition: "stopped", reason: "by \(by)", position: rule.position)
+      observer.observe(.shardHalted(name, by: by, for: nil))
+      try await cancelWhenGracefulShutdown { try await wishes.change(name, from: revision) }
+    case .pause(let until, let by):
+      let left = until.map { ContinuousClock.now.duration(to: $0) }
+      let end = left.map { ", until \(timeOfDay(in: $0))" } ?? ""
+      await health.set(name, condition: "paused", reason: "by \(by)\(end)", position: rule.position)
+      observer.observe(.shardHalted(name, by: by, for: left))
+      _ = try await unlessWished(revision) { try await Task.sleep(for: max(.zero, left ?? .seconds(86_400))) }
+    }
+    if await wishes.current(name).wish == .run { observer.observe(.shardResumed(name)) }
+  }
+
+  /// Runs a wait; nil when an operator's word came first.
+  private func unlessWished<T: Sendable>(
+    _ revision: Int, _ work: @escaping @Sendable () async throws -> T
+  ) async throws -> T? {
+    try await cancelWhenGracefulShutdown {
+      try await withThrowingTaskGroup(of: T?.self) { group in
+        group.addTask { try await work() }
+        group.addTask {
+          try await wishes.change(name, from: revision)
+          return nil
+        }
+        defer { group.cancelAll() }
+        return try await group.next()!
+      }
     }
   }
 
@@ -89,15 +163,15 @@ package struct ShardAgent: Service {
     case beyond(mark: Int64)
   }
 
-  private func apply(_ page: Page, _ rule: inout Shard) async throws -> Shard.Command {
-    let projector = Projector(definition, streamIDType: shape.streamIDType)
+  private func apply(_ page: Page, _ manner: Projector.Manner, _ rule: inout Shard) async throws -> Shard.Command {
+    let projector = Projector(definition, shape: shape, policy: await policy(), node: node)
     let began = ContinuousClock.now
     let outcome: Outcome = try await watched(page) {
       try await pool.withSession(for: key) { session in
         // See MarkBoard: a mark is good only on a session that was open when its proof began.
         let mark = try await cancelWhenGracefulShutdown { try await marks.mark { $0.provenAt >= session.openedAt } }
         guard mark.sequence >= page.ceiling else { return .beyond(mark: mark.sequence) }
-        return .applied(try await projector.apply(page, on: session))
+        return .applied(try await projector.apply(page, manner, on: session))
       }
     }
     guard case .applied(let applied) = outcome else {
@@ -105,8 +179,16 @@ package struct ShardAgent: Service {
       return .readPosition
     }
     let took = ContinuousClock.now - began
+    for letter in applied.letters {
+      observer.observe(
+        .deadLetter(
+          name, sequence: letter.sequence,
+          failure: Failure(serverMessage: letter.message, detail: letter.detail, hint: nil, sqlState: letter.sqlState)))
+    }
     observer.observe(.pageApplied(name, applied.page, took: took))
-    return rule.pageApplied(applied.page, took: took)
+    return manner == .whole
+      ? rule.pageApplied(applied.page, took: took)
+      : rule.pageIsolated(applied.page, events: applied.events ?? 0, poison: applied.poison)
   }
 
   /// A page is worth a warning after this long, and again each time it has doubled.
@@ -149,18 +231,30 @@ package struct ShardAgent: Service {
     } catch let error as PostgresError {
       failed = PageFailure(error)
     }
-    let command = rule.failed(failed.failureClass, "\(failed.failure)")
+    let actions = await policy().actions(for: failed.facts(projection: definition.name))
+    let command = rule.failed(failed.failureClass, "\(failed.failure)", actions: actions)
     switch command {
     case .awaitDatabase(let delay):
       observer.observe(.shardRetrying(name, failure: failed.failure, retryIn: delay, attempt: rule.attempt))
-    case .wait(let delay) where failed.failureClass == .transient:
-      observer.observe(.shardRetrying(name, failure: failed.failure, retryIn: delay, attempt: rule.attempt))
+    // To look for the event that fails is no news; what is found is.
+    case .wait(.zero) where actions.first?.passesEventOver ?? false: break
     case .wait(let delay):
-      observer.observe(.shardPaused(name, failure: failed.failure, for: delay))
-    case .stop:
+      observer.observe(.shardRetrying(name, failure: failed.failure, retryIn: delay, attempt: rule.attempt))
+    case .pause(let length), .pauseAll(let length):
+      observer.observe(.shardPaused(name, failure: failed.failure, for: length))
+    case .stop, .stopAll:
       observer.observe(.shardStopped(name, failure: failed.failure))
-    case .readPosition, .awaitMark, .apply: break
+    case .readPosition, .awaitMark, .apply, .isolate: break
     }
     return command
   }
+}
+
+/// The time of day when a duration from now is over, for people.
+private func timeOfDay(in length: Duration) -> String {
+  var time = Glibc.time(nil) + Int(length.components.seconds)
+  var parts = tm()
+  localtime_r(&time, &parts)
+  func two(_ value: Int32) -> String { value < 10 ? "0\(value)" : "\(value)" }
+  return "\(two(parts.tm_hour)):\(two(parts.tm_min)):\(two(parts.tm_sec))"
 }

@@ -106,14 +106,7 @@ private actor ShardSlot {
 extension ProjectionDefinition {
   /// Whether the same work would be done; where in its file a definition stands does not matter.
   func isSame(as other: ProjectionDefinition) -> Bool {
-    workText == other.workText && events == other.events && start == other.start && tables == other.tables
-  }
-
-  private var workText: [String] {
-    switch effect {
-    case .batch(let statements): ["batch"] + statements.map(\.text)
-    case .perEvent(let statements):
-      ["perEvent"] + statements.sorted { $0.key < $1.key }.flatMap { [$0.key, $0.value.text] }
-    }
+    workText == other.workText && takes == other.takes && start == other.start && tables == other.tables
+      && onPoison == other.onPoison
   }
 }

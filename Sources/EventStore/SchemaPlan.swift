@@ -27,7 +27,7 @@ package struct SchemaPlan: Sendable {
   }
 
   /// The version of our tables that this program was written for.
-  package static let version = 1
+  package static let version = 2
 
   /// Tidemark's own schema on top of a store that exists.
   package static func forStore(_ session: Session, shape: StoreShape) async throws -> SchemaPlan {
@@ -51,6 +51,7 @@ package struct SchemaPlan: Sendable {
     }
     if installed == nil {
       plan.add("Tidemark's own tables", PackageResources.tables_1_sql, shape)
+      plan.add("what operators want of shards", PackageResources.tables_2_sql, shape)
       plan.steps.append(
         Step(
           title: "which event store they serve",
@@ -59,6 +60,13 @@ package struct SchemaPlan: Sendable {
             VALUES (\(version), \(SQL.quoted(literal: shape.schema)), 'marten');
 
             """))
+    }
+    if let installed, installed.version < 2 {
+      plan.add("what operators want of shards", PackageResources.tables_2_sql, shape)
+      plan.steps.append(
+        Step(
+          title: "remember the version of the tables",
+          script: "UPDATE tidemark.installation SET version = 2, updated_at = now();\n"))
     }
     let objects = SQL.filled(PackageResources.objects_sql, shape.words)
     let hash = fingerprint(objects)

@@ -16,6 +16,8 @@ package struct StoreShape: Sendable, Hashable {
   package var hasProgression: Bool
   /// Marten's opt-in table of skipped ranges is there.
   package var hasHighWaterSkips: Bool
+  /// Marten's documents of dead letters are there.
+  package var hasDeadLetterDocuments = false
   /// The sequence's object identifier, as `pg_locks` names it.
   package var sequenceOID: Int64
   /// The event table's object identifier, as `pg_locks` names it.
@@ -62,7 +64,7 @@ package struct StoreShape: Sendable, Hashable {
         hint: "It needs the columns of a Marten 7, 8 or 9 event table.")
     }
     let stream = try events.first { try $0.get("name", as: String.self) == "stream_id" }
-    return StoreShape(
+    var shape = StoreShape(
       schema: schema,
       streamIDType: try stream?.get("type", as: String.self) ?? "uuid",
       eventColumns: eventColumns,
@@ -73,6 +75,8 @@ package struct StoreShape: Sendable, Hashable {
       sequenceOID: sequenceOID,
       eventsOID: eventsOID,
       databaseOID: try found.get("database", as: Int64.self))
+    shape.hasDeadLetterDocuments = try found.get("has_letters", as: Bool.self)
+    return shape
   }
 
   /// The store's schema, quoted for SQL.
@@ -141,6 +145,7 @@ package struct StoreShape: Sendable, Hashable {
                           IN (ARRAY['seq_id'], ARRAY['is_archived', 'seq_id'])) AS has_key,
            to_regclass(\(raw: schemaLiteral(schema, "mt_event_progression"))) IS NOT NULL AS has_progression,
            to_regclass(\(raw: schemaLiteral(schema, "mt_high_water_skips"))) IS NOT NULL AS has_skips,
+           to_regclass(\(raw: schemaLiteral(schema, "mt_doc_deadletterevent"))) IS NOT NULL AS has_letters,
            (SELECT d.oid::bigint FROM pg_catalog.pg_database AS d WHERE d.datname = current_database()) AS database
       FROM (SELECT to_regclass(\(raw: schemaLiteral(schema, "mt_events")))::oid AS oid) AS events,
            (SELECT to_regclass(\(raw: schemaLiteral(schema, sequenceName)))::oid AS oid) AS sequence

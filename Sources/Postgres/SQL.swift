@@ -38,6 +38,13 @@ package struct SQL: Sendable, Hashable, ExpressibleByStringInterpolation {
 
     package mutating func appendInterpolation(identifier name: String) { text += SQL.quoted(name) }
 
+    /// A part of the statement with binds of its own, which are numbered anew. Its text must not hold `$1` in any other sense.
+    package mutating func appendInterpolation(_ part: SQL) {
+      let offset = binds.count
+      text += part.text.replacing(#/\$([0-9]+)/#) { "$\(Int($0.output.1)! + offset)" }
+      binds += part.binds
+    }
+
     /// Trusted text, as it is: part of the statement, not a value.
     package mutating func appendInterpolation(raw: String) { text += raw }
   }

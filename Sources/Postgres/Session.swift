@@ -133,6 +133,19 @@ package actor Session {
     }
   }
 
+  /// The name under which this session has the statement prepared, for `EXECUTE` in SQL; it is prepared when it is new.
+  package func preparedName(for sql: SQL) async throws(PostgresError) -> String {
+    let (name, isNew) = prepared.name(for: sql)
+    guard isNew else { return name }
+    do {
+      try await prepare(sql, name: name)
+    } catch {
+      prepared.forget(sql)
+      throw error
+    }
+    return name
+  }
+
   /// Parses a statement under a name, and does no more. The caller deallocates it.
   package func prepare(_ sql: SQL, name: String) async throws(PostgresError) {
     _ = try await perform(nil) { operation throws(PostgresError) in

@@ -11,12 +11,13 @@ package struct ProjectionDefinition: Hashable, Sendable {
   package var setup: Statement?
   package var effect: Effect
   package var start: StartPosition
+  package var onPoison: OnPoison
   /// Where the projection's own table stands in the settings.
   package var source: SourceLocation
 
   package init(
     name: String, version: Int = 1, events: [String]? = nil, tables: [String] = [], setup: Statement? = nil,
-    effect: Effect, start: StartPosition = .beginning, source: SourceLocation = .unknown
+    effect: Effect, start: StartPosition = .beginning, onPoison: OnPoison = .skip, source: SourceLocation = .unknown
   ) {
     self.name = name
     self.version = version
@@ -25,7 +26,17 @@ package struct ProjectionDefinition: Hashable, Sendable {
     self.setup = setup
     self.effect = effect
     self.start = start
+    self.onPoison = onPoison
     self.source = source
+  }
+
+  /// What its statements do, as text: equal texts do equal work.
+  package var workText: String {
+    switch effect {
+    case .batch(let statements): statements.map(\.text).joined(separator: ";")
+    case .perEvent(let statements):
+      statements.sorted { $0.key < $1.key }.map { "\($0.key): \($0.value.text)" }.joined(separator: ";")
+    }
   }
 
   package var shard: ShardName { ShardName(projection: name, version: version) }
@@ -37,6 +48,14 @@ package struct ProjectionDefinition: Hashable, Sendable {
     case .perEvent(let statements): statements.keys.sorted()
     }
   }
+}
+
+/// What a dead letter means for later events of its stream.
+package enum OnPoison: String, CaseIterable, Hashable, Sendable {
+  /// They are applied.
+  case skip
+  /// They become dead letters too, until an operator replays or discards them in order.
+  case parkStream = "park-stream"
 }
 
 /// How a projection changes its read model.

@@ -8,9 +8,15 @@ package struct Shard: Sendable {
     case apply(Page)
     /// Wait this long, then until the database has answered, then read the position.
     case awaitDatabase(after: Duration)
+    /// Look for the events of the page that fail, and apply the others.
+    case isolate(Page)
     /// Wait, then read the position.
     case wait(Duration)
+    /// The same, and let an operator end it early.
+    case pause(Duration)
+    case pauseAll(Duration)
     case stop
+    case stopAll
   }
 
   package enum Condition: Sendable, Hashable {
@@ -42,11 +48,6 @@ package struct Shard: Sendable {
     }
   }
 
-  /// Between two looks at a position that somebody else moved.
-  static let orderPause = Duration.seconds(10)
-  /// Positions moved by somebody else in a row, until the shard gives way to them.
-  static let orderLimit = 3
-
   package let name: ShardName
   package private(set) var position: Int64?
   package private(set) var condition = Condition.starting
@@ -55,10 +56,14 @@ package struct Shard: Sendable {
   package private(set) var attempt = 0
 
   private var mark: Int64 = 0
-  private var retries = Backoff()
+  /// What the policy says of the failure under way, and how far it has come.
+  private var chain: [FailureAction] = []
+  private var step = 0
+  /// The next page is one in which some event is known to fail, or likely to.
+  private var isIsolating = false
+  /// Of the events of the last page that was looked through, how many failed, in a hundred.
+  package private(set) var poisonShare = 0.0
   private var connectionRetries = Backoff([.milliseconds(250), .milliseconds(500), .seconds(1), .seconds(5)])
-  private var pauses = Backoff([.seconds(30), .seconds(60), .seconds(120), .seconds(240), .seconds(480), .seconds(600)])
-  private var timesMoved = 0
 
   package init(name: ShardName) { self.name = name }
 
@@ -73,39 +78,76 @@ package struct Shard: Sendable {
   }
 
   package mutating func pageApplied(_ page: Page, took: Duration) -> Command {
-    position = page.ceiling
     width.applied(page, took: took, behind: mark - page.ceiling)
+    return applied(page)
+  }
+
+  /// A page in which some events were looked for and passed over; `events` were in it.
+  package mutating func pageIsolated(_ page: Page, events: Int, poison: Int) -> Command {
+    isIsolating = poison > 0
+    poisonShare = events > 0 ? Double(poison) / Double(events) * 100 : 0
+    return applied(page)
+  }
+
+  private mutating func applied(_ page: Page) -> Command {
+    position = page.ceiling
     attempt = 0
-    timesMoved = 0
-    retries.reset()
+    chain = []
     connectionRetries.reset()
-    pauses.reset()
     condition = mark - page.ceiling > width.width ? .catchingUp : .following
     return next()
   }
 
-  package mutating func failed(_ failureClass: FailureClass, _ reason: String) -> Command {
+  /// - Parameter actions: the policy's chain for this failure; not looked at when the connection is gone.
+  package mutating func failed(_ failureClass: FailureClass, _ reason: String, actions: [FailureAction]) -> Command {
     attempt += 1
-    switch failureClass {
-    case .connection:
+    guard failureClass != .connection else {
       condition = .retrying(reason)
       // The database may answer others and not this shard, which must not hammer at it.
       return .awaitDatabase(after: attempt == 1 ? .zero : connectionRetries.next())
-    case .transient:
-      condition = .retrying(reason)
-      return .wait(retries.next())
-    case .order:
-      timesMoved += 1
-      guard timesMoved < Self.orderLimit else {
-        condition = .stopped(reason)
-        return .stop
-      }
-      condition = .paused(reason)
-      return .wait(Self.orderPause)
-    case .event, .definition:
-      condition = .paused(reason)
-      return .wait(pauses.next())
     }
+    if actions != chain {
+      chain = actions
+      step = 0
+    } else if step == chain.count, chain.last?.isPause == true {
+      // A pause at the end ends the episode: what comes after it is a new one.
+      step = 0
+    }
+    guard step < chain.count else {
+      condition = .stopped("\(reason) (its actions have run out)")
+      return .stop
+    }
+    defer { step += 1 }
+    switch chain[step] {
+    case .retry(let delay):
+      condition = .retrying(reason)
+      return .wait(delay)
+    case .skip, .ignore:
+      isIsolating = true
+      condition = .retrying(reason)
+      return .wait(.zero)
+    case .pause(let duration):
+      condition = .paused(reason)
+      return .pause(duration)
+    case .pauseAll(let duration):
+      condition = .paused(reason)
+      return .pauseAll(duration)
+    case .stop:
+      condition = .stopped(reason)
+      return .stop
+    case .stopAll:
+      condition = .stopped(reason)
+      return .stopAll
+    }
+  }
+
+  /// Somebody asked for a new try: what went before is forgotten.
+  package mutating func startAfresh() -> Command {
+    attempt = 0
+    chain = []
+    condition = .starting
+    connectionRetries.reset()
+    return .readPosition
   }
 
   private mutating func next() -> Command {
@@ -114,6 +156,6 @@ package struct Shard: Sendable {
       if attempt == 0 { condition = .following }
       return .awaitMark(above: position)
     }
-    return .apply(page)
+    return isIsolating ? .isolate(page) : .apply(page)
   }
 }

@@ -65,6 +65,16 @@ extension Key {
       show: { TOMLText.string($0[keyPath: value].settingText) })
   }
 
+  static func boolean(_ path: String, _ value: Path<Bool>, _ meaning: String, reloadable: Bool = false) -> Key {
+    Key(
+      path: path, form: "true or false", meaning: meaning, isReloadable: reloadable,
+      decode: { toml, root throws(Mismatch) in
+        guard case .boolean(let flag) = toml.content else { throw Mismatch() }
+        root[keyPath: value] = flag
+      },
+      show: { "\($0[keyPath: value])" })
+  }
+
   /// PostgreSQL's way to write an amount of memory.
   static func memory(_ path: String, _ value: Path<String>, _ meaning: String) -> Key {
     Key(

@@ -49,7 +49,7 @@ struct ProjectionCheck {
     return ProjectionDefinition(
       name: declaration.name, version: draft.version, events: draft.events, tables: draft.tables, setup: setup,
       effect: effect,
-      start: draft.start,
+      start: draft.start, onPoison: draft.onPoison,
       source: SourceLocation(file: declaration.file, line: declaration.place.line, column: declaration.place.column))
   }
 

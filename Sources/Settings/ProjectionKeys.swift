@@ -23,6 +23,7 @@ struct ProjectionDraft: Hashable, Sendable {
   var setup: Text?
   var setupFile: Text?
   var start = StartPosition.beginning
+  var onPoison = OnPoison.skip
 
   static let keys: [Key<ProjectionDraft>] = [
     .integer(
@@ -97,6 +98,12 @@ struct ProjectionDraft: Hashable, Sendable {
         case .time(let time): TOMLText.string(time)
         }
       }),
+    .choice(
+      "on_poison", \.onPoison,
+      """
+      What a dead letter means for later events of its stream: "skip" applies them; "park-stream" makes dead letters of them too, to
+      be replayed in order, for read models in which an event builds on the one before.
+      """),
   ]
 
   private static func start(_ toml: TOMLValue) throws(Mismatch) -> StartPosition {

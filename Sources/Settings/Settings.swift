@@ -9,6 +9,13 @@ package struct Settings: Hashable, Sendable {
   package var database = DatabaseSettings()
   package var eventStore = EventStoreSettings()
   package var logLevel = LogLevel.info
+  package var errors = ErrorSettings()
+  /// The same while a read model is rebuilt: there nothing is passed over unless the operator says so.
+  package var rebuildErrors = ErrorSettings(
+    skipApplyErrors: false, skipSerializationErrors: false, skipUnknownEvents: false)
+  /// `[[on_error]]`, in the order of the file.
+  package var failureRules: [FailureRule] { failureRuleDrafts.map(\.rule) }
+  var failureRuleDrafts: [FailureRuleDraft] = []
   /// In the order of the files.
   package var projections: [ProjectionDefinition] = []
   /// The same as the files have them, for `print-config`.
@@ -18,6 +25,30 @@ package struct Settings: Hashable, Sendable {
 
   /// What goes into the log: this and what weighs more.
   package enum LogLevel: String, CaseIterable, Sendable { case debug, info, notice, warning, error }
+}
+
+extension Settings {
+  /// Takes over what a running daemon can change.
+  package mutating func takeOver(_ new: Settings) {
+    projections = new.projections
+    logLevel = new.logLevel
+    errors = new.errors
+    rebuildErrors = new.rebuildErrors
+    failureRuleDrafts = new.failureRuleDrafts
+  }
+
+  /// What is done about failures while shards follow the store.
+  package var failurePolicy: FailurePolicy {
+    FailurePolicy(
+      rules: failureRules, skipApplyErrors: errors.skipApplyErrors,
+      skipSerializationErrors: errors.skipSerializationErrors, skipUnknownEvents: errors.skipUnknownEvents)
+  }
+}
+
+package struct ErrorSettings: Hashable, Sendable {
+  package var skipApplyErrors = true
+  package var skipSerializationErrors = true
+  package var skipUnknownEvents = true
 }
 
 /// `[projections.NAME]` as it stands in a file.

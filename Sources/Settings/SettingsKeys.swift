@@ -81,6 +81,27 @@ extension Settings {
       after all, its events become dead letters.
       """),
 
+    .boolean(
+      "errors.skip_apply_errors", \.errors.skipApplyErrors,
+      "An event on which a projection's statement fails becomes a dead letter, and the shard goes on; otherwise the shard stops there.",
+      reloadable: true),
+    .boolean(
+      "errors.skip_serialization_errors", \.errors.skipSerializationErrors,
+      "The same for an event whose data does not have the form that a statement expects: SQLSTATEs that begin with 22.",
+      reloadable: true),
+    .boolean(
+      "errors.skip_unknown_events", \.errors.skipUnknownEvents,
+      "With `on`: events of a type without a statement are passed over; otherwise the shard stops at the first of them.",
+      reloadable: true),
+    .boolean(
+      "rebuild_errors.skip_apply_errors", \.rebuildErrors.skipApplyErrors,
+      "The same three while a read model is rebuilt.", reloadable: true),
+    .boolean(
+      "rebuild_errors.skip_serialization_errors", \.rebuildErrors.skipSerializationErrors, "See above.",
+      reloadable: true),
+    .boolean(
+      "rebuild_errors.skip_unknown_events", \.rebuildErrors.skipUnknownEvents, "See above.", reloadable: true),
+
     .choice("log.level", \.logLevel, "The least weighty entries that are logged.", reloadable: true),
   ]
 }

@@ -51,8 +51,9 @@ struct SettingsReader {
   mutating func readMain(text: String, file: String) {
     guard let entries = tree(of: text, file: file) else { return }
     var main = settings
-    read(entries, keys: Settings.keys, prefix: "", others: ["projections"], file: file, into: &main)
+    read(entries, keys: Settings.keys, prefix: "", others: ["projections", "on_error"], file: file, into: &main)
     settings = main
+    readRules(entries, file: file)
     let database = entries.first { $0.key == "database" }
     if database?.value.entries.contains(where: { $0.key == "url" }) != true {
       add(
@@ -62,6 +63,7 @@ struct SettingsReader {
     }
     readProjections(entries, file: file)
     readProjectionFiles(besides: file)
+    checkRules(entries, file: file)
     checkPolling(entries, file: file)
     readPassword(file: file, entries)
   }
@@ -163,6 +165,47 @@ struct SettingsReader {
     }
     let known = siblings.isEmpty ? "no key" : "one of " + siblings.joined(separator: ", ")
     add(.unknownKey, location(entry.place, file), display + path, "unknown key", hint: hint ?? "known here: \(known)")
+  }
+
+  // MARK: What is done about failures
+
+  private mutating func readRules(_ entries: [TOMLEntry], file: String) {
+    guard let rules = entries.first(where: { $0.key == "on_error" }) else { return }
+    guard case .array(let values) = rules.value.content else {
+      add(
+        .value, location(rules.value.place, file), "on_error",
+        "expected tables [[on_error]], found \(found(rules.value))")
+      return
+    }
+    for value in values {
+      guard case .table(let table) = value.content else {
+        add(.value, location(value.place, file), "on_error", "expected a table [[on_error]], found \(found(value))")
+        continue
+      }
+      var draft = FailureRuleDraft()
+      let before = problems.count
+      read(table, keys: FailureRuleDraft.keys, prefix: "", display: "on_error.", file: file, into: &draft)
+      if problems.count == before, draft.actions.isEmpty {
+        add(.missingKey, location(value.place, file), "on_error", "expected `do`, found nothing")
+      }
+      if let conflict = draft.conflict { add(.conflict, location(value.place, file), "on_error", conflict) }
+      settings.failureRuleDrafts.append(draft)
+    }
+  }
+
+  /// Rules may only name projections that exist.
+  private mutating func checkRules(_ entries: [TOMLEntry], file: String) {
+    guard case .array(let values)? = entries.first(where: { $0.key == "on_error" })?.value.content else { return }
+    let names = settings.declarations.map(\.name)
+    for (value, draft) in zip(values, settings.failureRuleDrafts) {
+      for name in draft.projections where !names.contains(name) {
+        let place = value.entries.first { $0.key == "projection" }?.value.place ?? value.place
+        add(
+          .conflict, location(place, file), "on_error.projection",
+          "expected a declared projection, found \(TOMLText.string(name))",
+          hint: nearestName(to: name, in: names).map { "did you mean \"\($0)\"?" })
+      }
+    }
   }
 
   // MARK: Projections

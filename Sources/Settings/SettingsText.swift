@@ -1,3 +1,5 @@
+import Projection
+
 /// The settings as text: what is in effect, and the sample file that explains every key.
 extension Settings {
   /// The keys whose new values a running daemon does not take over.
@@ -13,6 +15,12 @@ extension Settings {
     var text = TOMLWriter()
     for key in keys {
       if let value = key.show(settings) { text.add(key.path, value) }
+    }
+    for draft in settings.failureRuleDrafts {
+      text.openTable("[on_error]")
+      for key in FailureRuleDraft.keys {
+        if let value = key.show(draft) { text.add(key.path, value, inOpenTable: true) }
+      }
     }
     for declaration in settings.declarations {
       text.openTable("projections.\(TOMLText.key(declaration.name))")
@@ -36,6 +44,16 @@ extension Settings {
       text.comment(key.meaning)
       text.comment("Expected: \(key.form).")
       text.add(key.path, key.show(settings), example: key.example)
+    }
+    text.openTable("[on_error]")
+    let rule = FailureRuleDraft(
+      sqlStates: ["40001", "40P01"],
+      actions: [.retry(after: .milliseconds(50)), .retry(after: .seconds(1)), .pause(.seconds(60))])
+    text.comment("As many as are needed; the first that matches a failure decides, and these come before the defaults.")
+    for key in FailureRuleDraft.keys {
+      text.comment(key.meaning)
+      text.comment("Expected: \(key.form).")
+      text.add(key.path, key.show(rule), example: key.example, inOpenTable: true)
     }
     text.openTable("projections.Trip")
     var draft = ProjectionDraft()
@@ -122,6 +140,9 @@ extension Settings {
         standard: $0.path == "database.url" ? nil : $0.show(defaults),
         isReloadable: $0.isReloadable)
     }
+      + FailureRuleDraft.keys.map {
+        KeyDocument(path: "on_error.\($0.path)", form: $0.form, meaning: $0.meaning, standard: nil, isReloadable: true)
+      }
       + ProjectionDraft.keys.map {
         KeyDocument(
           path: "projections.NAME.\($0.path)", form: $0.form, meaning: $0.meaning, standard: $0.show(draft),

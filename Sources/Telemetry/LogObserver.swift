@@ -60,6 +60,9 @@ extension Observation {
     case .shardPaused: .shardPaused
     case .shardResumed: .shardResumed
     case .shardStopped: .shardStopped
+    case .shardHalted: .shardHalted
+    case .deadLetter: .deadLetter
+    case .definitionChanged: .definitionChanged
     case .shardWaiting: .shardWaiting
     case .shardEnded: .shardEnded
     }
@@ -105,6 +108,11 @@ extension Observation {
       ["shard": "\(shard)", "attempt": "\(attempt)"] + failure.fields + retry(delay)
     case .shardPaused(let shard, let failure, let delay): ["shard": "\(shard)"] + failure.fields + retry(delay)
     case .shardResumed(let shard): ["shard": "\(shard)"]
+    case .shardHalted(let shard, let by, let length):
+      ["shard": "\(shard)", "by": "\(by)", "for": "\(length?.brief ?? "until told otherwise")"]
+    case .deadLetter(let shard, let sequence, let failure):
+      ["shard": "\(shard)"] + failure.fields + ["sequence": "\(sequence)"]
+    case .definitionChanged(let shard, let position): ["shard": "\(shard)", "position": "\(position)"]
     case .shardStopped(let shard, let failure): ["shard": "\(shard)"] + failure.fields
     case .shardWaiting(let shard, let reason): ["shard": "\(shard)", "reason": "\(reason)"]
     case .shardEnded(let shard, let position):

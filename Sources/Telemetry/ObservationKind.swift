@@ -33,6 +33,9 @@ package enum ObservationKind: String, CaseIterable, Sendable {
   case shardRetrying
   case shardPaused
   case shardResumed
+  case shardHalted
+  case deadLetter
+  case definitionChanged
   case shardStopped
   case shardWaiting
   case shardEnded
@@ -234,6 +237,28 @@ package enum ObservationKind: String, CaseIterable, Sendable {
         "772cdab1d7314572bab2353aabe13c29", .notice, "Shard goes on",
         meaning: "A page was applied after failures.",
         action: "Nothing.")
+    case .shardHalted:
+      Entry(
+        "be8a1f14f62c4bd6a1a0a7b8c3b7a9d5", .notice, "Shard waits, as it was told to",
+        meaning:
+          "An operator, or a rule with \"pause all\" or \"stop all\", wants the shard to wait. Its position stays.",
+        action: "`tidemark resume` or `tidemark start` lets it go on.")
+    case .deadLetter:
+      Entry(
+        "5b0cfb0a2f3344d7a4ad8a0f0a6d4b11", .error, "An event failed and became a dead letter; the shard goes on",
+        meaning:
+          "A statement fails on this event and on none of the others around it. It is kept in tidemark.dead_letter with its error.",
+        action:
+          "`tidemark dead-letters show` says what failed. Mend the statement or the data, then `tidemark dead-letters replay`, or `discard` what does not matter. The same failure of a shard is told again after a minute, two, and so on; `list` has them all."
+      )
+    case .definitionChanged:
+      Entry(
+        "d8fb6b1d3f6d4a5c8c7f0f4a2e9b6c33", .warning,
+        "The projection's statements have changed since its position was reached",
+        meaning:
+          "Events up to the position were applied with other statements, and are not applied again by themselves.",
+        action:
+          "If the read model has to follow, `tidemark rebuild` it, or raise `version` to build a new one beside it.")
     case .shardStopped:
       Entry(
         "9b5b7d45605445efb2c876f107e40521", .error, "Shard stopped",

@@ -60,6 +60,7 @@ extension Observation {
     switch self {
     case .databaseUnreachable(_, let failure, _): ("database", failure.message)
     case .markRefused(let failure), .markFailed(let failure, _): ("mark", failure.message)
+    case .deadLetter(let shard, _, let failure): ("\(shard) letters", failure.message)
     case .gapsUnwatched(let failure): ("gaps", failure.message)
     case .shardRetrying(let shard, let failure, _, _), .shardPaused(let shard, let failure, _):
       ("\(shard)", "\(failure)")

@@ -13,7 +13,9 @@ struct Tidemark: AsyncParsableCommand {
       """,
     version: tidemarkVersion,
     subcommands: [
-      Run.self, Check.self, Init.self, List.self, Status.self, Wait.self, PrintConfig.self, Demo.self,
+      Run.self, Check.self, Init.self, List.self, Status.self, Wait.self, Pause.self, Resume.self, Stop.self,
+      Start.self,
+      DeadLettersVerb.self, PrintConfig.self, Demo.self,
       Manual.self,
     ])
 

@@ -88,6 +88,9 @@ import Testing
       tables = ["locked"]
       setup = "CREATE TABLE locked (seq bigint)"
       sql = "INSERT INTO locked SELECT seq_id FROM batch"
+      [[on_error]]
+      projection = "Poisoned"
+      do = "pause 1h"
       [projections.Poisoned]
       sql = "SELECT 1/0 FROM batch"
       [projections.Idle]

@@ -41,39 +41,76 @@ import Testing
 
   @Test func `tries again forever after transient failures, and reads its position each time`() {
     var (shard, _) = started(at: 0, mark: 7)
-    let delays = (0..<6).map { _ in shard.failed(.transient, "deadlock") }
+    let delays = (0..<6).map { _ in shard.failed(.transient, "deadlock", actions: chain(.transient)) }
     #expect(
       delays == [
-        .wait(.milliseconds(250)), .wait(.milliseconds(500)), .wait(.seconds(1)), .wait(.seconds(30)),
-        .wait(.seconds(30)),
-        .wait(.seconds(30)),
+        .wait(.milliseconds(250)), .wait(.milliseconds(500)), .wait(.seconds(1)), .pause(.seconds(30)),
+        .wait(.milliseconds(250)), .wait(.milliseconds(500)),
       ])
     #expect(shard.condition == .retrying("deadlock"))
     #expect(shard.positionRead(0) == .apply(Page(floor: 0, ceiling: 7)))
     _ = shard.pageApplied(Page(floor: 0, ceiling: 7), took: .milliseconds(1))
     #expect(shard.condition == .following)
-    #expect(shard.failed(.transient, "again") == .wait(.milliseconds(250)))
+    #expect(shard.failed(.transient, "again", actions: chain(.transient)) == .wait(.milliseconds(250)))
   }
 
   @Test func `waits for a database that is away`() {
     var (shard, _) = started(at: 0, mark: 7)
     // At once when it answers again; where it answers others and not this shard, at growing distance.
     #expect(
-      (0..<6).map { _ in shard.failed(.connection, "gone") }
+      (0..<6).map { _ in shard.failed(.connection, "gone", actions: []) }
         == [0, 250, 500, 1000, 5000, 5000].map { .awaitDatabase(after: .milliseconds($0)) })
   }
 
-  @Test func `pauses for a poison event, longer each time, up to ten minutes`() {
+  @Test func `looks for a poison event, and for as long as there are some`() {
+    var (shard, _) = started(at: 0, mark: 5_000)
+    #expect(shard.failed(.event, "poison", actions: chain(.event)) == .wait(.zero))
+    #expect(shard.positionRead(0) == .isolate(Page(floor: 0, ceiling: 1_000)))
+    #expect(
+      shard.pageIsolated(Page(floor: 0, ceiling: 1_000), events: 500, poison: 5)
+        == .isolate(Page(floor: 1_000, ceiling: 2_000)))
+    #expect(shard.poisonShare == 1)
+    #expect(
+      shard.pageIsolated(Page(floor: 1_000, ceiling: 2_000), events: 500, poison: 0)
+        == .apply(Page(floor: 2_000, ceiling: 3_000)))
+  }
+
+  @Test func `goes through a chain step by step, and stops when it has run out`() {
     var (shard, _) = started(at: 0, mark: 7)
-    let commands = (0..<7).map { _ in shard.failed(.event, "poison") }
-    #expect(commands == [30, 60, 120, 240, 480, 600, 600].map { .wait(.seconds($0)) })
-    #expect(shard.condition == .paused("poison"))
+    let actions: [FailureAction] = [.retry(after: .seconds(1)), .pause(.seconds(60)), .retry(after: .seconds(2))]
+    let commands = (0..<4).map { _ in shard.failed(.event, "poison", actions: actions) }
+    #expect(commands == [.wait(.seconds(1)), .pause(.seconds(60)), .wait(.seconds(2)), .stop])
+    #expect(shard.condition == .stopped("poison (its actions have run out)"))
+  }
+
+  @Test func `begins a chain again after a pause at its end, after a success, and for another failure`() {
+    var (shard, _) = started(at: 0, mark: 7)
+    let one: [FailureAction] = [.retry(after: .seconds(1)), .pause(.seconds(60))]
+    #expect(
+      (0..<3).map { _ in shard.failed(.event, "a", actions: one) } == [
+        .wait(.seconds(1)), .pause(.seconds(60)), .wait(.seconds(1)),
+      ])
+    #expect(shard.failed(.event, "b", actions: [.retry(after: .seconds(9))]) == .wait(.seconds(9)))
+    #expect(shard.failed(.event, "a", actions: one) == .wait(.seconds(1)))
+    _ = shard.pageApplied(Page(floor: 0, ceiling: 7), took: .milliseconds(1))
+    #expect(shard.failed(.event, "a", actions: one) == .wait(.seconds(1)))
+  }
+
+  @Test func `holds its position for a definition that cannot work`() {
+    var (shard, _) = started(at: 0, mark: 7)
+    #expect(shard.failed(.definition, "no such table", actions: chain(.definition)) == .stop)
+    #expect(shard.condition == .stopped("no such table"))
+    #expect(shard.startAfresh() == .readPosition && shard.condition == .starting)
+  }
+
+  private func chain(_ failureClass: FailureClass) -> [FailureAction] {
+    FailurePolicy().actions(for: FailureFacts(failureClass, projection: "Trip"))
   }
 
   @Test func `gives way when somebody else keeps moving its position`() {
     var (shard, _) = started(at: 0, mark: 7)
-    let commands = (0..<3).map { _ in shard.failed(.order, "moved") }
-    #expect(commands == [.wait(.seconds(10)), .wait(.seconds(10)), .stop])
+    let commands = (0..<3).map { _ in shard.failed(.order, "moved", actions: chain(.order)) }
+    #expect(commands == [.pause(.seconds(10)), .pause(.seconds(10)), .stop])
     #expect(shard.condition == .stopped("moved"))
   }
 }

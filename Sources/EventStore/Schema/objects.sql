@@ -25,6 +25,8 @@ SELECT e.seq_id,
    AND e.seq_id <= nullif(current_setting('tidemark.ceiling', true), '')::bigint
    AND ((SELECT nullif(current_setting('tidemark.types', true), '')) IS NULL
         OR e.type = ANY ((SELECT nullif(current_setting('tidemark.types', true), '')::text[])::text[]))
+   AND ((SELECT nullif(current_setting('tidemark.parked', true), '')) IS NULL
+        OR NOT e.stream_id::text = ANY ((SELECT nullif(current_setting('tidemark.parked', true), '')::text[])::text[]))
    AND ((SELECT nullif(current_setting('tidemark.passed_over', true), '')) IS NULL
         OR NOT e.seq_id <@ (SELECT nullif(current_setting('tidemark.passed_over', true), '')::int8multirange))
    AND {{live}};
@@ -71,7 +73,8 @@ BEGIN
     PERFORM set_config('tidemark.floor', floor::text, true),
             set_config('tidemark.ceiling', ceiling::text, true),
             set_config('tidemark.types', coalesce(types::text, ''), true),
-            set_config('tidemark.passed_over', coalesce(passed_over, ''), true);
+            set_config('tidemark.passed_over', coalesce(passed_over, ''), true),
+            set_config('tidemark.parked', '', true);
     IF NOT durable THEN
         PERFORM set_config('synchronous_commit', 'off', true);
     END IF;
@@ -86,6 +89,131 @@ AS $function$
     UPDATE {{store}}.mt_event_progression AS p
        SET last_seq_id = cut_page.ceiling
      WHERE p.name = cut_page.shard AND p.last_seq_id >= cut_page.ceiling;
+$function$;
+
+-- Leaves out the events of streams that have an earlier dead letter of this shard, and makes dead letters of them too. After
+-- begin_page, and again when letters were written in the page itself.
+CREATE OR REPLACE FUNCTION tidemark.park(shard text, node text)
+RETURNS bigint
+LANGUAGE plpgsql
+AS $function$
+#variable_conflict use_column
+DECLARE
+    streams text[];
+    parked  bigint := 0;
+BEGIN
+    SELECT array_agg(DISTINCT d.stream_id) INTO streams
+      FROM tidemark.dead_letter AS d WHERE d.shard = park.shard AND d.stream_id IS NOT NULL;
+    IF streams IS NOT NULL THEN
+        PERFORM set_config('tidemark.parked', '', true);
+        INSERT INTO tidemark.dead_letter (shard, seq_id, stream_id, type, class, message, node)
+        SELECT park.shard, b.seq_id, b.stream_id::text, b.type, 'parked', 'an earlier event of this stream is a dead letter', park.node
+          FROM tidemark.batch AS b
+         WHERE b.stream_id::text = ANY (streams)
+           AND EXISTS (SELECT FROM tidemark.dead_letter AS d
+                        WHERE d.shard = park.shard AND d.stream_id = b.stream_id::text AND d.seq_id < b.seq_id)
+            ON CONFLICT DO NOTHING;
+        GET DIAGNOSTICS parked = ROW_COUNT;
+        PERFORM set_config('tidemark.parked', streams::text, true);
+    END IF;
+    RETURN parked;
+END
+$function$;
+
+-- Applies the events of the current page and finds those that fail: by halving, left half first, under savepoints. It returns
+-- the failing events; all others are applied when it ends.
+--
+-- statements are run by EXECUTE over ever narrower bounds of tidemark.batch; chunk is how many events are tried together at
+-- first, 0 for a page that is known to fail as a whole. Only failures whose SQLSTATE is like one of isolable are looked for; any
+-- other is raised. With park, events after a failing one of the same stream are left out, and are for the caller to keep.
+CREATE OR REPLACE FUNCTION tidemark.isolate(statements text[], chunk integer, isolable text[], park boolean)
+RETURNS TABLE (seq_id bigint, statement integer, code text, message text, detail text, hint text, stream_id text, type text)
+LANGUAGE plpgsql
+AS $function$
+#variable_conflict use_column
+DECLARE
+    events   bigint[];
+    ceiling  text := current_setting('tidemark.ceiling');
+    los      integer[] := '{}';
+    his      integer[] := '{}';
+    -- Of each range: whether it is known to fail, and whether the range before it is the other half of one that failed.
+    bad      boolean[] := '{}';
+    half     boolean[] := '{}';
+    n        integer;
+    top      integer;
+    lo       integer;
+    hi       integer;
+    mid      integer;
+    is_bad   boolean;
+    is_fine  boolean;
+    step     integer;
+BEGIN
+    SET CONSTRAINTS ALL IMMEDIATE;
+    SELECT coalesce(array_agg(b.seq_id ORDER BY b.seq_id), '{}') INTO events FROM tidemark.batch AS b;
+    n := cardinality(events);
+    IF n = 0 THEN
+        RETURN;
+    END IF;
+    -- The ranges, the last of them at the bottom of the stack.
+    hi := n;
+    WHILE hi >= 1 LOOP
+        lo := CASE WHEN chunk > 0 THEN ((hi - 1) / chunk) * chunk + 1 ELSE 1 END;
+        los := los || lo; his := his || hi; bad := bad || (chunk = 0 AND n > 1); half := half || false;
+        hi := lo - 1;
+    END LOOP;
+
+    top := cardinality(los);
+    WHILE top > 0 LOOP
+        lo := los[top]; hi := his[top]; is_bad := bad[top];
+        top := top - 1;
+        IF NOT is_bad THEN
+            PERFORM set_config('tidemark.floor', (events[lo] - 1)::text, true),
+                    set_config('tidemark.ceiling', events[hi]::text, true);
+            BEGIN
+                FOR i IN 1 .. cardinality(statements) LOOP
+                    step := i;
+                    EXECUTE statements[i];
+                END LOOP;
+                is_fine := true;
+            EXCEPTION WHEN OTHERS THEN
+                IF NOT SQLSTATE LIKE ANY (isolable) THEN
+                    RAISE;
+                END IF;
+                is_fine := false;
+                GET STACKED DIAGNOSTICS message = MESSAGE_TEXT, detail = PG_EXCEPTION_DETAIL, hint = PG_EXCEPTION_HINT,
+                                        code = RETURNED_SQLSTATE;
+            END;
+            IF is_fine THEN
+                -- What failed as a whole and is fine on the left fails on the right.
+                IF top > 0 AND half[top] AND los[top] = hi + 1 THEN
+                    bad[top] := his[top] > los[top];
+                END IF;
+                CONTINUE;
+            END IF;
+            IF top > 0 AND half[top] AND los[top] = hi + 1 THEN
+                half[top] := false;
+            END IF;
+            IF lo = hi THEN
+                SELECT e.seq_id, e.stream_id::text, e.type::text INTO seq_id, stream_id, type
+                  FROM {{store}}.mt_events AS e WHERE e.seq_id = events[lo];
+                statement := step;
+                RETURN NEXT;
+                IF park THEN
+                    PERFORM set_config('tidemark.parked',
+                        array_append(nullif(current_setting('tidemark.parked', true), '')::text[], stream_id)::text, true);
+                END IF;
+                CONTINUE;
+            END IF;
+        END IF;
+        mid := (lo + hi) / 2;
+        top := top + 1;
+        los[top] := mid + 1; his[top] := hi; bad[top] := false; half[top] := true;
+        top := top + 1;
+        los[top] := lo; his[top] := mid; bad[top] := false; half[top] := false;
+    END LOOP;
+    -- The page's own bounds again, with the parked streams in it.
+    PERFORM set_config('tidemark.floor', (events[1] - 1)::text, true), set_config('tidemark.ceiling', ceiling, true);
+END
 $function$;
 
 -- Waits until a shard has applied every event appended before the call: true once it has, false after the timeout.

@@ -24,7 +24,8 @@ struct Wait: AsyncParsableCommand {
     guard let timeout = Duration(setting: timeout) else {
       throw CommandFailure(.usage, "--timeout: expected a duration like 30s, 5m or 250ms, found \"\(timeout)\"")
     }
-    let waited = try names(settings)
+    let waited =
+      shards.isEmpty ? settings.projections.map { "\($0.shard)" } : try ShardArguments(settings: settings).names(shards)
     try await withSession(settings) { session in
       let shape = try await StoreShape.read(session, schema: settings.eventStore.schema)
       let late = try await CatchUp(shards: waited, timeout: timeout).run(session, shape: shape)
@@ -34,19 +35,6 @@ struct Wait: AsyncParsableCommand {
           .timedOut, "not caught up after \(self.timeout): \(list), of \(grouped(late[0].target))",
           hint: "`tidemark status` says why; `journalctl -u tidemark` says more.")
       }
-    }
-  }
-
-  private func names(_ settings: Settings) throws -> [String] {
-    let all = settings.projections.map { (name: $0.name, shard: "\($0.shard)") }
-    if shards.isEmpty { return all.map(\.shard) }
-    return try shards.map { wanted in
-      guard let found = all.first(where: { $0.shard == wanted || $0.name == wanted }) else {
-        throw CommandFailure(
-          .usage, "there is no shard \"\(wanted)\" in the settings",
-          hint: "There are: \(all.map(\.shard).joined(separator: ", "))")
-      }
-      return found.shard
     }
   }
 }

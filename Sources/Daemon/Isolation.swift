@@ -1,0 +1,78 @@
+import EventStore
+import Postgres
+import Projection
+import Telemetry
+
+/// Applies a page in which some events fail: finds them, passes them over as the policy says, and applies all others.
+///
+/// Everything happens in the page's own transaction, the dead letters too: where one cannot be kept, nothing was applied.
+struct Isolation: Sendable {
+  let definition: ProjectionDefinition
+  let shape: StoreShape
+  let policy: FailurePolicy
+  let node: String
+
+  private var shard: String { "\(definition.shard)" }
+  private var parks: Bool { definition.onPoison == .parkStream }
+
+  /// An event that fails, and why.
+  struct Finding: Sendable {
+    var sequence: Int64
+    var failure: PageFailure
+  }
+
+  /// The batch form: the server looks for them, by halving.
+  ///
+  /// - Parameter chunk: events that are tried together at first; 0 where the page is known to fail as a whole.
+  func find(_ statements: [(SQL, SourceLocation)], chunk: Int, on session: Session) async throws -> [Finding] {
+    var names: [String] = []
+    for (sql, _) in statements { names.append("EXECUTE " + SQL.quoted(try await session.preparedName(for: sql))) }
+    let rows = try await session.execute(
+      """
+      SELECT seq_id, statement, code, message, detail, hint
+        FROM tidemark.isolate(\(names), \(chunk)::integer, \(policy.isolable), \(parks))
+      """
+    ).rows
+    return try rows.map { row in
+      let code = try row.get("code", as: String.self)
+      let sequence = try row.get("seq_id", as: Int64.self)
+      let failure = Failure(
+        serverMessage: try row.get("message", as: String.self), detail: try row.get("detail", as: String?.self),
+        hint: try row.get("hint", as: String?.self), sqlState: code,
+        source: statements[try row.get("statement", as: Int.self) - 1].1, sequence: sequence)
+      var found = PageFailure(FailureClass.classify(sqlState: code), failure)
+      found.detail = try row.get("detail", as: String?.self)
+      return Finding(sequence: sequence, failure: found)
+    }
+  }
+
+  /// Passes over what the policy passes over; any other failure is thrown, and the page with it.
+  func decide(_ findings: [Finding]) throws -> (letters: [DeadLetters.Letter], ignored: [Int64]) {
+    var letters: [DeadLetters.Letter] = []
+    var ignored: [Int64] = []
+    for finding in findings {
+      let actions = policy.actions(for: finding.failure.facts(projection: definition.name))
+      switch actions.first(where: \.passesEventOver) {
+      case .skip?:
+        letters.append(
+          DeadLetters.Letter(
+            sequence: finding.sequence, failureClass: finding.failure.failureClass.rawValue,
+            sqlState: finding.failure.failure.sqlState, message: finding.failure.failure.message,
+            detail: finding.failure.detail))
+      case .ignore?: ignored.append(finding.sequence)
+      default: throw finding.failure
+      }
+    }
+    return (letters, ignored)
+  }
+
+  /// What goes into the transaction before COMMIT.
+  func keep(_ letters: [DeadLetters.Letter]) -> [SQL] {
+    var statements = DeadLetters(shape).keep(letters, shard: shard, projection: definition.name, node: node)
+    // The streams of these letters are parked now: later events of theirs in this page were left out.
+    if parks, !letters.isEmpty { statements.append(park) }
+    return statements
+  }
+
+  var park: SQL { "SELECT tidemark.park(\(shard), \(node))" }
+}

@@ -1,0 +1,65 @@
+package import EventStore
+package import Postgres
+package import Projection
+import Telemetry
+
+/// Runs dead letters through their projections again: each in one transaction with the removal of the letter, so never twice.
+package struct Replay: Sendable {
+  package enum Outcome: Sendable, Hashable {
+    case applied
+    /// Somebody else took the letter, or an earlier one of its stream has to go first.
+    case notTaken
+    case failed(String)
+  }
+
+  package let shape: StoreShape
+  package let node: String
+
+  package init(shape: StoreShape, node: String) {
+    self.shape = shape
+    self.node = node
+  }
+
+  /// - Parameter definition: of the letter's shard, as it is declared now.
+  package func replay(
+    _ sequence: Int64, _ definition: ProjectionDefinition, _ session: Session
+  ) async throws -> Outcome {
+    let letters = DeadLetters(shape)
+    let shard = "\(definition.shard)"
+    do {
+      return try await session.transaction { [self] session in
+        let inOrder = definition.onPoison == .parkStream
+        guard try await letters.take(sequence, shard: shard, inOrder: inOrder, session) else { return .notTaken }
+        try await letters.showOnly(sequence, session)
+        try await apply(definition, session)
+        return .applied
+      }
+    } catch let error as PostgresError where !error.isConnectionLoss && !error.isCancelled {
+      let failed = PageFailure(error)
+      let letter = DeadLetters.Letter(
+        sequence: sequence, failureClass: failed.failureClass.rawValue, sqlState: failed.failure.sqlState,
+        message: failed.failure.message, detail: failed.detail)
+      // It is still there, as the transaction was rolled back: this adds the new attempt to it.
+      _ = try await session.pipeline(
+        Array(letters.keep([letter], shard: shard, projection: definition.name, node: node).prefix(1)))
+      return .failed("\(failed.failure)")
+    }
+  }
+
+  private func apply(_ definition: ProjectionDefinition, _ session: isolated Session) async throws {
+    switch definition.effect {
+    case .batch(let statements):
+      for statement in statements { try await session.execute(SQL(text: statement.text)) }
+    case .perEvent(let statements):
+      let rows = EventRows(columns: Set(statements.values.flatMap(\.columns)), byteLimit: .max)
+      for row in try await session.execute(rows.statement).rows {
+        guard let type = row.text(1), let statement = statements[type] else { continue }
+        let binds = statement.columns.map { column in
+          Bind(
+            row.text(3 + rows.columns.firstIndex(of: column)!), type: column.typeOID(streamIDType: shape.streamIDType))
+        }
+        try await session.execute(SQL(text: statement.text, binds: binds))
+      }
+    }
+  }
+}

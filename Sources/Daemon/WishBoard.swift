@@ -1,0 +1,128 @@
+import EventStore
+import Postgres
+import Projection
+import ServiceLifecycle
+import Telemetry
+
+/// What operators want of each shard, and where shards wait for that to change.
+package actor WishBoard {
+  /// What a shard should do, and until when.
+  enum Wish: Hashable, Sendable {
+    case run
+    case pause(until: ContinuousClock.Instant?, by: String)
+    case stop(by: String)
+  }
+
+  private struct Slot {
+    var wish = Wish.run
+    var serial: Int64 = 0
+    /// Counts what the shard should look at.
+    var revision = 0
+  }
+
+  private var slots: [String: Slot] = [:]
+  private var everyone = Slot()
+  private var continuations: [Int: CheckedContinuation<Void, any Error>] = [:]
+  private var nextID = 0
+
+  package init() {}
+
+  /// What holds for a shard now, and its revision, which changes when an operator says something new.
+  func current(_ shard: ShardName) -> (wish: Wish, revision: Int) {
+    let slot = slots["\(shard)"] ?? Slot()
+    let revision = slot.revision + everyone.revision
+    if case .run = slot.wish {} else { return (slot.wish, revision) }
+    if case .pause(let until?, _) = everyone.wish, until <= .now { everyone.wish = .run }
+    return (everyone.wish, revision)
+  }
+
+  /// Takes over what the database says.
+  func take(_ wishes: [String: ShardWishes.Wish]) {
+    for (name, wish) in wishes {
+      var slot = slots[name] ?? Slot()
+      let isFirst = slots[name] == nil
+      let by = wish.by ?? "an operator"
+      let now: Wish =
+        switch wish.kind {
+        case .run: .run
+        case .pause: .pause(until: wish.left.map { .now + $0 }, by: by)
+        case .stop: .stop(by: by)
+        }
+      guard isFirst || slot.serial != wish.serial || slot.wish.kind != now.kind else { continue }
+      let isNews = !isFirst || now != .run
+      slot.wish = now
+      slot.serial = wish.serial
+      if isNews { slot.revision += 1 }
+      slots[name] = slot
+      // Whoever is told to run again runs, also after a "stop all".
+      if isNews, !isFirst, now == .run { everyone.wish = .run }
+      if isNews { wake() }
+    }
+  }
+
+  /// For every shard of this node, by a rule of the operator's.
+  func wantOfAll(_ wish: Wish) {
+    everyone.wish = wish
+    everyone.revision += 1
+    wake()
+  }
+
+  /// Returns when the shard's revision is another one.
+  func change(_ shard: ShardName, from revision: Int) async throws {
+    while current(shard).revision == revision {
+      let id = nextID
+      nextID += 1
+      try await withTaskCancellationHandler {
+        try await withCheckedThrowingContinuation { (continuation: CheckedContinuation<Void, any Error>) in
+          if Task.isCancelled {
+            continuation.resume(throwing: CancellationError())
+          } else {
+            continuations[id] = continuation
+          }
+        }
+      } onCancel: {
+        Task { await self.giveUp(id) }
+      }
+    }
+  }
+
+  private func wake() {
+    let all = continuations
+    continuations = [:]
+    for continuation in all.values { continuation.resume() }
+  }
+
+  private func giveUp(_ id: Int) { continuations.removeValue(forKey: id)?.resume(throwing: CancellationError()) }
+}
+
+extension WishBoard.Wish {
+  fileprivate var kind: Int {
+    switch self {
+    case .run: 0
+    case .pause: 1
+    case .stop: 2
+    }
+  }
+}
+
+/// Looks at the operators' wishes in the database, twice a second.
+struct WishAgent: Service {
+  var board: WishBoard
+  var pool: SessionPool
+
+  static let cadence = Duration.milliseconds(500)
+
+  func run() async throws {
+    while !Task.isCancelled && !Task.isShuttingDownGracefully {
+      do {
+        let wishes = try await pool.withSession(for: "books") { try await ShardWishes().all($0) }
+        await board.take(wishes)
+      } catch is CancellationError {
+        break
+      } catch {
+        // A database that is away is reported by the high-water agent; what was wished last holds meanwhile.
+      }
+      try? await cancelWhenGracefulShutdown { try await Task.sleep(for: Self.cadence) }
+    }
+  }
+}

@@ -1,0 +1,65 @@
+package import Postgres
+
+/// What operators want of shards: rows that every node obeys, so they outlast restarts.
+package struct ShardWishes: Sendable {
+  package struct Wish: Sendable, Hashable {
+    package enum Kind: String, Sendable { case run, pause, stop }
+
+    package var kind: Kind
+    /// Until a pause is over; nil where only an operator ends it.
+    package var left: Duration?
+    package var by: String?
+    /// Counts the wishes for this shard.
+    package var serial: Int64
+  }
+
+  package init() {}
+
+  package func all(_ session: Session) async throws -> [String: Wish] {
+    let rows = try await session.prepared(
+      """
+      SELECT name, CASE WHEN desired_until <= clock_timestamp() THEN 'run' ELSE desired END AS desired, desired_by, desired_serial,
+             extract(epoch FROM desired_until - clock_timestamp())::float8 AS seconds_left
+        FROM tidemark.shard
+      """
+    ).rows
+    return try rows.reduce(into: [:]) { all, row in
+      all[try row.get("name", as: String.self)] = Wish(
+        kind: Wish.Kind(rawValue: try row.get("desired", as: String.self)) ?? .run,
+        left: try row.get("seconds_left", as: Double?.self).map { .seconds($0) },
+        by: try row.get("desired_by", as: String?.self), serial: try row.get("desired_serial", as: Int64.self))
+    }
+  }
+
+  /// Writes a wish down for each shard.
+  ///
+  /// - Parameter length: of a pause; nil is until somebody says otherwise.
+  package func wish(_ kind: Wish.Kind, for length: Duration? = nil, shards: [String], by: String, _ session: Session)
+    async throws
+  {
+    let seconds = length.map { $0 / .seconds(1) }
+    _ = try await session.pipeline(
+      shards.map { name in
+        """
+        INSERT INTO tidemark.shard AS s (name, desired, desired_until, desired_by, desired_serial)
+        VALUES (\(name), \(kind.rawValue), clock_timestamp() + \(seconds)::float8 * interval '1 second', \(by), 1)
+        ON CONFLICT (name) DO UPDATE
+           SET desired = excluded.desired, desired_until = excluded.desired_until, desired_by = excluded.desired_by,
+               desired_serial = s.desired_serial + 1
+        """
+      })
+  }
+
+  /// Remembers with which statements a shard runs now. Returns whether it ran with others before.
+  package func remember(_ fingerprint: String, of shard: String, _ session: Session) async throws -> Bool {
+    let rows = try await session.execute(
+      """
+      WITH before AS (SELECT fingerprint FROM tidemark.shard WHERE name = \(shard))
+      INSERT INTO tidemark.shard AS s (name, fingerprint) VALUES (\(shard), \(fingerprint))
+      ON CONFLICT (name) DO UPDATE SET fingerprint = excluded.fingerprint
+      RETURNING coalesce((SELECT before.fingerprint <> \(fingerprint) FROM before), false) AS has_changed
+      """
+    ).rows
+    return try rows[0].get("has_changed", as: Bool.self)
+  }
+}

@@ -1,0 +1,150 @@
+import Projection
+
+/// `[[on_error]]` as it stands in a file.
+struct FailureRuleDraft: Hashable, Sendable {
+  var sqlStates: [String] = []
+  var classes: [FailureClass] = []
+  var message: String?
+  var projections: [String] = []
+  var actions: [FailureAction] = []
+
+  var rule: FailureRule {
+    FailureRule(
+      sqlStates: sqlStates, classes: classes, message: message, projections: projections, actions: actions)
+  }
+
+  /// Classes a rule may name; a lost connection is waited for, whatever the rules say.
+  static let classes: [FailureClass] = [.transient, .event, .definition, .order, .unknownEvent]
+
+  static let keys: [Key<FailureRuleDraft>] = [
+    Key(
+      path: "sqlstate", form: "a SQLSTATE like \"23505\", a class like \"23*\", or an array of them",
+      meaning: "The failures that the rule is for, by PostgreSQL's error code; any where it is left out.",
+      example: "[\"40001\", \"40P01\"]",
+      decode: { toml, root throws(Mismatch) in
+        root.sqlStates = try oneOrMore(toml)
+        for state in root.sqlStates where state.wholeMatch(of: #/[0-9A-Z]{5}|[0-9A-Z]{2}\*/#) == nil {
+          throw Mismatch(found: TOMLText.string(state), hint: "five digits or capital letters, or two and a *")
+        }
+      },
+      show: { $0.sqlStates.isEmpty ? nil : TOMLText.strings($0.sqlStates) }),
+    Key(
+      path: "class", form: Key<FailureRuleDraft>.oneOf(classes.map(\.rawValue)) + ", or an array of them",
+      meaning: """
+        The same by what kind of failure it is: transient may pass by itself; event is the data of one event; definition is a statement
+        that can work for no event; order is a position that somebody else moved; unknown-event is a type without a statement.
+        """,
+      example: "\"event\"",
+      decode: { toml, root throws(Mismatch) in
+        root.classes = []
+        for name in try oneOrMore(toml) {
+          guard let found = classes.first(where: { $0.rawValue == name }) else {
+            throw Mismatch(
+              found: TOMLText.string(name),
+              hint: nearestName(to: name, in: classes.map(\.rawValue)).map { "did you mean \"\($0)\"?" })
+          }
+          root.classes.append(found)
+        }
+      },
+      show: { $0.classes.isEmpty ? nil : TOMLText.strings($0.classes.map(\.rawValue)) }),
+    Key(
+      path: "message", form: "a regular expression",
+      meaning: "The same by the server's message, anywhere in it.", example: "\"no such driver\"",
+      decode: { toml, root throws(Mismatch) in
+        guard case .string(let text) = toml.content, !text.isEmpty else { throw Mismatch() }
+        do { _ = try Regex(text) } catch { throw Mismatch(hint: "\(error)") }
+        root.message = text
+      },
+      show: { $0.message.map(TOMLText.string) }),
+    Key(
+      path: "projection", form: "the name of a projection, or an array of them",
+      meaning: "Only failures of these projections.", example: "\"Trip\"",
+      decode: { toml, root throws(Mismatch) in root.projections = try oneOrMore(toml) },
+      show: { $0.projections.isEmpty ? nil : TOMLText.strings($0.projections) }),
+    Key(
+      path: "do", form: "an array of actions, like [\"retry 250ms\", \"retry 1s\", \"pause 1m\"]",
+      meaning: """
+        What is done, one step for each failure in a row: "retry" or "retry 250ms" tries the page again; "skip" makes the failing event
+        a dead letter and goes on; "ignore" leaves it out without one; "pause 1m" waits; "pause all 1m" has all shards of the node wait;
+        "stop" and "stop all" wait for `tidemark start`. After a pause at the end the chain begins again; when any other chain has run
+        out, the shard stops.
+        """,
+      decode: { toml, root throws(Mismatch) in
+        root.actions = []
+        for text in try oneOrMore(toml) {
+          guard let action = FailureAction(setting: text) else {
+            throw Mismatch(
+              expected:
+                "actions like \"retry\", \"retry 250ms\", \"skip\", \"ignore\", \"pause 1m\", \"pause all 1m\", \"stop\" and \"stop all\"",
+              found: TOMLText.string(text))
+          }
+          if let last = root.actions.last, last.isEnd {
+            throw Mismatch(
+              expected: "nothing after \"\(last.settingText)\", which ends the chain", found: TOMLText.string(text))
+          }
+          root.actions.append(action)
+        }
+      },
+      show: { TOMLText.strings($0.actions.map(\.settingText)) }),
+  ]
+
+  private static func oneOrMore(_ toml: TOMLValue) throws(Mismatch) -> [String] {
+    if case .string(let text) = toml.content, !text.isEmpty { return [text] }
+    guard case .array(let values) = toml.content, !values.isEmpty else { throw Mismatch() }
+    var texts: [String] = []
+    for value in values {
+      guard case .string(let text) = value.content, !text.isEmpty else { throw Mismatch() }
+      texts.append(text)
+    }
+    return texts
+  }
+
+  /// What does not go together; nil where all is well.
+  var conflict: String? {
+    let passesOver = actions.contains(where: \.passesEventOver)
+    let cannot = classes.first { [.definition, .order].contains($0) }
+    if passesOver, let cannot {
+      return "a failure of class \"\(cannot.rawValue)\" is no single event's fault, so none can be passed over"
+    }
+    if classes.contains(.unknownEvent), !sqlStates.isEmpty {
+      return "a failure of class \"unknown-event\" has no SQLSTATE"
+    }
+    return nil
+  }
+}
+
+extension FailureAction {
+  /// Reads `retry 250ms` and its like; nil for anything else.
+  init?(setting text: String) {
+    let words = text.split(separator: " ", omittingEmptySubsequences: false).map(String.init)
+    switch (words.first, words.count) {
+    case ("retry", 1): self = .retry(after: .zero)
+    case ("retry", 2):
+      guard let delay = Duration(setting: words[1]) else { return nil }
+      self = .retry(after: delay)
+    case ("skip", 1): self = .skip
+    case ("ignore", 1): self = .ignore
+    case ("stop", 1): self = .stop
+    case ("stop", 2) where words[1] == "all": self = .stopAll
+    case ("pause", 2):
+      guard let length = Duration(setting: words[1]), length > .zero else { return nil }
+      self = .pause(length)
+    case ("pause", 3) where words[1] == "all":
+      guard let length = Duration(setting: words[2]), length > .zero else { return nil }
+      self = .pauseAll(length)
+    default: return nil
+    }
+  }
+
+  var settingText: String {
+    switch self {
+    case .retry(let delay): delay == .zero ? "retry" : "retry \(delay.settingText)"
+    case .skip: "skip"
+    case .ignore: "ignore"
+    case .pause(let length): "pause \(length.settingText)"
+    case .pauseAll(let length): "pause all \(length.settingText)"
+    case .stop: "stop"
+    case .stopAll: "stop all"
+    }
+  }
+}

@@ -1,0 +1,20 @@
+import Projection
+import Settings
+
+/// Finds the shards that an operator names: `Trip:All`, or `Trip`, the name of its projection.
+struct ShardArguments {
+  let settings: Settings
+
+  func definitions(_ names: [String]) throws -> [ProjectionDefinition] {
+    try names.map { wanted in
+      guard let found = settings.projections.first(where: { "\($0.shard)" == wanted || $0.name == wanted }) else {
+        throw CommandFailure(
+          .usage, "there is no shard \"\(wanted)\" in the settings",
+          hint: "There are: \(settings.projections.map { "\($0.shard)" }.joined(separator: ", "))")
+      }
+      return found
+    }
+  }
+
+  func names(_ names: [String]) throws -> [String] { try definitions(names).map { "\($0.shard)" } }
+}
