@@ -85,6 +85,7 @@ struct Benchmark: AsyncParsableCommand {
 enum Measurement: String, CaseIterable {
   case catchUp = "catch-up"
   case eventForm = "event-form"
+  case poison
   case latency
   case idle
   case gaps
@@ -96,6 +97,7 @@ enum Measurement: String, CaseIterable {
     switch self {
     case .catchUp: try await CatchUp.measure(bench)
     case .eventForm: try await EventForm.measure(bench)
+    case .poison: try await Poison.measure(bench)
     case .latency: try await Latency.measure(bench)
     case .idle: try await Idle.measure(bench)
     case .gaps: try await Gaps.measure(bench)
