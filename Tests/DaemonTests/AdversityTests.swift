@@ -18,7 +18,7 @@ private func copy(_ name: String) -> String {
   """
 }
 
-@Suite struct `When the ground moves under the daemon` {
+@Suite(.gated) struct `When the ground moves under the daemon` {
   /// Locks are looked for by identifiers, and a sequence made anew has another.
   @Test func `a sequence made anew holds the mark as the old one did`() async throws {
     let database = try await TestDatabase.make()
@@ -179,7 +179,7 @@ private func copy(_ name: String) -> String {
   }
 }
 
-@Suite struct `One projection beside another` {
+@Suite(.gated) struct `One projection beside another` {
   @Test func `does not see what the other left in the session they share`() async throws {
     let database = try await TestDatabase.make()
     let settings = try await database.install(

@@ -14,7 +14,7 @@ private let counter = """
   sql = "INSERT INTO good SELECT seq_id FROM batch"
   """
 
-@Suite struct `When the database fails` {
+@Suite(.gated) struct `When the database fails` {
   @Test func `the daemon starts before it is up, and waits`() async throws {
     let cluster = try await PrivateCluster.start()
     let database = try await TestDatabase.make(on: cluster)
@@ -53,7 +53,7 @@ private let counter = """
   }
 }
 
-@Suite struct `When a page fails` {
+@Suite(.gated) struct `When a page fails` {
   @Test func `and nothing may be skipped, only its shard stops, says why, and goes on once it is mended`() async throws
   {
     let database = try await TestDatabase.make()
@@ -157,7 +157,7 @@ private let counter = """
   }
 }
 
-@Suite struct `A daemon that is told to stop` {
+@Suite(.gated) struct `A daemon that is told to stop` {
   @Test func `finishes its page and leaves position and read model together`() async throws {
     let database = try await TestDatabase.make()
     let settings = try await database.install(

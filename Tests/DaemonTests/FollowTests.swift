@@ -7,7 +7,7 @@ import Settings
 import Telemetry
 import Testing
 
-@Suite struct `Following an event store` {
+@Suite(.gated) struct `Following an event store` {
   @Test func `keeps read models of both forms equal to a recount, past rollbacks and slow commits`() async throws {
     let database = try await TestDatabase.make()
     let settings = try await database.install(SampleProjections.toml)
@@ -186,7 +186,7 @@ import Testing
   }
 }
 
-@Suite struct `Where a shard begins` {
+@Suite(.gated) struct `Where a shard begins` {
   private func seen(_ start: String, _ prepare: (TestDatabase) async throws -> Void = { _ in }) async throws -> [Int] {
     let database = try await TestDatabase.make()
     let settings = try await database.install(

@@ -15,7 +15,7 @@ private let everything = """
   sql = "INSERT INTO seen SELECT seq_id FROM batch"
   """
 
-@Suite struct `The high-water mark on a real server` {
+@Suite(.gated) struct `The high-water mark on a real server` {
   /// Writers that draw early, commit late, roll back to savepoints, prepare transactions, and are killed.
   @Test func `loses no event of quick writers, whatever they do`() async throws {
     let database = try await TestDatabase.make()

@@ -1,7 +1,7 @@
 import Foundation
 import Testing
 
-@Suite struct `The manual pages` {
+@Suite(.gated) struct `The manual pages` {
   private static let folder = Program.package.appending(path: "packaging/man")
   private static func page(_ name: String) throws -> String {
     try String(contentsOf: folder.appending(path: name), encoding: .utf8)

@@ -25,7 +25,7 @@ private let perEvent = """
 
   """
 
-@Suite struct `A poison event` {
+@Suite(.gated) struct `A poison event` {
   /// Appends events of streams in turn; those at these places are poison.
   private static func append(_ count: Int, poison: Set<Int>, streams: Int = 7, _ database: TestDatabase) async throws {
     try await database.connected { session async throws in
@@ -305,7 +305,7 @@ private let perEvent = """
   }
 }
 
-@Suite struct `A shard that is told to wait` {
+@Suite(.gated) struct `A shard that is told to wait` {
   @Test func `by an operator waits within a second, over a restart too, and goes on when told`() async throws {
     let database = try await TestDatabase.make()
     let settings = try await database.install(batch + perEvent)

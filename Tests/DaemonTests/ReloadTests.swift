@@ -7,7 +7,7 @@ import Synchronization
 import Telemetry
 import Testing
 
-@Suite struct `A reload` {
+@Suite(.gated) struct `A reload` {
   private static func counter(_ name: String, by step: Int = 1) -> String {
     """
     [projections.\(name)]

@@ -4,7 +4,7 @@ import Sandbox
 import Testing
 
 /// The unit in a real systemd, as an operator meets it from Monday to Sunday.
-@Suite(.enabled(if: SystemdBox.isPossible, "booting a systemd takes root")) struct `The service` {
+@Suite(.gated, .enabled(if: SystemdBox.isPossible, "booting a systemd takes root")) struct `The service` {
   private static let binary = Program.path.replacing(Program.package.path, with: "/src")
 
   @Test func `passes systemd's own checks`() async throws {

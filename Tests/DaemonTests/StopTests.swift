@@ -6,7 +6,7 @@ import Subprocess
 import Testing
 
 /// A stop leaves position and read model together, whenever it comes.
-@Suite struct `A SIGTERM` {
+@Suite(.gated) struct `A SIGTERM` {
   /// A page that takes as long as the test says.
   private static func slow(_ seconds: Double) -> String {
     """

@@ -15,7 +15,7 @@ private let seen = """
   sql = "INSERT INTO seen SELECT seq_id, stream_id::text, tenant_id, headers FROM batch"
   """
 
-@Suite struct `An event store made by init` {
+@Suite(.gated) struct `An event store made by init` {
   @Test func `is made once, and init says so the second time`() async throws {
     let database = try await TestDatabase.make()
     let settings = try database.settings(seen)
@@ -83,7 +83,7 @@ private let seen = """
   }
 }
 
-@Suite struct `Appending` {
+@Suite(.gated) struct `Appending` {
   @Test func `numbers the events of a stream, and returns the last`() async throws {
     let database = try await TestDatabase.make()
     _ = try await database.install(seen)
@@ -168,7 +168,7 @@ private let seen = """
 }
 
 /// Stores as Marten itself makes them, in the variants that differ.
-@Suite struct `A store that Marten made` {
+@Suite(.gated) struct `A store that Marten made` {
   private func follow(_ store: String, _ events: String, projections: String = seen) async throws -> TestDatabase {
     let database = try await TestDatabase.make()
     try await database.script(store)
@@ -295,7 +295,7 @@ private let seen = """
   }
 }
 
-@Suite struct `A standby` {
+@Suite(.gated) struct `A standby` {
   /// On a standby the locks of writers cannot be seen, so nothing there can prove a mark.
   @Test func `is refused, and said to be one`() async throws {
     let cluster = try await PrivateCluster.start()

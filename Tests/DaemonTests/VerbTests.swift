@@ -5,7 +5,7 @@ import Sandbox
 import Testing
 
 /// The verbs as an operator meets them: the real program, its output and its exit status.
-@Suite struct `The program` {
+@Suite(.gated) struct `The program` {
   @Test func `walks from an empty database to a caught-up read model`() async throws {
     let database = try await TestDatabase.make()
     let config = try Program.settings(database.conninfo)

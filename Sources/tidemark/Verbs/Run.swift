@@ -28,8 +28,9 @@ struct Run: AsyncParsableCommand {
     let log = LogObserver(Logger(label: "tidemark"), level: settings.logLevel.loggerLevel)
     let daemon = Daemon(settings: settings, version: tidemarkVersion, observer: RepeatFilter(log))
     let option = self.settings
+    let hangups = await UnixSignalsSequence(trapping: .sighup)
     let reloading = Task {
-      for await _ in await UnixSignalsSequence(trapping: .sighup) {
+      for await _ in hangups {
         let new = await daemon.reload { () throws(SettingsProblems) in
           try Settings.load(path: option.file, environment: environment)
         }
@@ -65,9 +66,11 @@ func serve(_ daemon: Daemon, stopTimeout: Duration) async throws {
     services: [.init(service: daemon, successTerminationBehavior: .gracefullyShutdownGroup)], logger: quiet)
   configuration.maximumGracefulShutdownDuration = stopTimeout
   let group = ServiceGroup(configuration: configuration)
+  // From here on no signal has its usual effect.
+  let signals = await UnixSignalsSequence(trapping: .sigterm, .sigint)
   let stopping = Task {
     var isSecond = false
-    for await stop in await UnixSignalsSequence(trapping: .sigterm, .sigint) {
+    for await stop in signals {
       if isSecond {
         // As if nobody had caught it. The server rolls back what is open.
         let number = stop == .sigint ? SIGINT : SIGTERM

@@ -1,0 +1,36 @@
+/// Which node runs which shard. Every node works it out by itself from the same names, and all reach the same answer.
+///
+/// Rendezvous hashing: each shard goes to the node with the highest score for it, so a node that joins or leaves moves only what it
+/// takes or had. Scores alone would now and then crowd a node, so none takes more than its share and a quarter; what is too much for
+/// one goes to the next best.
+package enum Assignment {
+  package static func leaders(of shards: [String], among nodes: [String]) -> [String: String] {
+    let nodes = Set(nodes).sorted()
+    guard !nodes.isEmpty else { return [:] }
+    let shards = Set(shards).sorted()
+    // At least one more than an even share, so that few shards on few nodes may follow their scores too.
+    let share = (shards.count + nodes.count - 1) / nodes.count
+    let limit = share + share / 4
+    var load: [String: Int] = [:]
+    var leaders: [String: String] = [:]
+    // Whoever wants a shard most gets it first: a shard's place in the order does not depend on the others.
+    let wanted = shards.map { shard in (shard: shard, best: nodes.map { score($0, shard) }.max()!) }
+      .sorted { ($0.best, $0.shard) > ($1.best, $1.shard) }
+    for (shard, _) in wanted {
+      let ranked = nodes.sorted { (score($0, shard), $0) > (score($1, shard), $1) }
+      let node = ranked.first { load[$0, default: 0] < limit } ?? ranked[0]
+      load[node, default: 0] += 1
+      leaders[shard] = node
+    }
+    return leaders
+  }
+
+  /// FNV-1a over both names, then mixed, since names differ in few characters.
+  private static func score(_ node: String, _ shard: String) -> UInt64 {
+    var hash: UInt64 = 0xcbf2_9ce4_8422_2325
+    for byte in Array(node.utf8) + [0] + Array(shard.utf8) { hash = (hash ^ UInt64(byte)) &* 0x100_0000_01b3 }
+    hash = (hash ^ (hash >> 30)) &* 0xBF58_476D_1CE4_E5B9
+    hash = (hash ^ (hash >> 27)) &* 0x94D0_49BB_1331_11EB
+    return hash ^ (hash >> 31)
+  }
+}
