@@ -13,6 +13,8 @@ package actor Daemon: Service {
   private let node: String
   private let observer: any Observer
   private let manager: ServiceManager
+  /// Whether a solo node refuses to run beside others.
+  private let isAlone: Bool
   package nonisolated let marks = MarkBoard()
   private let health = HealthBoard()
   private let wishes = WishBoard()
@@ -22,8 +24,9 @@ package actor Daemon: Service {
 
   package init(
     settings: Settings, version: String, node: String = nodeName(), observer: any Observer,
-    manager: ServiceManager = ServiceManager()
+    manager: ServiceManager = ServiceManager(), isAlone: Bool = false
   ) {
+    self.isAlone = isAlone
     self.settings = settings
     self.version = version
     self.node = node
@@ -60,6 +63,9 @@ package actor Daemon: Service {
     let options = ConnectionOptions(settings.database)
     let shape = try await Startup(settings: settings, options: options, observer: observer).run()
     let observer = observer
+    let guardian = SoloGuard(options: options, node: node, version: version, observer: observer)
+    let isSolo = settings.mode == .solo
+    if isSolo, isAlone { try await guardian.check() }
     let workMemory = settings.database.workMemory
     let pool = SessionPool(
       options, limit: settings.database.poolSize, name: "shard",
@@ -81,19 +87,31 @@ package actor Daemon: Service {
         definition: definition, shape: shape, pool: pool, marks: marks, health: health, wishes: wishes,
         policy: { [self] in await settings.failurePolicy }, node: node, observer: observer)
     }
+    // Before the first page, so that a shard that was stopped stays so over a restart.
+    if let wished = try? await books.withSession(for: "books", { try await ShardWishes().all($0) }) {
+      await wishes.take(wished)
+    }
     self.shards = shards
-    await shards.declare(settings.projections)
+    if isSolo { await shards.declare(settings.projections) }
+    let pulse = pulse
+    let leadership: any Service =
+      isSolo
+      ? guardian
+      : LeadershipAgent(
+        options: options.forLocks(settings.database), schema: settings.eventStore.schema, node: node, version: version,
+        isWatched: settings.monitorsLocks, shards: shards, declared: { [self] in await self.settings.projections },
+        pulse: pulse, observer: observer)
     let agents: [any Service] = [
       HighWaterAgent(
         options: options, settings: settings.eventStore, board: marks, pulse: pulse, observer: observer),
       LateArrivalAgent(
         shape: shape, settings: settings.eventStore, pool: books,
         takers: {
-          await shards.definitions.map { MarkTable.Taker(shard: "\($0.shard)", types: $0.takes) }
+          await self.settings.projections.map { MarkTable.Taker(shard: "\($0.shard)", types: $0.takes) }
         }, node: node, observer: observer),
       WishAgent(board: wishes, pool: books),
       HealthWriter(board: health, pool: books, node: node),
-      shards,
+      shards, leadership,
     ]
     do {
       try await withThrowingTaskGroup(of: Void.self) { group in
@@ -128,9 +146,9 @@ package actor Daemon: Service {
       return nil
     }
     for key in settings.keysThatNeedRestart(for: new) { observer.observe(.restartNeeded(key: key)) }
-    let change =
-      await shards?.declare(new.projections)
-      ?? ShardSet.Change(from: settings.projections, to: new.projections)
+    let change = ShardSet.Change(from: settings.projections, to: new.projections)
+    // With several nodes the agent of leadership hands them on, to whoever leads them.
+    if settings.mode == .solo { await shards?.declare(new.projections) }
     settings.takeOver(new)
     observer.observe(.reloaded(added: change.added, removed: change.removed, changed: change.changed))
     return new
@@ -141,6 +159,8 @@ package actor Daemon: Service {
     try await session.execute(
       """
       SELECT set_config('search_path', concat_ws(', ', nullif(current_setting('search_path'), ''), 'tidemark'), false),
+             -- The page of a daemon that was killed must not keep its locks until its statement is done.
+             set_config('client_connection_check_interval', '500ms', false),
              CASE WHEN \(workMemory)::text IS NOT NULL THEN set_config('work_mem', \(workMemory)::text, false) END
       """
     )

@@ -26,9 +26,12 @@ package struct Projector: Sendable {
     package var poison: Int { letters.count + ignored.count }
   }
 
-  package init(_ definition: ProjectionDefinition, shape: StoreShape, policy: FailurePolicy, node: String) {
+  package init(
+    _ definition: ProjectionDefinition, shape: StoreShape, policy: FailurePolicy, node: String,
+    chain: [FailureAction] = []
+  ) {
     self.definition = definition
-    isolation = Isolation(definition: definition, shape: shape, policy: policy, node: node)
+    isolation = Isolation(definition: definition, shape: shape, policy: policy, node: node, chain: chain)
     streamIDType = shape.streamIDType
     shard = "\(definition.shard)"
     if case .perEvent = definition.effect, policy.looksAtUnknownEvents(of: definition.name) {
@@ -145,13 +148,13 @@ package struct Projector: Sendable {
     let applied = Page(floor: page.floor, ceiling: ceiling)
     guard case .isolating = manner else {
       try await commit(
-        steps.map { ($0.sql, $0.source) }, isolation.keep(letters) + end, sequences: steps.map(\.sequence), on: session)
+        steps.map { ($0.sql, $0.source) }, end + isolation.keep(letters), sequences: steps.map(\.sequence), on: session)
       return Applied(page: applied, events: count, letters: letters, ignored: ignored)
     }
     let found = try isolation.decide(try await applyOneByOne(steps, on: session))
     letters = (letters + found.letters).sorted { $0.sequence < $1.sequence }
     ignored += found.ignored
-    _ = try await session.pipeline(isolation.keep(letters) + end + ["COMMIT"])
+    _ = try await session.pipeline(end + isolation.keep(letters) + ["COMMIT"])
     return Applied(page: applied, events: count, letters: letters, ignored: ignored)
   }
 
@@ -160,8 +163,6 @@ package struct Projector: Sendable {
 
   /// Applies events in order, group by group; the statement that fails tells which event it is, and the group is done again without it.
   private func applyOneByOne(_ steps: [Step], on session: Session) async throws -> [Isolation.Finding] {
-    // A constraint that waits for the end of the transaction would not tell which event it was.
-    try await session.script("SET CONSTRAINTS ALL IMMEDIATE")
     var findings: [Isolation.Finding] = []
     var parked: Set<String> = []
     var remaining = steps[...]
@@ -175,13 +176,23 @@ package struct Projector: Sendable {
           if group.isEmpty { break }
         }
         do {
-          _ = try await session.pipeline(["SAVEPOINT one"] + group.map(\.sql) + ["RELEASE SAVEPOINT one"])
+          // Constraints that may wait for COMMIT wait for the end of the group, where the event can still be found.
+          _ = try await session.pipeline(
+            ["SAVEPOINT one", "SET CONSTRAINTS ALL DEFERRED"] + group.map(\.sql)
+              + ["SET CONSTRAINTS ALL IMMEDIATE", "RELEASE SAVEPOINT one"])
           break
         } catch {
-          guard let index = error.statementIndex, (1...group.count).contains(index), !error.isConnectionLoss else {
+          guard let index = error.statementIndex, (2...group.count + 2).contains(index), !error.isConnectionLoss else {
             throw PageFailure(error)
           }
-          let step = group.remove(at: index - 1)
+          if index == group.count + 2, group.count > 1 {
+            // A constraint at the end of the group: the first half goes first, and the rest is looked at again.
+            try await session.script("ROLLBACK TO SAVEPOINT one")
+            remaining = (group.suffix(group.count - group.count / 2) + remaining)[...]
+            group = Array(group.prefix(group.count / 2))
+            continue
+          }
+          let step = group.remove(at: min(index - 2, group.count - 1))
           let failure = PageFailure(
             error, source: step.source.offset(in: step.sql.text, by: error.statementPosition), sequence: step.sequence)
           try await session.script("ROLLBACK TO SAVEPOINT one")

@@ -9,6 +9,8 @@ package struct Replay: Sendable {
     case applied
     /// Somebody else took the letter, or an earlier one of its stream has to go first.
     case notTaken
+    /// The event is archived, or the projection takes no event of its type: there is nothing to apply. The letter stays.
+    case nothingToApply
     case failed(String)
   }
 
@@ -31,35 +33,41 @@ package struct Replay: Sendable {
         let inOrder = definition.onPoison == .parkStream
         guard try await letters.take(sequence, shard: shard, inOrder: inOrder, session) else { return .notTaken }
         try await letters.showOnly(sequence, session)
-        try await apply(definition, session)
+        guard try await apply(definition, session) else { throw NothingToApply() }
         return .applied
       }
+    } catch is NothingToApply {
+      return .nothingToApply
     } catch let error as PostgresError where !error.isConnectionLoss && !error.isCancelled {
       let failed = PageFailure(error)
       let letter = DeadLetters.Letter(
         sequence: sequence, failureClass: failed.failureClass.rawValue, sqlState: failed.failure.sqlState,
         message: failed.failure.message, detail: failed.detail)
-      // It is still there, as the transaction was rolled back: this adds the new attempt to it.
-      _ = try await session.pipeline(
-        Array(letters.keep([letter], shard: shard, projection: definition.name, node: node).prefix(1)))
+      try await letters.failedAgain(letter, shard: shard, node: node, session)
       return .failed("\(failed.failure)")
     }
   }
 
-  private func apply(_ definition: ProjectionDefinition, _ session: isolated Session) async throws {
+  private struct NothingToApply: Error {}
+
+  /// Returns false where the projection does not see the event.
+  private func apply(_ definition: ProjectionDefinition, _ session: isolated Session) async throws -> Bool {
     switch definition.effect {
     case .batch(let statements):
+      let isThere = try await session.execute("SELECT EXISTS (SELECT FROM tidemark.batch)").rows[0]
+      guard try isThere.get(0, as: Bool.self) else { return false }
       for statement in statements { try await session.execute(SQL(text: statement.text)) }
+      return true
     case .perEvent(let statements):
       let rows = EventRows(columns: Set(statements.values.flatMap(\.columns)), byteLimit: .max)
-      for row in try await session.execute(rows.statement).rows {
-        guard let type = row.text(1), let statement = statements[type] else { continue }
-        let binds = statement.columns.map { column in
-          Bind(
-            row.text(3 + rows.columns.firstIndex(of: column)!), type: column.typeOID(streamIDType: shape.streamIDType))
-        }
-        try await session.execute(SQL(text: statement.text, binds: binds))
+      guard let row = try await session.execute(rows.statement).rows.first, let type = row.text(1),
+        let statement = statements[type]
+      else { return false }
+      let binds = statement.columns.map { column in
+        Bind(row.text(3 + rows.columns.firstIndex(of: column)!), type: column.typeOID(streamIDType: shape.streamIDType))
       }
+      try await session.execute(SQL(text: statement.text, binds: binds))
+      return true
     }
   }
 }

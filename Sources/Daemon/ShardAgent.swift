@@ -35,7 +35,8 @@ package struct ShardAgent: Service {
         let (wish, revision) = await wishes.current(name)
         if wish != .run {
           try await obey(wish, revision, rule)
-          command = rule.startAfresh()
+          // A rule's own pause is a step of the chain under way; an operator's word begins afresh.
+          command = wish.isByRule ? .readPosition : rule.startAfresh()
           continue
         }
         await health.set(name, condition: rule.condition.word, reason: rule.condition.reason, position: rule.position)
@@ -87,21 +88,21 @@ package struct ShardAgent: Service {
       let chunk = rule.poisonShare > 0 ? min(max(8, Int(70 / rule.poisonShare)), 100_000) : 0
       return try await attempt(&rule) { rule in try await apply(page, .isolating(chunk: chunk), &rule) }
     case .awaitDatabase(let delay):
-      try await cancelWhenGracefulShutdown { try await Task.sleep(for: delay) }
+      _ = try await unlessWished(revision) { try await Task.sleep(for: delay) }
       // A mark that is proven after now is proof that the database answers.
       let now = ContinuousClock.now
       _ = try await cancelWhenGracefulShutdown { try await marks.mark { $0.provenAt > now } }
       return .readPosition
     case .wait(let delay):
-      try await cancelWhenGracefulShutdown { try await Task.sleep(for: delay) }
+      if delay > .zero { _ = try await unlessWished(revision) { try await Task.sleep(for: delay) } }
       return .readPosition
     case .pause(let length):
       return try await pause(length, &rule, revision)
     case .pauseAll(let length):
-      await wishes.wantOfAll(.pause(until: .now + length, by: "a rule, for \(name)"))
+      await wishes.wantOfAll(.pause(until: .now + length, by: WishBoard.rule + "\(name)"))
       return .readPosition
     case .stopAll:
-      await wishes.wantOfAll(.stop(by: "a rule, for \(name)"))
+      await wishes.wantOfAll(.stop(by: WishBoard.rule + "\(name)"))
       return .readPosition
     case .stop:
       _ = try await unlessWished(revision) { try await Task.sleep(for: .seconds(86_400)) }
@@ -164,7 +165,7 @@ package struct ShardAgent: Service {
   }
 
   private func apply(_ page: Page, _ manner: Projector.Manner, _ rule: inout Shard) async throws -> Shard.Command {
-    let projector = Projector(definition, shape: shape, policy: await policy(), node: node)
+    let projector = Projector(definition, shape: shape, policy: await policy(), node: node, chain: rule.passingChain)
     let began = ContinuousClock.now
     let outcome: Outcome = try await watched(page) {
       try await pool.withSession(for: key) { session in

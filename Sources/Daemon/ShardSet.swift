@@ -55,12 +55,26 @@ actor ShardSet: Service {
     return change
   }
 
+  /// Runs exactly these shards, and returns when all others have ended.
+  ///
+  /// - Parameter cancelling: ends the others at once, in the middle of a page; otherwise they finish it.
+  func lead(_ definitions: [ProjectionDefinition], cancelling: Bool) async {
+    let change = await declare(definitions)
+    for name in change.removed {
+      guard let slot = slots[name] else { continue }
+      if cancelling { await slot.cancel() }
+      await slot.untilEnded()
+    }
+  }
+
   func run() async throws {
     try await withThrowingDiscardingTaskGroup { group in
       for await slot in arrivals.cancelOnGracefulShutdown() {
         group.addTask { try await slot.run() }
       }
     }
+    // Whatever was declared too late to run has ended too.
+    for slot in slots.values { await slot.end() }
   }
 }
 
@@ -70,10 +84,30 @@ private actor ShardSlot {
   private var next: ProjectionDefinition?
   private var current: ServiceGroup?
   private var hasEnded = false
+  private var waiting: [CheckedContinuation<Void, Never>] = []
+  /// Ends the round under way at once.
+  private var cancelling: AsyncStream<Void>.Continuation?
 
   init(_ definition: ProjectionDefinition, makeAgent: @escaping @Sendable (ProjectionDefinition) -> any Service) {
     next = definition
     self.makeAgent = makeAgent
+  }
+
+  /// Ends what runs now, wherever it is.
+  func cancel() {
+    next = nil
+    cancelling?.yield()
+  }
+
+  func untilEnded() async {
+    if hasEnded { return }
+    await withCheckedContinuation { waiting.append($0) }
+  }
+
+  func end() {
+    hasEnded = true
+    for continuation in waiting { continuation.resume() }
+    waiting = []
   }
 
   /// Asks the agent that runs to finish, and says what comes after it; nil is nothing. Returns false when the slot is closed already.
@@ -86,7 +120,7 @@ private actor ShardSlot {
   }
 
   func run() async throws {
-    defer { hasEnded = true }
+    defer { end() }
     while let definition = next, !Task.isShuttingDownGracefully {
       next = nil
       var quiet = Logger(label: "service-group")
@@ -97,7 +131,22 @@ private actor ShardSlot {
             .init(service: makeAgent(definition), successTerminationBehavior: .gracefullyShutdownGroup)
           ], logger: quiet))
       current = group
-      try await group.run()
+      let (cancels, continuation) = AsyncStream.makeStream(of: Void.self)
+      cancelling = continuation
+      try await withThrowingTaskGroup(of: Bool.self) { tasks in
+        tasks.addTask {
+          try await group.run()
+          return true
+        }
+        tasks.addTask {
+          for await _ in cancels { return false }
+          return true
+        }
+        // The first to come decides; a cancelled agent's error is what was asked for.
+        let hasEnded = try await tasks.next()!
+        tasks.cancelAll()
+        if !hasEnded { _ = await tasks.nextResult() }
+      }
       current = nil
     }
   }

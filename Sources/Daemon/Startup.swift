@@ -93,6 +93,16 @@ extension ConnectionOptions {
   }
 }
 
+extension ConnectionOptions {
+  /// For the session that holds the locks of leadership.
+  func forLocks(_ settings: DatabaseSettings) -> ConnectionOptions {
+    guard let url = settings.lockURL else { return self }
+    return ConnectionOptions(
+      conninfo: url, password: settings.password?.value, applicationName: settings.applicationName,
+      connectTimeout: settings.connectTimeout)
+  }
+}
+
 /// The name by which this node is known: the host's, and the process on it.
 package func nodeName() -> String {
   var buffer = [CChar](repeating: 0, count: 256)

@@ -33,6 +33,7 @@ package struct StatusReport: Sendable, Encodable {
   }
 
   package var store: Store
+  package var nodes: [Membership.Node]
   package var shards: [Shard]
 
   package static func read(_ session: Session, shape: StoreShape, declared: [ShardName]) async throws -> StatusReport {
@@ -57,6 +58,6 @@ package struct StatusReport: Sendable, Encodable {
         events_are_estimated: statistics.eventsAreEstimated, missing_numbers: statistics.missingNumbers,
         recorded_gaps: statistics.recordedGaps, late_arrivals: statistics.lateArrivals,
         dead_letters: statistics.deadLetters),
-      shards: shards)
+      nodes: try await Membership().live(session), shards: shards)
   }
 }

@@ -20,7 +20,11 @@ package actor WishBoard {
     var revision = 0
   }
 
+  /// How a rule's wish for all shards names who wants it.
+  static let rule = "a rule, for "
+
   private var slots: [String: Slot] = [:]
+  private var hasTaken = false
   private var everyone = Slot()
   private var continuations: [Int: CheckedContinuation<Void, any Error>] = [:]
   private var nextID = 0
@@ -29,7 +33,11 @@ package actor WishBoard {
 
   /// What holds for a shard now, and its revision, which changes when an operator says something new.
   func current(_ shard: ShardName) -> (wish: Wish, revision: Int) {
-    let slot = slots["\(shard)"] ?? Slot()
+    var slot = slots["\(shard)"] ?? Slot()
+    if case .pause(let until?, _) = slot.wish, until <= .now {
+      slot.wish = .run
+      slots["\(shard)"] = slot
+    }
     let revision = slot.revision + everyone.revision
     if case .run = slot.wish {} else { return (slot.wish, revision) }
     if case .pause(let until?, _) = everyone.wish, until <= .now { everyone.wish = .run }
@@ -48,16 +56,18 @@ package actor WishBoard {
         case .pause: .pause(until: wish.left.map { .now + $0 }, by: by)
         case .stop: .stop(by: by)
         }
-      guard isFirst || slot.serial != wish.serial || slot.wish.kind != now.kind else { continue }
-      let isNews = !isFirst || now != .run
+      let isSaid = isFirst ? hasTaken && wish.serial > 0 : slot.serial != wish.serial
+      guard isFirst || isSaid || slot.wish.kind != now.kind else { continue }
+      let isNews = isSaid || now.kind != slot.wish.kind
       slot.wish = now
       slot.serial = wish.serial
       if isNews { slot.revision += 1 }
       slots[name] = slot
       // Whoever is told to run again runs, also after a "stop all".
-      if isNews, !isFirst, now == .run { everyone.wish = .run }
+      if isSaid, now == .run { everyone.wish = .run }
       if isNews { wake() }
     }
+    hasTaken = true
   }
 
   /// For every shard of this node, by a rule of the operator's.
@@ -96,6 +106,14 @@ package actor WishBoard {
 }
 
 extension WishBoard.Wish {
+  /// Whether a rule of the settings wants it, and no operator.
+  var isByRule: Bool {
+    switch self {
+    case .run: false
+    case .pause(_, let by), .stop(let by): by.hasPrefix(WishBoard.rule)
+    }
+  }
+
   fileprivate var kind: Int {
     switch self {
     case .run: 0

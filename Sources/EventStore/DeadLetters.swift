@@ -123,23 +123,50 @@ package struct DeadLetters: Sendable {
   }
 
   /// Forgets letters; the events stay in the store, and are never applied. Returns how many.
+  ///
+  /// Under the locks of the shards' positions, so that no page looks at the letters meanwhile.
   package func discard(_ filter: Filter, _ session: Session) async throws -> Int {
-    try await session.execute("DELETE FROM tidemark.dead_letter AS d WHERE \(condition(filter))").affectedRows
+    try await session.transaction { [self] session in
+      try await session.execute(
+        """
+        SELECT FROM \(raw: shape.store).mt_event_progression AS p
+         WHERE p.name IN (SELECT d.shard FROM tidemark.dead_letter AS d WHERE \(condition(filter)))
+         ORDER BY p.name FOR UPDATE
+        """)
+      return try await session.execute("DELETE FROM tidemark.dead_letter AS d WHERE \(condition(filter))").affectedRows
+    }
+  }
+
+  /// Writes down that one more try has failed. A letter that somebody else has taken meanwhile does not come back.
+  package func failedAgain(_ letter: Letter, shard: String, node: String, _ session: Session) async throws {
+    try await session.execute(
+      """
+      UPDATE tidemark.dead_letter
+         SET class = CASE WHEN class IN ('parked', 'late_arrival') THEN class ELSE \(letter.failureClass) END,
+             sqlstate = \(letter.sqlState), message = \(letter.message), detail = \(letter.detail),
+             attempts = attempts + 1, last_failed_at = now(), node = \(node)
+       WHERE shard = \(shard) AND seq_id = \(letter.sequence)
+      """)
   }
 
   /// Takes one letter out, inside a transaction that then applies its event: whoever takes it second finds nothing.
   ///
   /// Waits for the shard's page under way, and keeps the next one away, so that the event is not applied beside a page.
-  /// - Returns: false where somebody else has taken it, or where an earlier letter of a parked stream has to go first.
+  /// - Returns: false where somebody else has taken it, where an earlier letter of a parked stream has to go first, or where the shard's
+  ///   position is below it, so that a page will meet the event.
   package func take(_ sequence: Int64, shard: String, inOrder: Bool, _ session: isolated Session) async throws -> Bool {
-    try await session.execute(
-      "SELECT FROM \(raw: shape.store).mt_event_progression WHERE name = \(shard) FOR UPDATE")
+    let passed = try await session.execute(
+      """
+      SELECT last_seq_id >= \(sequence) AS passed FROM \(raw: shape.store).mt_event_progression WHERE name = \(shard) FOR UPDATE
+      """)
+    guard try passed.rows.first?.get("passed", as: Bool?.self) ?? true else { return false }
     let taken = try await session.execute(
       """
       DELETE FROM tidemark.dead_letter AS d
        WHERE d.shard = \(shard) AND d.seq_id = \(sequence)
          AND NOT (\(inOrder) AND EXISTS (SELECT FROM tidemark.dead_letter AS earlier
-                                          WHERE earlier.shard = d.shard AND earlier.stream_id = d.stream_id AND earlier.seq_id < d.seq_id))
+                                          WHERE earlier.shard = d.shard AND earlier.stream_id = d.stream_id AND earlier.seq_id < d.seq_id
+                                            AND earlier.class <> 'unknown-event'))
       """)
     return taken.affectedRows == 1
   }

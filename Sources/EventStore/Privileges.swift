@@ -19,6 +19,8 @@ package enum Privileges {
       ("tidemark", "gap", all),
       ("tidemark", "dead_letter", all),
       ("tidemark", "shard", all),
+      ("tidemark", "node", all),
+      (schema, "mt_doc_deadletterevent", ["INSERT"]),
     ]
     var statements: [String] = []
     for item in needed {

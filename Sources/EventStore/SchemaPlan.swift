@@ -27,7 +27,7 @@ package struct SchemaPlan: Sendable {
   }
 
   /// The version of our tables that this program was written for.
-  package static let version = 2
+  package static let version = 3
 
   /// Tidemark's own schema on top of a store that exists.
   package static func forStore(_ session: Session, shape: StoreShape) async throws -> SchemaPlan {
@@ -52,6 +52,7 @@ package struct SchemaPlan: Sendable {
     if installed == nil {
       plan.add("Tidemark's own tables", PackageResources.tables_1_sql, shape)
       plan.add("what operators want of shards", PackageResources.tables_2_sql, shape)
+      plan.add("the nodes", PackageResources.tables_3_sql, shape)
       plan.steps.append(
         Step(
           title: "which event store they serve",
@@ -61,12 +62,13 @@ package struct SchemaPlan: Sendable {
 
             """))
     }
-    if let installed, installed.version < 2 {
-      plan.add("what operators want of shards", PackageResources.tables_2_sql, shape)
+    if let installed, installed.version < version {
+      if installed.version < 2 { plan.add("what operators want of shards", PackageResources.tables_2_sql, shape) }
+      plan.add("the nodes", PackageResources.tables_3_sql, shape)
       plan.steps.append(
         Step(
           title: "remember the version of the tables",
-          script: "UPDATE tidemark.installation SET version = 2, updated_at = now();\n"))
+          script: "UPDATE tidemark.installation SET version = \(version), updated_at = now();\n"))
     }
     let objects = SQL.filled(PackageResources.objects_sql, shape.words)
     let hash = fingerprint(objects)

@@ -36,6 +36,10 @@ package struct StoreProblem: Error, Sendable, Hashable, CustomStringConvertible 
     case otherStore = "TM209"
     /// The event table or its sequence was made anew while the daemon followed it.
     case replaced = "TM210"
+    /// Another node follows this store, and this one is not meant to share.
+    case otherNode = "TM211"
+    /// The connection for locks goes through a pooler.
+    case pooledLocks = "TM212"
   }
 
   package var description: String { "\(message) [\(code.rawValue)]" }

@@ -13,8 +13,8 @@ package enum FailureClass: String, Sendable, Hashable, CaseIterable {
   /// An event of a type that the projection has no statement for.
   case unknownEvent = "unknown-event"
 
-  /// Cardinality, data exception, integrity constraint, WITH CHECK OPTION, RAISE EXCEPTION, routines, triggered actions, XQuery.
-  static let eventPrefixes = ["21", "22", "23", "44", "P0", "2F", "38", "39", "09", "10"]
+  /// Cardinality, data exception, integrity constraint, WITH CHECK OPTION, a value beyond a limit, RAISE EXCEPTION, routines, triggered actions, XQuery.
+  static let eventPrefixes = ["21", "22", "23", "44", "54", "P0", "2F", "38", "39", "09", "10"]
 
   /// See "PostgreSQL Error Codes" in its manual for the codes.
   package static func classify(sqlState: String) -> FailureClass {

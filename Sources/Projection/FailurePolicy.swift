@@ -56,6 +56,8 @@ package struct FailureRule: Hashable, Sendable {
   }
 
   func matches(_ failure: FailureFacts) -> Bool {
+    // What can work for no event, and what is no event's fault, is never passed over event by event.
+    if passesEventsOver, [.definition, .order, .connection].contains(failure.failureClass) { return false }
     if !sqlStates.isEmpty, !sqlStates.contains(where: { Self.matches($0, failure.sqlState) }) { return false }
     if !classes.isEmpty, !classes.contains(failure.failureClass) { return false }
     if !projections.isEmpty, !projections.contains(failure.projection) { return false }
@@ -63,6 +65,8 @@ package struct FailureRule: Hashable, Sendable {
     if let message, let pattern = try? Regex(message), failure.message.firstMatch(of: pattern) == nil { return false }
     return true
   }
+
+  var passesEventsOver: Bool { actions.contains(where: \.passesEventOver) }
 
   private static func matches(_ pattern: String, _ state: String?) -> Bool {
     guard let state else { return false }
@@ -130,8 +134,12 @@ package struct FailurePolicy: Hashable, Sendable {
 
   /// SQLSTATEs that may be the fault of one event, as patterns of LIKE: only these are worth looking for the event.
   package var isolable: [String] {
-    FailureClass.eventPrefixes.map { $0 + "%" }
-      + rules.filter { $0.actions.contains(where: \.passesEventOver) }.flatMap(\.sqlStates)
+    let passing = rules.filter(\.passesEventsOver)
+    // A rule without codes may mean any class that can be an event's fault.
+    let isWide = passing.contains { $0.sqlStates.isEmpty && ($0.classes.isEmpty || $0.classes.contains(.transient)) }
+    return FailureClass.eventPrefixes.map { $0 + "%" } + (isWide ? ["40%", "53%", "55P03", "55006", "58%"] : [])
+      + passing.flatMap(\.sqlStates)
+      .filter { [.event, .transient].contains(FailureClass.classify(sqlState: $0.replacing("*", with: "000"))) }
       .map { $0.hasSuffix("*") ? $0.dropLast() + "%" : $0 }
   }
 

@@ -61,6 +61,8 @@ package struct Shard: Sendable {
   private var step = 0
   /// The next page is one in which some event is known to fail, or likely to.
   private var isIsolating = false
+  /// The chain that asked for passing events over, for as long as pages are looked through.
+  package private(set) var passingChain: [FailureAction] = []
   /// Of the events of the last page that was looked through, how many failed, in a hundred.
   package private(set) var poisonShare = 0.0
   private var connectionRetries = Backoff([.milliseconds(250), .milliseconds(500), .seconds(1), .seconds(5)])
@@ -85,6 +87,7 @@ package struct Shard: Sendable {
   /// A page in which some events were looked for and passed over; `events` were in it.
   package mutating func pageIsolated(_ page: Page, events: Int, poison: Int) -> Command {
     isIsolating = poison > 0
+    if !isIsolating { passingChain = [] }
     poisonShare = events > 0 ? Double(poison) / Double(events) * 100 : 0
     return applied(page)
   }
@@ -124,6 +127,7 @@ package struct Shard: Sendable {
       return .wait(delay)
     case .skip, .ignore:
       isIsolating = true
+      passingChain = actions
       condition = .retrying(reason)
       return .wait(.zero)
     case .pause(let duration):

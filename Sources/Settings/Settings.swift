@@ -6,6 +6,7 @@ package import Projection
 package struct Settings: Hashable, Sendable {
   package var mode = Mode.solo
   package var stopTimeout = Duration.seconds(30)
+  package var monitorsLocks = true
   package var database = DatabaseSettings()
   package var eventStore = EventStoreSettings()
   package var logLevel = LogLevel.info
@@ -21,7 +22,7 @@ package struct Settings: Hashable, Sendable {
   /// The same as the files have them, for `print-config`.
   var declarations: [ProjectionDeclaration] = []
 
-  package enum Mode: String, CaseIterable, Sendable { case solo }
+  package enum Mode: String, CaseIterable, Sendable { case solo, hotcold }
 
   /// What goes into the log: this and what weighs more.
   package enum LogLevel: String, CaseIterable, Sendable { case debug, info, notice, warning, error }
@@ -62,6 +63,8 @@ struct ProjectionDeclaration: Hashable, Sendable {
 package struct DatabaseSettings: Hashable, Sendable {
   /// A libpq connection string. May hold a password: show it through `redacted(connectionString:)` only.
   package var url = ""
+  /// For the locks of leadership, where `url` goes through a pooler.
+  package var lockURL: String?
   package var passwordFile: String?
   /// What the password file holds.
   package var password: Secret?

@@ -5,7 +5,14 @@ extension Settings {
   static let keys: [Key<Settings>] = [
     .choice(
       "mode", \.mode,
-      "How nodes share the work. With \"solo\" this one runs every shard, and no other may run beside it."),
+      """
+      How nodes share the work. With "solo" this one runs every shard, and no other may run beside it. With "hotcold" all nodes
+      with this mode share the shards of the store, each shard on one of them, and take over from one that fails.
+      """),
+    .boolean(
+      "monitor_locks", \.monitorsLocks,
+      "With \"hotcold\": keep a statement running on the session that holds the locks of leadership, so that its end is noticed at once."
+    ),
     .duration(
       "stop_timeout", \.stopTimeout, .seconds(1)...(.seconds(3600)),
       "Longest a stop may take: shards finish the page they are in. After it the page is cancelled and rolled back; nothing is lost."
@@ -22,6 +29,18 @@ extension Settings {
         root.database.url = text
       },
       show: { TOMLText.string(redacted(connectionString: $0.database.url)) }),
+    Key(
+      path: "database.lock_url", form: "a libpq connection string: a URI or key=value pairs",
+      meaning: """
+        With "hotcold", where url goes through a pooler: a direct connection to the same database, for the session that holds the locks
+        of leadership.
+        """,
+      example: "\"postgresql://db.example/shop\"",
+      decode: { toml, root throws(Mismatch) in
+        guard case .string(let text) = toml.content, !text.isEmpty else { throw Mismatch() }
+        root.database.lockURL = text
+      },
+      show: { $0.database.lockURL.map { TOMLText.string(redacted(connectionString: $0)) } }),
     .optionalString(
       "database.password_file", \.database.passwordFile, "the path of a file", example: "database-password",
       """

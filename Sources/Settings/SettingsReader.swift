@@ -145,7 +145,7 @@ struct SettingsReader {
     do {
       try key.decode(value, &root)
     } catch {
-      let isSecret = key.path == "database.url"
+      let isSecret = ["database.url", "database.lock_url"].contains(key.path)
       add(
         .value, location(value.place, file), path,
         "expected \(error.expected ?? key.form), found \(error.found ?? (isSecret ? kind(value) : found(value)))",

@@ -52,6 +52,11 @@ extension Observation {
     case .gapPassed: .gapPassed
     case .gapsUnwatched: .gapsUnwatched
     case .lateArrival: .lateArrival
+    case .nodesChanged: .nodesChanged
+    case .leadershipTaken: .leadershipTaken
+    case .leadershipGiven: .leadershipGiven
+    case .leadershipBlocked: .leadershipBlocked
+    case .leadershipLost: .leadershipLost
     case .shardStarted: .shardStarted
     case .shardCaughtUp: .shardCaughtUp
     case .pageApplied: .pageApplied
@@ -97,6 +102,11 @@ extension Observation {
       ["first": "\(gap.lowerBound)", "last": "\(gap.upperBound)", "reason": "\(reason)"]
     case .lateArrival(let sequence, let type, let shards):
       ["sequence": "\(sequence)", "type": "\(type)", "shards": "\(shards.joined(separator: ", "))"]
+
+    case .nodesChanged(let nodes): ["nodes": "\(nodes.joined(separator: ", "))"]
+    case .leadershipTaken(let shard), .leadershipGiven(let shard): ["shard": "\(shard)"]
+    case .leadershipBlocked(let shard, let who): ["shard": "\(shard)", "by": "\(who)"]
+    case .leadershipLost(let failure, let delay): failure.fields + retry(delay)
 
     case .shardStarted(let shard, let position): ["shard": "\(shard)", "position": "\(position)"]
     case .shardCaughtUp(let shard, let position): ["shard": "\(shard)", "position": "\(position)"]

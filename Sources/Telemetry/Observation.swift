@@ -32,6 +32,13 @@ package enum Observation: Sendable {
   case gapsUnwatched(failure: Failure)
   case lateArrival(sequence: Int64, type: String, shards: [String])
 
+  // Leadership
+  case nodesChanged([String])
+  case leadershipTaken(ShardName)
+  case leadershipGiven(ShardName)
+  case leadershipBlocked(ShardName, by: String)
+  case leadershipLost(failure: Failure, retryIn: Duration)
+
   // A shard
   case shardStarted(ShardName, position: Int64)
   case shardCaughtUp(ShardName, position: Int64)

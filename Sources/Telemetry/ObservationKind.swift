@@ -26,6 +26,11 @@ package enum ObservationKind: String, CaseIterable, Sendable {
   case gapPassed
   case gapsUnwatched
   case lateArrival
+  case nodesChanged
+  case leadershipTaken
+  case leadershipGiven
+  case leadershipBlocked
+  case leadershipLost
   case shardStarted
   case shardCaughtUp
   case pageApplied
@@ -195,6 +200,35 @@ package enum ObservationKind: String, CaseIterable, Sendable {
           "A writer took longer than gap_grace between reserving a number and inserting its event. Shards that had passed it have a dead letter in tidemark.dead_letter.",
         action:
           "Decide whether the event matters to the read models named; raise gap_grace above what your writers take.")
+    case .nodesChanged:
+      Entry(
+        "0d0a4a7d3b5f4c0d8f3d5c9e7b1a2f64", .notice, "The nodes of this store have changed",
+        meaning: "A node has come or gone; the shards are spread over those that are named.",
+        action: "Nothing, if it was meant. A node that is missing was stopped, or its session to the database ended.")
+    case .leadershipTaken:
+      Entry(
+        "3a9c1a5e2f7b4e6c9d8b0f1e6a5c4d73", .notice, "This node leads the shard now",
+        meaning: "It holds the shard's lock, and goes on at its position.", action: "Nothing.")
+    case .leadershipGiven:
+      Entry(
+        "6e2b8f9d4c1a4d3e8a7c5b9f0e1d2c84", .notice, "This node has let the shard go",
+        meaning: "Another node should lead it. Its page was finished first.", action: "Nothing.")
+    case .leadershipBlocked:
+      Entry(
+        "91d7e5c3b2a84f6f8e0d1c2b3a495867", .warning, "The shard's lock is held by somebody else; trying again",
+        meaning:
+          "Another session holds the lock of a shard that this node should lead: another node for a moment, or a Marten host that runs the same shard.",
+        action:
+          "Nothing, if it passes. A host that runs the shard too should be told not to, or the projection be renamed here."
+      )
+    case .leadershipLost:
+      Entry(
+        "b4f0a2c6d8e04a1b9c3d5e7f8091a2b5", .error,
+        "The session that holds the locks is gone; its shards were ended here",
+        meaning:
+          "Without the locks other nodes may lead the shards. Pages under way were cancelled; positions move by compare-and-swap, so nothing is applied twice.",
+        action:
+          "Nothing, if the database was restarted. Otherwise look at the network between this node and the database.")
     case .shardStarted:
       Entry(
         "c3cf5005745646239e42d8517fbe7317", .notice, "Shard started",

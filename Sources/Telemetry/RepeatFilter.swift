@@ -60,6 +60,8 @@ extension Observation {
     switch self {
     case .databaseUnreachable(_, let failure, _): ("database", failure.message)
     case .markRefused(let failure), .markFailed(let failure, _): ("mark", failure.message)
+    case .leadershipBlocked(let shard, let who): ("\(shard) lock", who)
+    case .leadershipLost(let failure, _): ("leadership", failure.message)
     case .deadLetter(let shard, _, let failure): ("\(shard) letters", failure.message)
     case .gapsUnwatched(let failure): ("gaps", failure.message)
     case .shardRetrying(let shard, let failure, _, _), .shardPaused(let shard, let failure, _):
@@ -73,6 +75,8 @@ extension Observation {
     switch self {
     case .databaseReady: "database"
     case .markMoved: "mark"
+    case .leadershipTaken(let shard): "\(shard) lock"
+    case .nodesChanged: "leadership"
     case .shardResumed(let shard), .shardStarted(let shard, _): "\(shard)"
     default: nil
     }

@@ -163,7 +163,7 @@ private let everything = """
     let settings = try await database.install(
       everything, eventStore: "append = \"rich\"\ngap_grace = \"200ms\"")
     try await withDaemon(settings) { daemon in
-      try await daemon.caughtUp()
+      try await daemon.looking()
       try await database.script("SELECT nextval('mt_events_sequence')")
       try await database.append(type: "x", count: 2)
       try await daemon.caughtUp()

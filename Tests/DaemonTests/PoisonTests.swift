@@ -290,6 +290,94 @@ private let perEvent = """
     }
   }
 
+  @Test func `of no stream parks nothing, and is hidden by nothing`() async throws {
+    let database = try await TestDatabase.make()
+    let parking =
+      batch.replacing("events = [\"n\"]", with: "events = [\"n\"]\non_poison = \"park-stream\"")
+      + perEvent.replacing("tables =", with: "on_poison = \"park-stream\"\ntables =")
+    // With parking, ignoring keeps a letter, or the stream would go on without the event.
+    let settings = try await database.install("[[on_error]]\nclass = \"event\"\ndo = \"ignore\"\n" + parking)
+    try await Self.append(30, poison: [5, 10], database)
+    try await database.script("UPDATE mt_events SET stream_id = NULL WHERE seq_id IN (9, 10, 11)")
+    try await withDaemon(settings) { daemon in
+      try await daemon.caughtUp()
+      for (table, shard) in [("sum", "Sum:All"), ("each", "Each:All")] {
+        #expect(try await Self.letters(shard, database) == [5, 10, 12, 19, 26], "\(shard)")
+        #expect(try await database.value("SELECT count(*) FROM \(identifier: table)", as: Int.self) == 25, "\(shard)")
+      }
+    }
+  }
+
+  @Test func `under constraints that wait for the commit takes no other with it`() async throws {
+    let database = try await TestDatabase.make()
+    let settings = try await database.install(
+      """
+      [projections.Child]
+      tables = ["child"]
+      setup = "CREATE TABLE parent (seq bigint PRIMARY KEY); CREATE TABLE child (seq bigint REFERENCES parent DEFERRABLE INITIALLY DEFERRED, n int)"
+      sql = "INSERT INTO child SELECT seq_id, (data->>'n')::int FROM batch; INSERT INTO parent SELECT seq_id FROM batch WHERE data->>'n' <> '7'"
+
+      [projections.One]
+      tables = ["one"]
+      setup = "CREATE TABLE lonely (seq bigint PRIMARY KEY); INSERT INTO lonely SELECT i FROM generate_series(1, 40) AS i WHERE i <> 30; CREATE TABLE one (seq bigint REFERENCES lonely DEFERRABLE INITIALLY DEFERRED, n int)"
+      on.n = "INSERT INTO one VALUES (:seq_id, (:data->>'n')::int)"
+      """)
+    try await Self.append(40, poison: [20], database)
+    try await withDaemon(settings) { daemon in
+      try await daemon.caughtUp()
+      #expect(try await Self.letters("Child:All", database) == [7, 20])
+      #expect(try await database.value("SELECT count(*) FROM child", as: Int.self) == 38)
+      #expect(try await Self.letters("One:All", database) == [20, 30])
+      #expect(try await database.value("SELECT count(*) FROM one", as: Int.self) == 38)
+    }
+  }
+
+  @Test(arguments: [
+    ("P0004", "ASSERT v <> 'bad', 'no'"), ("54000", "IF v = 'bad' THEN RAISE 'long' USING ERRCODE = '54000'; END IF"),
+    ("55P03", "IF v = 'bad' THEN RAISE 'lock' USING ERRCODE = '55P03'; END IF"),
+  ])
+  func `may fail in any way that is one event's own`(state: String, body: String) async throws {
+    let database = try await TestDatabase.make()
+    try await database.script(
+      "CREATE FUNCTION check_n(v text) RETURNS int LANGUAGE plpgsql AS $$ BEGIN \(body); RETURN 1; END $$")
+    let rule = "[[on_error]]\nclass = \"transient\"\ndo = [\"retry 10ms\", \"skip\"]\n"
+    let settings = try await database.install(
+      rule + batch.replacing("(data->>'n')::int", with: "check_n(data->>'n')")
+        + perEvent.replacing("(:data->>'n')::int", with: "check_n(:data->>'n')"))
+    try await Self.append(40, poison: [20], database)
+    try await withDaemon(settings) { daemon in
+      try await daemon.caughtUp()
+      for shard in ["Sum:All", "Each:All"] { #expect(try await Self.letters(shard, database) == [20]) }
+      #expect(try await database.value("SELECT DISTINCT sqlstate FROM tidemark.dead_letter", as: String.self) == state)
+    }
+  }
+
+  @Test func `is not what a statement is that can work for no event, whatever the rules say`() async throws {
+    let database = try await TestDatabase.make()
+    let settings = try await database.install(
+      "[[on_error]]\nprojection = [\"Each\", \"Sum\"]\ndo = \"skip\"\n" + batch + perEvent)
+    try await Self.append(20, poison: [], database)
+    try await database.script("DROP TABLE each; DROP TABLE sum")
+    try await withDaemon(settings) { daemon in
+      try await eventually("both stop") {
+        daemon.observed.all.count { if case .shardStopped = $0 { true } else { false } } == 2
+      }
+      #expect(try await database.value("SELECT count(*) FROM tidemark.dead_letter", as: Int.self) == 0)
+    }
+  }
+
+  @Test func `that is archived meanwhile keeps its letter`() async throws {
+    let database = try await TestDatabase.make()
+    let settings = try await database.install(batch)
+    try await Self.append(20, poison: [5], database)
+    try await withDaemon(settings) { daemon in try await daemon.caughtUp() }
+    try await database.script("UPDATE mt_events SET is_archived = true WHERE seq_id = 5")
+    let replayed = try await Program.run(
+      ["dead-letters", "replay", "--yes", "-c", try Program.settings(database.conninfo, batch)])
+    #expect(replayed.code == 1 && replayed.error.contains("the event is archived"), "\(replayed)")
+    #expect(try await Self.letters("Sum:All", database) == [5])
+  }
+
   @Test func `of a type without a statement stops the shard where that is wanted`() async throws {
     let database = try await TestDatabase.make()
     let settings = try await database.install("[errors]\nskip_unknown_events = false\n" + perEvent)
@@ -338,6 +426,7 @@ private let perEvent = """
       try await database.append(type: "n", count: 2, data: #"{"n": "1"}"#)
       // By itself, when the two seconds are over.
       try await daemon.caughtUp()
+      #expect(daemon.observed.all.count { if case .shardHalted(_, _, .some) = $0 { true } else { false } } == 2)
       #expect(try await database.value("SELECT count(*) FROM sum", as: Int.self) == 6)
     }
   }
@@ -356,6 +445,17 @@ private let perEvent = """
       #expect(try await Program.run(["start", "--all", "-c", config]).code == 0)
       try await daemon.caughtUp()
       #expect(try await database.value("SELECT count(*) FROM sum", as: Int.self) == 1)
+    }
+  }
+
+  @Test func `by a rule for a time, takes the next step of its chain after it, and says so once`() async throws {
+    let database = try await TestDatabase.make()
+    let settings = try await database.install(
+      "[[on_error]]\nsqlstate = \"22P02\"\ndo = [\"pause all 300ms\", \"stop\"]\n" + batch)
+    try await database.append(type: "n", count: 1, data: #"{"n": "bad"}"#)
+    try await withDaemon(settings) { daemon in
+      _ = try await daemon.observed.first("it stops") { if case .shardStopped = $0 { true } else { nil } }
+      #expect(daemon.observed.all.count { if case .shardHalted = $0 { true } else { false } } == 1)
     }
   }
 

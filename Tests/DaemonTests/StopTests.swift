@@ -24,7 +24,7 @@ import Testing
     try await database.value(
       """
       SELECT EXISTS (SELECT FROM pg_stat_activity
-                      WHERE query LIKE '%pg_sleep%' AND state = 'active' AND pid <> pg_backend_pid()
+                      WHERE query LIKE '%pg_sleep(%' AND query NOT LIKE '%pg_catalog%' AND state = 'active' AND pid <> pg_backend_pid()
                         AND datname = current_database())
       """)
   }

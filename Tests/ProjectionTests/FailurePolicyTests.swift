@@ -49,10 +49,15 @@ import Testing
 
   @Test func `looks for an event only where it can be one event's fault, or the operator says so`() {
     let policy = FailurePolicy(rules: [
-      FailureRule(sqlStates: ["55*"], actions: [.retry(after: .zero), .skip]),
+      FailureRule(sqlStates: ["55P03"], actions: [.retry(after: .zero), .skip]),
       FailureRule(sqlStates: ["42P01"], actions: [.stop]),
     ])
-    #expect(policy.isolable.contains("23%") && policy.isolable.contains("55%"))
+    #expect(policy.isolable.contains("23%") && !policy.isolable.contains("40%"))
+    let wide = FailurePolicy(rules: [
+      FailureRule(message: "x", actions: [.skip]), FailureRule(sqlStates: ["42*"], actions: [.skip]),
+    ])
+    #expect(wide.isolable.contains("40%") && !wide.isolable.contains("42%"))
+    #expect(wide.actions(for: facts(.definition, "42P01", "x")) == [.stop])
     #expect(!policy.isolable.contains("42P01"))
   }
 }

@@ -26,6 +26,7 @@ SELECT e.seq_id,
    AND ((SELECT nullif(current_setting('tidemark.types', true), '')) IS NULL
         OR e.type = ANY ((SELECT nullif(current_setting('tidemark.types', true), '')::text[])::text[]))
    AND ((SELECT nullif(current_setting('tidemark.parked', true), '')) IS NULL
+        OR e.stream_id IS NULL
         OR NOT e.stream_id::text = ANY ((SELECT nullif(current_setting('tidemark.parked', true), '')::text[])::text[]))
    AND ((SELECT nullif(current_setting('tidemark.passed_over', true), '')) IS NULL
         OR NOT e.seq_id <@ (SELECT nullif(current_setting('tidemark.passed_over', true), '')::int8multirange))
@@ -89,6 +90,11 @@ AS $function$
     UPDATE {{store}}.mt_event_progression AS p
        SET last_seq_id = cut_page.ceiling
      WHERE p.name = cut_page.shard AND p.last_seq_id >= cut_page.ceiling;
+    -- What was parked beyond the new end is met again by the next page.
+    DELETE FROM tidemark.dead_letter AS d
+     WHERE d.shard = cut_page.shard AND d.seq_id > cut_page.ceiling AND d.class = 'parked';
+    SELECT set_config('tidemark.ceiling', cut_page.ceiling::text, true);
+    SELECT;
 $function$;
 
 -- Leaves out the events of streams that have an earlier dead letter of this shard, and makes dead letters of them too. After
@@ -103,7 +109,8 @@ DECLARE
     parked  bigint := 0;
 BEGIN
     SELECT array_agg(DISTINCT d.stream_id) INTO streams
-      FROM tidemark.dead_letter AS d WHERE d.shard = park.shard AND d.stream_id IS NOT NULL;
+      FROM tidemark.dead_letter AS d
+     WHERE d.shard = park.shard AND d.stream_id IS NOT NULL AND d.class <> 'unknown-event';
     IF streams IS NOT NULL THEN
         PERFORM set_config('tidemark.parked', '', true);
         INSERT INTO tidemark.dead_letter (shard, seq_id, stream_id, type, class, message, node)
@@ -111,7 +118,8 @@ BEGIN
           FROM tidemark.batch AS b
          WHERE b.stream_id::text = ANY (streams)
            AND EXISTS (SELECT FROM tidemark.dead_letter AS d
-                        WHERE d.shard = park.shard AND d.stream_id = b.stream_id::text AND d.seq_id < b.seq_id)
+                        WHERE d.shard = park.shard AND d.stream_id = b.stream_id::text AND d.seq_id < b.seq_id
+                          AND d.class <> 'unknown-event')
             ON CONFLICT DO NOTHING;
         GET DIAGNOSTICS parked = ROW_COUNT;
         PERFORM set_config('tidemark.parked', streams::text, true);
@@ -148,7 +156,6 @@ DECLARE
     is_fine  boolean;
     step     integer;
 BEGIN
-    SET CONSTRAINTS ALL IMMEDIATE;
     SELECT coalesce(array_agg(b.seq_id ORDER BY b.seq_id), '{}') INTO events FROM tidemark.batch AS b;
     n := cardinality(events);
     IF n = 0 THEN
@@ -170,12 +177,15 @@ BEGIN
             PERFORM set_config('tidemark.floor', (events[lo] - 1)::text, true),
                     set_config('tidemark.ceiling', events[hi]::text, true);
             BEGIN
+                -- Constraints that may wait for COMMIT wait for the end of the statements, where the event is still known.
+                SET CONSTRAINTS ALL DEFERRED;
                 FOR i IN 1 .. cardinality(statements) LOOP
                     step := i;
                     EXECUTE statements[i];
                 END LOOP;
+                SET CONSTRAINTS ALL IMMEDIATE;
                 is_fine := true;
-            EXCEPTION WHEN OTHERS THEN
+            EXCEPTION WHEN OTHERS OR ASSERT_FAILURE THEN
                 IF NOT SQLSTATE LIKE ANY (isolable) THEN
                     RAISE;
                 END IF;
@@ -198,7 +208,7 @@ BEGIN
                   FROM {{store}}.mt_events AS e WHERE e.seq_id = events[lo];
                 statement := step;
                 RETURN NEXT;
-                IF park THEN
+                IF park AND stream_id IS NOT NULL THEN
                     PERFORM set_config('tidemark.parked',
                         array_append(nullif(current_setting('tidemark.parked', true), '')::text[], stream_id)::text, true);
                 END IF;

@@ -151,6 +151,10 @@ struct ReplayLetters: AsyncParsableCommand {
         switch try await replay.replay(row.sequence, definition, session) {
         case .applied: report.applied += 1
         case .notTaken: report.left += 1
+        case .nothingToApply:
+          report.failed.append(
+            "\(row.shard) \(row.sequence): the event is archived, or the projection has no statement for it; `discard` it"
+          )
         case .failed(let reason): report.failed.append("\(row.shard) \(row.sequence): \(reason)")
         }
       }

@@ -20,13 +20,16 @@ struct Run: AsyncParsableCommand {
 
   @OptionGroup var settings: SettingsOption
 
+  @Flag(help: "With mode = \"solo\": run although another node follows the same store.")
+  var beside = false
+
   func run() async throws {
     let settings = try settings.load()
     LoggingSystem.bootstrap { _ in
       if Journal.isStandardError { JournalLogHandler() } else { TerminalLogHandler() }
     }
     let log = LogObserver(Logger(label: "tidemark"), level: settings.logLevel.loggerLevel)
-    let daemon = Daemon(settings: settings, version: tidemarkVersion, observer: RepeatFilter(log))
+    let daemon = Daemon(settings: settings, version: tidemarkVersion, observer: RepeatFilter(log), isAlone: !beside)
     let option = self.settings
     let hangups = await UnixSignalsSequence(trapping: .sighup)
     let reloading = Task {

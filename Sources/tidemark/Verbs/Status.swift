@@ -56,6 +56,12 @@ extension StatusReport {
     if store.late_arrivals > 0 { notes.append("\(grouped(store.late_arrivals)) late arrivals") }
     if store.dead_letters > 0 { notes.append("\(grouped(store.dead_letters)) dead letters") }
     if !notes.isEmpty { lines.append(notes.joined(separator: " · ")) }
+    for node in nodes {
+      let leads = shards.count { $0.node == node.name && $0.condition != "ended" }
+      notes.append(
+        "\(printable(node.name)) (\(node.mode), \(leads) \(leads == 1 ? "shard" : "shards"), since \(node.since))")
+    }
+    if !nodes.isEmpty { lines.append("nodes: " + notes.suffix(nodes.count).joined(separator: " · ")) }
     var table = TextTable([
       ("SHARD", .left), ("POSITION", .right), ("LAG", .right), ("RATE/S", .right), ("CONDITION", .left),
       ("SINCE", .left),

@@ -1,0 +1,70 @@
+import EventStore
+import Postgres
+import ServiceLifecycle
+import Telemetry
+
+/// Keeps a node that runs every shard from running beside another one, and makes it known for as long as it lives.
+struct SoloGuard: Service {
+  var options: ConnectionOptions
+  var node: String
+  var version: String
+  var observer: any Observer
+
+  /// A node that was killed is gone when the server has noticed, which takes this long at most on one host.
+  static let patience = Duration.seconds(10)
+
+  private let membership = Membership()
+
+  init(options: ConnectionOptions, node: String, version: String, observer: any Observer) {
+    self.options = options
+    self.node = node
+    self.version = version
+    self.observer = observer
+  }
+
+  /// - Throws: ``StoreProblem`` where other nodes follow this store.
+  func check() async throws {
+    let session = try await Session.connect(options, threadName: "guard")
+    let deadline = ContinuousClock.now + Self.patience
+    do {
+      while true {
+        let others = try await membership.live(session).filter { $0.name != node }
+        if others.isEmpty { break }
+        guard ContinuousClock.now < deadline else {
+          throw StoreProblem(
+            .otherNode,
+            "another node follows this store: \(others.map { "\($0.name) (\($0.mode))" }.joined(separator: ", "))",
+            hint: "Stop it, or set mode = \"hotcold\" on all nodes, or say `run --beside` where both are meant.")
+        }
+        try await cancelWhenGracefulShutdown { try await Task.sleep(for: .milliseconds(200)) }
+      }
+      await session.close()
+    } catch {
+      await session.close()
+      throw error
+    }
+  }
+
+  func run() async throws {
+    while !Task.isCancelled && !Task.isShuttingDownGracefully {
+      do {
+        let options = options
+        let session = try await cancelWhenGracefulShutdown { try await Session.connect(options, threadName: "guard") }
+        do {
+          try await membership.join(node, version: version, mode: "solo", session)
+          while !Task.isShuttingDownGracefully {
+            _ = try await cancelWhenGracefulShutdown { try await session.execute("SELECT pg_catalog.pg_sleep(60)") }
+          }
+        } catch {
+          if Task.isShuttingDownGracefully { try? await membership.leave(node, session) }
+          await session.close()
+        }
+      } catch is CancellationError {
+        continue
+      } catch {
+        // The high-water agent reports a database that is away.
+        try? await cancelWhenGracefulShutdown { try await Task.sleep(for: .seconds(1)) }
+      }
+    }
+  }
+}
