@@ -67,7 +67,7 @@ enum CatchUp {
 
   static func measure(_ bench: Bench) async throws -> [Figure] {
     let usual = try await measure(bench, .lifetimes, [trip, day])
-    return try await usual + measure(bench, .random, [trip])
+    return bench.isQuick ? usual : try await usual + measure(bench, .random, [trip])
   }
 
   private static func measure(_ bench: Bench, _ spread: Database.Spread, _ works: [Case]) async throws -> [Figure] {

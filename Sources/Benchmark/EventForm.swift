@@ -23,7 +23,7 @@ enum EventForm {
     """
 
   static func measure(_ bench: Bench) async throws -> [Figure] {
-    let count = bench.isQuick ? 50_000 : 300_000
+    let count = bench.isQuick ? 30_000 : 300_000
     let database = try await bench.database()
     try await database.install(projection)
     try await database.load(events: count)

@@ -4,7 +4,7 @@ import Postgres
 enum Growth {
   static func measure(_ bench: Bench) async throws -> [Figure] {
     var figures: [Figure] = []
-    for count in bench.isQuick ? [50_000, 200_000] : [100_000, 1_000_000, 5_000_000] {
+    for count in bench.isQuick ? [20_000, 100_000] : [100_000, 1_000_000, 5_000_000] {
       let database = try await bench.database()
       try await database.install(Latency.projection)
       try await database.load(events: count)

@@ -15,8 +15,8 @@ enum Idle {
     try await database.load(events: 100_000)
     let (load, memory) = try await bench.withDaemon(database, projections) { daemon in
       for number in 1...20 { try await database.reached(100_000, "P\(number):All") }
-      try await Task.sleep(for: .seconds(3))
-      return (try await daemon.load(over: .seconds(bench.isQuick ? 5 : 30)), daemon.memory)
+      try await Task.sleep(for: .seconds(bench.isQuick ? 1 : 3))
+      return (try await daemon.load(over: .seconds(bench.isQuick ? 4 : 30)), daemon.memory)
     }
     await database.session.close()
     return [

@@ -23,7 +23,7 @@ enum Latency {
     var figures: [[Double]] = [[], [], []]
     for _ in 0..<(bench.isQuick ? 1 : bench.runs) {
       let latencies = try await bench.withDaemon(database, projection) { _ in
-        try await Self.latencies(database, rate: 1000, for: bench.isQuick ? .seconds(3) : .seconds(10))
+        try await Self.latencies(database, rate: 1000, for: bench.isQuick ? .seconds(2) : .seconds(10))
       }
       for (index, percent) in [50.0, 99.0, 100.0].enumerated() { figures[index].append(latencies.percentile(percent)) }
     }

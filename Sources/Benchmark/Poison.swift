@@ -24,7 +24,7 @@ enum Poison {
   private static let mended = projection("coalesce(nullif(data->>'Traveled', 'poison'), '0')::numeric")
 
   static func measure(_ bench: Bench) async throws -> [Figure] {
-    let count = bench.isQuick ? 50_000 : 200_000
+    let count = bench.isQuick ? 20_000 : 200_000
     let database = try await bench.database()
     try await database.install(strict)
     try await database.load(events: count)

@@ -13,10 +13,18 @@ package enum StatusLine {
     for condition in ["paused", "stopped", "retrying", "slow"] {
       let names = entries.filter { $0.value.condition == condition }.keys.sorted()
       guard let first = names.first else { continue }
-      parts.append("\(names.count) \(condition): \(first)\(names.count > 1 ? ", …" : "")")
+      let why = entries[first]?.reason.map { " (\(shortened($0)))" } ?? ""
+      parts.append("\(names.count) \(condition): \(first)\(why)\(names.count > 1 ? ", …" : "")")
     }
     return parts.joined(separator: " · ")
   }
+}
+
+/// A reason for one line, with the end of a pause, which stands last.
+private func shortened(_ reason: String) -> String {
+  guard reason.count > 60 else { return reason }
+  let end = reason.firstMatch(of: #/ \(until [0-9:]+\)$/#).map { String($0.output) } ?? ""
+  return reason.prefix(60) + "…" + end
 }
 
 extension HealthBoard.Entry {

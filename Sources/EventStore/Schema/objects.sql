@@ -155,6 +155,8 @@ DECLARE
     is_bad   boolean;
     is_fine  boolean;
     step     integer;
+    -- Whether any constraint may wait for COMMIT.
+    may_wait boolean := EXISTS (SELECT FROM pg_catalog.pg_constraint AS c WHERE c.condeferrable);
 BEGIN
     SELECT coalesce(array_agg(b.seq_id ORDER BY b.seq_id), '{}') INTO events FROM tidemark.batch AS b;
     n := cardinality(events);
@@ -178,12 +180,16 @@ BEGIN
                     set_config('tidemark.ceiling', events[hi]::text, true);
             BEGIN
                 -- Constraints that may wait for COMMIT wait for the end of the statements, where the event is still known.
-                SET CONSTRAINTS ALL DEFERRED;
+                IF may_wait THEN
+                    SET CONSTRAINTS ALL DEFERRED;
+                END IF;
                 FOR i IN 1 .. cardinality(statements) LOOP
                     step := i;
                     EXECUTE statements[i];
                 END LOOP;
-                SET CONSTRAINTS ALL IMMEDIATE;
+                IF may_wait THEN
+                    SET CONSTRAINTS ALL IMMEDIATE;
+                END IF;
                 is_fine := true;
             EXCEPTION WHEN OTHERS OR ASSERT_FAILURE THEN
                 IF NOT SQLSTATE LIKE ANY (isolable) THEN

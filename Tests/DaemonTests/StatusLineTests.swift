@@ -1,0 +1,34 @@
+@testable import Daemon
+import Projection
+import Testing
+
+@Suite struct `The status line` {
+  private func entry(_ condition: String, _ reason: String? = nil, at position: Int64? = 100) -> HealthBoard.Entry {
+    HealthBoard.Entry(condition: condition, reason: reason, position: position)
+  }
+
+  private func line(_ entries: [String: HealthBoard.Entry], mark: Int64? = 100) -> String {
+    StatusLine.text(
+      Dictionary(uniqueKeysWithValues: entries.map { (ShardName(projection: $0.key), $0.value) }), mark: mark)
+  }
+
+  @Test func `says in a few words how all shards are`() {
+    #expect(line([:], mark: nil) == "waiting for the database · 0 shards")
+    #expect(line(["Trip": entry("following")]) == "following with 1 of 1 shards · mark 100")
+    #expect(
+      line(["Trip": entry("following"), "Day": entry("catching up", at: 40)], mark: 1_234_567)
+        == "following with 2 of 2 shards · mark 1,234,567 · worst lag 1,234,527 (Day:All)")
+  }
+
+  @Test func `names who waits, why, and until when`() {
+    #expect(
+      line(["Trip": entry("following"), "Day": entry("paused", "deadlock detected (until 10:00:00)")])
+        == "following with 1 of 2 shards · mark 100 · 1 paused: Day:All (deadlock detected (until 10:00:00))")
+    let long = String(repeating: "x", count: 90) + " (until 10:00:00)"
+    #expect(
+      line(["Day": entry("paused", long), "Trip": entry("paused", "a")])
+        == "following with 0 of 2 shards · mark 100 · 2 paused: Day:All (\(String(repeating: "x", count: 60))… (until 10:00:00)), …"
+    )
+    #expect(line(["Day": entry("stopped", "no")]).hasSuffix("1 stopped: Day:All (no)"))
+  }
+}
