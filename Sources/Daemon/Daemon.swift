@@ -63,7 +63,7 @@ package actor Daemon: Service {
     let options = ConnectionOptions(settings.database)
     let shape = try await Startup(settings: settings, options: options, observer: observer).run()
     let observer = observer
-    let guardian = SoloGuard(options: options, node: node, version: version, observer: observer)
+    let guardian = SoloGuard(options: options, node: node, version: version)
     let isSolo = settings.mode == .solo
     if isSolo, isAlone { try await guardian.check() }
     let workMemory = settings.database.workMemory
@@ -98,7 +98,8 @@ package actor Daemon: Service {
       isSolo
       ? guardian
       : LeadershipAgent(
-        options: options.forLocks(settings.database), schema: settings.eventStore.schema, node: node, version: version,
+        options: ConnectionOptions(settings.database, url: settings.database.lockURL),
+        schema: settings.eventStore.schema, node: node, version: version,
         isWatched: settings.monitorsLocks, shards: shards, declared: { [self] in await self.settings.projections },
         pulse: pulse, observer: observer)
     let agents: [any Service] = [

@@ -57,13 +57,7 @@ struct HighWaterAgent: Service {
   private func withConnection(_ body: (Session) async throws -> Void) async throws {
     let options = options
     let session = try await cancelWhenGracefulShutdown { try await Session.connect(options, threadName: "high-water") }
-    do {
-      try await body(session)
-    } catch {
-      await session.close()
-      throw error
-    }
-    await session.close()
+    try await session.closing(body)
   }
 
   /// Ticks on one session until it fails or the daemon stops.
@@ -73,11 +67,7 @@ struct HighWaterAgent: Service {
     let shape = try await StoreShape.read(session, schema: settings.schema)
     let reads = HighWaterReads(shape)
     let table = MarkTable(shape)
-    guard try await !reads.isStandby(session) else {
-      throw StoreProblem(
-        .standby, "the server is a standby",
-        hint: "Connect to the primary: only there the locks of writers can be seen.")
-    }
+    try await HighWaterReads.refuseStandby(session)
     if shape.sequenceCache > 1 { observer.observe(.sequenceCached(size: shape.sequenceCache)) }
     let restored = try await table.restore(session)
     observer.observe(.markRestored(restored))

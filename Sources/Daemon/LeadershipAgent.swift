@@ -26,22 +26,7 @@ struct LeadershipAgent: Service {
   /// Between two looks at who lives: half of what a fail-over may take.
   static let turn = Duration.milliseconds(250)
 
-  private let membership = Membership()
-
-  init(
-    options: ConnectionOptions, schema: String, node: String, version: String, isWatched: Bool, shards: ShardSet,
-    declared: @escaping @Sendable () async -> [ProjectionDefinition], pulse: Pulse, observer: any Observer
-  ) {
-    self.options = options
-    self.schema = schema
-    self.node = node
-    self.version = version
-    self.isWatched = isWatched
-    self.shards = shards
-    self.declared = declared
-    self.pulse = pulse
-    self.observer = observer
-  }
+  private var membership: Membership { Membership() }
 
   func run() async throws {
     var backoff = Backoff([.milliseconds(100), .milliseconds(250), .seconds(1), .seconds(5)])

@@ -14,7 +14,7 @@ package struct PageFailure: Error, Sendable {
     self.failure = failure
   }
 
-  /// - Parameter statements: the operator's statements behind the statement indexes of a pipeline; nil for our own.
+  /// - Parameter source: of the operator's statement that failed; nil for our own.
   package init(_ error: PostgresError, source: SourceLocation? = nil, sequence: Int64? = nil) {
     failureClass =
       error.isConnectionLoss

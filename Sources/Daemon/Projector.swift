@@ -137,11 +137,10 @@ package struct Projector: Sendable {
                 sequence: sequence))))
         continue
       }
-      let binds = statement.columns.map { column in
-        Bind(row.text(3 + rows.columns.firstIndex(of: column)!), type: column.typeOID(streamIDType: streamIDType))
-      }
       steps.append(
-        Step(sequence: sequence, sql: SQL(text: statement.text, binds: binds), source: statement.statement.source))
+        Step(
+          sequence: sequence, sql: rows.bound(statement, to: row, streamIDType: streamIDType),
+          source: statement.statement.source))
     }
     let end = ceiling < page.ceiling ? [cutPage(shard, ceiling: ceiling)] : []
     var (letters, ignored) = try isolation.decide(unknown)

@@ -63,10 +63,7 @@ package struct Replay: Sendable {
       guard let row = try await session.execute(rows.statement).rows.first, let type = row.text(1),
         let statement = statements[type]
       else { return false }
-      let binds = statement.columns.map { column in
-        Bind(row.text(3 + rows.columns.firstIndex(of: column)!), type: column.typeOID(streamIDType: shape.streamIDType))
-      }
-      try await session.execute(SQL(text: statement.text, binds: binds))
+      try await session.execute(rows.bound(statement, to: row, streamIDType: shape.streamIDType))
       return true
     }
   }

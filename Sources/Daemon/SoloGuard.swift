@@ -1,35 +1,26 @@
 import EventStore
 import Postgres
 import ServiceLifecycle
-import Telemetry
 
 /// Keeps a node that runs every shard from running beside another one, and makes it known for as long as it lives.
 struct SoloGuard: Service {
   var options: ConnectionOptions
   var node: String
   var version: String
-  var observer: any Observer
 
   /// A node that was killed is gone when the server has noticed, which takes this long at most on one host.
   static let patience = Duration.seconds(10)
 
-  private let membership = Membership()
-
-  init(options: ConnectionOptions, node: String, version: String, observer: any Observer) {
-    self.options = options
-    self.node = node
-    self.version = version
-    self.observer = observer
-  }
+  private var membership: Membership { Membership() }
 
   /// - Throws: ``StoreProblem`` where other nodes follow this store.
   func check() async throws {
     let session = try await Session.connect(options, threadName: "guard")
     let deadline = ContinuousClock.now + Self.patience
-    do {
+    try await session.closing { session in
       while true {
         let others = try await membership.live(session).filter { $0.name != node }
-        if others.isEmpty { break }
+        if others.isEmpty { return }
         guard ContinuousClock.now < deadline else {
           throw StoreProblem(
             .otherNode,
@@ -38,10 +29,6 @@ struct SoloGuard: Service {
         }
         try await cancelWhenGracefulShutdown { try await Task.sleep(for: .milliseconds(200)) }
       }
-      await session.close()
-    } catch {
-      await session.close()
-      throw error
     }
   }
 
@@ -50,21 +37,24 @@ struct SoloGuard: Service {
       do {
         let options = options
         let session = try await cancelWhenGracefulShutdown { try await Session.connect(options, threadName: "guard") }
-        do {
-          try await membership.join(node, version: version, mode: "solo", session)
-          while !Task.isShuttingDownGracefully {
-            _ = try await cancelWhenGracefulShutdown { try await session.execute("SELECT pg_catalog.pg_sleep(60)") }
-          }
-        } catch {
-          if Task.isShuttingDownGracefully { try? await membership.leave(node, session) }
-          await session.close()
-        }
-      } catch is CancellationError {
-        continue
+        try await session.closing(beKnown)
       } catch {
-        // The high-water agent reports a database that is away.
+        // The high-water agent reports a database that is away. Whatever failed, the next try comes a moment later.
         try? await cancelWhenGracefulShutdown { try await Task.sleep(for: .seconds(1)) }
       }
+    }
+  }
+
+  /// Until the session ends, or the daemon stops.
+  private func beKnown(_ session: Session) async throws {
+    try await membership.join(node, version: version, mode: "solo", session)
+    do {
+      while true {
+        _ = try await cancelWhenGracefulShutdown { try await session.execute("SELECT pg_catalog.pg_sleep(60)") }
+      }
+    } catch {
+      if Task.isShuttingDownGracefully { try? await membership.leave(node, session) }
+      throw error
     }
   }
 }

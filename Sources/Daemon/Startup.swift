@@ -36,24 +36,14 @@ struct Startup: Sendable {
 
   private func attempt() async throws -> StoreShape {
     let session = try await Session.connect(options, threadName: "startup")
-    do {
+    return try await session.closing { session in
       observer.observe(.databaseReady(where: options.redacted, serverVersion: session.serverVersion))
-      let shape = try await prepare(session)
-      await session.close()
-      return shape
-    } catch {
-      await session.close()
-      throw error
+      return try await prepare(session)
     }
   }
 
   private func prepare(_ session: Session) async throws -> StoreShape {
-    guard try await !session.execute("SELECT pg_is_in_recovery() AS standby").rows[0].get("standby", as: Bool.self)
-    else {
-      throw StoreProblem(
-        .standby, "the server is a standby",
-        hint: "Connect to the primary: only there the locks of writers can be seen.")
-    }
+    try await HighWaterReads.refuseStandby(session)
     try await checkPrivileges(session)
     var shape = try await StoreShape.read(session, schema: settings.eventStore.schema)
     let plan = try await SchemaPlan.forStore(session, shape: shape)
@@ -86,19 +76,10 @@ struct Startup: Sendable {
 }
 
 extension ConnectionOptions {
-  package init(_ settings: DatabaseSettings) {
+  /// - Parameter url: in place of the settings' own, for a session that must not go through a pooler.
+  package init(_ settings: DatabaseSettings, url: String? = nil) {
     self.init(
-      conninfo: settings.url, password: settings.password?.value, applicationName: settings.applicationName,
-      connectTimeout: settings.connectTimeout)
-  }
-}
-
-extension ConnectionOptions {
-  /// For the session that holds the locks of leadership.
-  func forLocks(_ settings: DatabaseSettings) -> ConnectionOptions {
-    guard let url = settings.lockURL else { return self }
-    return ConnectionOptions(
-      conninfo: url, password: settings.password?.value, applicationName: settings.applicationName,
+      conninfo: url ?? settings.url, password: settings.password?.value, applicationName: settings.applicationName,
       connectTimeout: settings.connectTimeout)
   }
 }

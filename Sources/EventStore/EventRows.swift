@@ -49,6 +49,18 @@ package struct EventRows: Sendable {
   }
 }
 
+extension EventRows {
+  /// The statement for the event of a row that ``statement`` gave, with the row's columns as its binds.
+  package func bound(_ statement: BoundStatement, to row: Row, streamIDType: String) -> SQL {
+    SQL(
+      text: statement.text,
+      binds: statement.columns.map { column in
+        // After event_seq, event_type and over.
+        Bind(row.text(3 + columns.firstIndex(of: column)!), type: column.typeOID(streamIDType: streamIDType))
+      })
+  }
+}
+
 extension EventColumn {
   /// The type a statement's parameter gets.
   package func typeOID(streamIDType: String) -> UInt32 {

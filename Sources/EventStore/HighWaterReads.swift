@@ -104,9 +104,13 @@ package struct HighWaterReads: Sendable {
     return try rows.map { try $0.get("first", as: Int64.self)...(try $0.get("last", as: Int64.self)) }
   }
 
-  /// Whether the server replays another's log: the locks of the primary cannot be seen there.
-  package func isStandby(_ session: Session) async throws -> Bool {
-    try await session.execute("SELECT pg_is_in_recovery() AS standby").rows[0].get("standby", as: Bool.self)
+  /// - Throws: ``StoreProblem`` where the server replays another's log: the locks of the primary cannot be seen there.
+  package static func refuseStandby(_ session: Session) async throws {
+    guard try await !session.execute("SELECT pg_is_in_recovery()").rows[0].get(0, as: Bool.self) else {
+      throw StoreProblem(
+        .standby, "the server is a standby",
+        hint: "Connect to the primary: only there the locks of writers can be seen.")
+    }
   }
 
   /// Who is behind each transaction, in words for the operator.

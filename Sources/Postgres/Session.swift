@@ -74,6 +74,18 @@ package actor Session {
     }
   }
 
+  /// Runs the body and closes the session, however the body ends.
+  package nonisolated func closing<T>(_ body: (Session) async throws -> T) async throws -> T {
+    do {
+      let value = try await body(self)
+      await close()
+      return value
+    } catch {
+      await close()
+      throw error
+    }
+  }
+
   /// Ends the session. Safe to repeat.
   package func close() { connection.close() }
 

@@ -10,10 +10,11 @@ package struct Shard: Sendable {
     case awaitDatabase(after: Duration)
     /// Look for the events of the page that fail, and apply the others.
     case isolate(Page)
-    /// Wait, then read the position.
+    /// Wait, then read the position: between two tries of one chain.
     case wait(Duration)
-    /// The same, and let an operator end it early.
+    /// The same, and show operators until when.
     case pause(Duration)
+    /// The same for every shard of the node.
     case pauseAll(Duration)
     case stop
     case stopAll

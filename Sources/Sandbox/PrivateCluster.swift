@@ -82,11 +82,7 @@ package final class PrivateCluster: Sendable {
     let name = "test_\(databases.wrappingAdd(1, ordering: .relaxed).newValue)"
     let session = try await Session.connect(
       ConnectionOptions(conninfo: conninfo(database: "postgres")), threadName: "cluster")
-    do { try await session.execute("CREATE DATABASE \(identifier: name)", timeout: .seconds(60)) } catch {
-      await session.close()
-      throw error
-    }
-    await session.close()
+    _ = try await session.closing { try await $0.execute("CREATE DATABASE \(identifier: name)", timeout: .seconds(60)) }
     return name
   }
 

@@ -52,15 +52,7 @@ struct TestDatabase {
   }
 
   func connected<T: Sendable>(_ body: (Session) async throws -> T) async throws -> T {
-    let session = try await Session.connect(options, threadName: "test")
-    do {
-      let result = try await body(session)
-      await session.close()
-      return result
-    } catch {
-      await session.close()
-      throw error
-    }
+    try await Session.connect(options, threadName: "test").closing(body)
   }
 
   /// The first column of the first row.

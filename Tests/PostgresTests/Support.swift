@@ -12,15 +12,7 @@ enum SharedCluster {
 
 /// A session around the body of a test.
 func withSession<T: Sendable>(_ body: (Session) async throws -> T) async throws -> T {
-  let session = try await Session.connect(try await SharedCluster.options())
-  do {
-    let result = try await body(session)
-    await session.close()
-    return result
-  } catch {
-    await session.close()
-    throw error
-  }
+  try await Session.connect(try await SharedCluster.options()).closing(body)
 }
 
 extension Session {

@@ -53,11 +53,8 @@ func withSession<T>(_ settings: Settings, _ body: (Session) async throws -> T) a
     throw CommandFailure(.unreachable, "cannot reach the database (\(options.redacted)): \(error.message)")
   }
   do {
-    let result = try await body(session)
-    await session.close()
-    return result
+    return try await session.closing(body)
   } catch {
-    await session.close()
     throw commandFailure(error)
   }
 }
