@@ -7,8 +7,8 @@ import Telemetry
 /// Decides which shards this node runs, together with the other nodes: by the advisory locks that its lock session holds.
 ///
 /// Every node works out the same assignment from the nodes that live. A shard that moves away finishes its page before its lock is let
-/// go; whoever should have it tries again at each turn. The lock session is never idle: between two turns it waits on the server, so
-/// that its end is noticed the moment it happens, and then everything that ran under its locks is cancelled.
+/// go; whoever should have it tries again at each turn. Between two turns the lock session is watched, so that its end is noticed the
+/// moment it happens, and then everything that ran under its locks is cancelled.
 struct LeadershipAgent: Service {
   var options: ConnectionOptions
   /// The store's schema, which is part of Marten's keys.
@@ -112,7 +112,7 @@ struct LeadershipAgent: Service {
     do {
       try await cancelWhenGracefulShutdown { [isWatched] in
         if isWatched {
-          try await session.execute("SELECT pg_catalog.pg_sleep(\(Self.turn / .seconds(1))::float8)")
+          try await session.watch(for: Self.turn)
         } else {
           try await Task.sleep(for: Self.turn)
         }

@@ -50,7 +50,7 @@ struct SoloGuard: Service {
     try await membership.join(node, version: version, mode: "solo", session)
     do {
       while true {
-        _ = try await cancelWhenGracefulShutdown { try await session.execute("SELECT pg_catalog.pg_sleep(60)") }
+        try await cancelWhenGracefulShutdown { try await session.watch(for: .seconds(60)) }
       }
     } catch {
       if Task.isShuttingDownGracefully { try? await membership.leave(node, session) }

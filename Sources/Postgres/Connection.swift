@@ -15,9 +15,17 @@ final class Connection: @unchecked Sendable {
   /// After a cancel was asked for, the server has this long to answer before the connection is given up.
   static let drainLimit = Duration.seconds(5)
 
-  private final class NoticeBox: Sendable {
+  /// Used on the connection's thread alone.
+  private final class NoticeBox {
     let handle: (@Sendable (ServerMessage) -> Void)?
+    /// Why the server ended the session, where it said so while nothing ran.
+    private(set) var farewell: String?
+
     init(_ handle: (@Sendable (ServerMessage) -> Void)?) { self.handle = handle }
+
+    func take(_ message: ServerMessage) {
+      if message.severity == "FATAL" { farewell = message.message } else { handle?(message) }
+    }
   }
 
   var isOpen: Bool { isOpenFlag.load(ordering: .acquiring) }
@@ -61,7 +69,7 @@ final class Connection: @unchecked Sendable {
       pointer,
       { argument, result in
         guard let argument, let result else { return }
-        Unmanaged<NoticeBox>.fromOpaque(argument).takeUnretainedValue().handle?(ServerMessage(result))
+        Unmanaged<NoticeBox>.fromOpaque(argument).takeUnretainedValue().take(ServerMessage(result))
       }, notices.toOpaque())
     setKeepalives()
   }
@@ -126,7 +134,8 @@ final class Connection: @unchecked Sendable {
   }
 
   private func connectionError(_ what: String) -> PostgresError {
-    let said = PQerrorMessage(pointer).map { String(cString: $0).trimmed } ?? ""
+    let said =
+      notices.takeUnretainedValue().farewell ?? PQerrorMessage(pointer).map { String(cString: $0).trimmed } ?? ""
     return PostgresError(.connection(said.isEmpty ? what : said))
   }
 }

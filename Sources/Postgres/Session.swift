@@ -239,6 +239,16 @@ package actor Session {
     await result(nil) { operation throws(PostgresError) in try self.connection.nextNotification(operation) }
   }
 
+  // MARK: Watching
+
+  /// Waits for so long, and throws at once when the session ends meanwhile: when an administrator ended it, the server stopped, or TCP
+  /// gave the connection up.
+  ///
+  /// Nothing runs on the server, unlike with `pg_sleep`, whose snapshot would keep every dead row of the database from being removed.
+  package func watch(for duration: Duration) async throws(PostgresError) {
+    try await perform(duration) { operation throws(PostgresError) in try self.connection.watch(operation) }
+  }
+
   // MARK: The one way in
 
   /// Runs the body on this thread as one operation that the current task's cancellation, or the timeout, ends.

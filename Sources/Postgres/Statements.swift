@@ -172,6 +172,21 @@ extension Connection {
     }
   }
 
+  /// Waits, with nothing running on the server, until the time is over or the connection is.
+  func watch(_ operation: Operation) throws(PostgresError) {
+    while true {
+      guard PQstatus(pointer) == CONNECTION_OK else { throw lost("the connection was lost") }
+      if let reason = operation.stop {
+        if case .timedOut = reason.kind { return }
+        throw reason
+      }
+      let ready = Self.poll(PQsocket(pointer), Int16(POLLIN), wakeup, until: operation.deadline)
+      if ready != 0, PQconsumeInput(pointer) == 0 { throw lost("the connection was lost") }
+      // Takes in what was read: a server that ends the session says why before it closes it.
+      _ = PQisBusy(pointer)
+    }
+  }
+
   /// C strings for the binds, in one allocation.
   private func withParameters(
     _ binds: [Bind], _ body: (UnsafeBufferPointer<UnsafePointer<CChar>?>) -> Int32

@@ -79,6 +79,48 @@ import Testing
   }
 }
 
+@Suite struct `Watching a session` {
+  @Test func `ends when the time is over, and holds back no dead rows meanwhile`() async throws {
+    try await withSession { session async throws in
+      try await session.watch(for: .milliseconds(1))
+      try await withSession { other async throws in
+        async let watched: Void = session.watch(for: .milliseconds(300))
+        for _ in 0..<20 {
+          #expect(
+            try await other.value(
+              "SELECT count(*) FROM pg_stat_activity WHERE pid = \(Int(session.processID)) AND (backend_xmin IS NOT NULL OR xact_start IS NOT NULL)",
+              as: Int.self) == 0)
+        }
+        try await watched
+      }
+      #expect(try await session.value("SELECT 1", as: Int.self) == 1)
+    }
+  }
+
+  @Test func `fails the moment the server ends it, and says why`() async throws {
+    try await withSession { session async throws in
+      try await withSession { other async throws in
+        let watched = Task { try await session.watch(for: .seconds(600)) }
+        _ = try await other.execute("SELECT pg_terminate_backend(\(Int(session.processID))::int)")
+        let error = await #expect(throws: PostgresError.self) { try await watched.value }
+        #expect(error?.isConnectionLoss == true)
+        #expect("\(error!)".contains("terminating connection due to administrator command"))
+        #expect(!session.isOpen)
+      }
+    }
+  }
+
+  @Test func `can be cancelled`() async throws {
+    try await withSession { session async throws in
+      let task = Task { try await session.watch(for: .seconds(600)) }
+      task.cancel()
+      let error = await #expect(throws: PostgresError.self) { try await task.value }
+      #expect(error?.isCancelled == true)
+      #expect(try await session.value("SELECT 1", as: Int.self) == 1)
+    }
+  }
+}
+
 @Suite struct `A pool` {
   @Test func `never opens more than its limit, and serves everybody`() async throws {
     let pool = SessionPool(try await SharedCluster.options(), limit: 3, name: "pool")

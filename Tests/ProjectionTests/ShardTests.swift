@@ -75,6 +75,16 @@ import Testing
         == .apply(Page(floor: 2_000, ceiling: 3_000)))
   }
 
+  @Test(arguments: [(1, 1_000), (10, 1_000), (20, 500), (500, 100)])
+  func `takes pages of some ten poison events while it looks for them`(poison: Int, width: Int64) {
+    var (shard, _) = started(at: 0, mark: 5_000)
+    _ = shard.failed(.event, "poison", actions: chain(.event))
+    _ = shard.positionRead(0)
+    #expect(
+      shard.pageIsolated(Page(floor: 0, ceiling: 1_000), events: 1_000, poison: poison)
+        == .isolate(Page(floor: 1_000, ceiling: 1_000 + width)))
+  }
+
   @Test func `goes through a chain step by step, and stops when it has run out`() {
     var (shard, _) = started(at: 0, mark: 7)
     let actions: [FailureAction] = [.retry(after: .seconds(1)), .pause(.seconds(60)), .retry(after: .seconds(2))]
