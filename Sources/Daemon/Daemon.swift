@@ -6,45 +6,47 @@ package import Settings
 package import Systemd
 package import Telemetry
 
-/// The whole of a running node: waits for the database, then follows it until it is told to stop.
+/// The whole of a running node: follows its databases until it is told to stop.
 package actor Daemon: Service {
   package private(set) var settings: Settings
   private let version: String
-  private let node: String
   private let observer: any Observer
   private let manager: ServiceManager
-  /// Whether a solo node refuses to run beside others.
-  private let isAlone: Bool
-  package nonisolated let marks = MarkBoard()
-  private let health = HealthBoard()
-  private let wishes = WishBoard()
-  private let pulse = Pulse()
-  private var shards: ShardSet?
+  private nonisolated let followers: [DatabaseFollower]
+  private let settled: AsyncStream<Void>
   private var isReady = false
 
+  /// - Parameter isAlone: whether a solo node refuses to run beside others.
   package init(
     settings: Settings, version: String, node: String = nodeName(), observer: any Observer,
     manager: ServiceManager = ServiceManager(), isAlone: Bool = false
   ) {
-    self.isAlone = isAlone
     self.settings = settings
     self.version = version
-    self.node = node
     self.observer = observer
     self.manager = manager
+    let (settled, settle) = AsyncStream.makeStream(of: Void.self)
+    self.settled = settled
+    followers = settings.perDatabase.map {
+      DatabaseFollower(
+        settings: $0, version: version, node: node, observer: observer, isAlone: isAlone, onSettled: { settle.yield() })
+    }
   }
+
+  /// The marks of the first database.
+  package nonisolated var marks: MarkBoard { followers[0].marks }
 
   /// Runs until the graceful shutdown of the service group, or until the task is cancelled.
   ///
   /// - Throws: ``StoreProblem`` where the store cannot be followed and only a person can help.
   package func run() async throws {
-    let (observer, manager) = (observer, manager)
+    let (observer, manager, followers) = (observer, manager, followers)
     observer.observe(.started(version: version, mode: settings.mode.rawValue, shards: settings.projections.count))
     try await withGracefulShutdownHandler {
       try await withThrowingTaskGroup(of: Void.self) { group in
-        let reporter = ServiceReporter(manager: manager, health: health, marks: marks, pulse: pulse)
-        group.addTask { try await reporter.run() }
-        group.addTask { try await self.follow() }
+        group.addTask { try await ServiceReporter(manager: manager, followers: followers).run() }
+        group.addTask { await self.becomeReady() }
+        for follower in followers { group.addTask { try await follower.run() } }
         do {
           for try await _ in group {}
         } catch is CancellationError {
@@ -58,77 +60,17 @@ package actor Daemon: Service {
     observer.observe(Task.isCancelled ? .stopTimedOut : .stopped)
   }
 
-  /// From the first connection to the last page.
-  private func follow() async throws {
-    let options = ConnectionOptions(settings.database)
-    let shape = try await Startup(settings: settings, options: options, observer: observer).run()
-    let observer = observer
-    let guardian = SoloGuard(options: options, node: node, version: version)
-    let isSolo = settings.mode == .solo
-    if isSolo, isAlone { try await guardian.check() }
-    let workMemory = settings.database.workMemory
-    let pool = SessionPool(
-      options, limit: settings.database.poolSize, name: "shard",
-      prepare: { session in try await Daemon.prepareForShards(session, workMemory: workMemory) },
-      clean: { session in
-        // What a projection's statements left behind must not reach another projection.
-        _ = try await session.script(
-          "RESET ALL; RESET ROLE; RESET SESSION AUTHORIZATION; SELECT pg_advisory_unlock_all(); DISCARD TEMP; UNLISTEN *"
-        )
-        try await Daemon.prepareForShards(session, workMemory: workMemory)
-      },
-      onNotice: { observer.observe(.serverNotice(severity: $0.severity, message: $0.message)) })
-    // Of its own, so that busy shards never keep the books from being written.
-    let books = SessionPool(options, limit: 1, name: "books")
-    let (marks, health) = (marks, health)
-    let (wishes, node) = (wishes, node)
-    let shards = ShardSet { definition in
-      ShardAgent(
-        definition: definition, shape: shape, pool: pool, marks: marks, health: health, wishes: wishes,
-        policy: { [self] in await settings.failurePolicy }, node: node, observer: observer)
+  /// Once every database has either answered or turned out to be away.
+  private func becomeReady() async {
+    var waiting = followers.count
+    for await _ in settled.cancelOnGracefulShutdown() {
+      waiting -= 1
+      guard waiting == 0 else { continue }
+      isReady = true
+      manager.ready()
+      observer.observe(.ready)
+      return
     }
-    // Before the first page, so that a shard that was stopped stays so over a restart.
-    if let wished = try? await books.withSession(for: "books", { try await ShardWishes().all($0) }) {
-      await wishes.take(wished)
-    }
-    self.shards = shards
-    if isSolo { await shards.declare(settings.projections) }
-    let pulse = pulse
-    let leadership: any Service =
-      isSolo
-      ? guardian
-      : LeadershipAgent(
-        options: ConnectionOptions(settings.database, url: settings.database.lockURL),
-        schema: settings.eventStore.schema, node: node, version: version,
-        isWatched: settings.monitorsLocks, shards: shards, declared: { [self] in await self.settings.projections },
-        pulse: pulse, observer: observer)
-    let agents: [any Service] = [
-      HighWaterAgent(
-        options: options, settings: settings.eventStore, board: marks, pulse: pulse, observer: observer),
-      LateArrivalAgent(
-        shape: shape, settings: settings.eventStore, pool: books,
-        takers: {
-          await self.settings.projections.map { MarkTable.Taker(shard: "\($0.shard)", types: $0.takes) }
-        }, node: node, observer: observer),
-      WishAgent(board: wishes, pool: books),
-      HealthWriter(board: health, pool: books, node: node),
-      shards, leadership,
-    ]
-    do {
-      try await withThrowingTaskGroup(of: Void.self) { group in
-        for agent in agents { group.addTask { try await agent.run() } }
-        isReady = true
-        manager.ready()
-        observer.observe(.ready)
-        for try await _ in group {}
-      }
-    } catch {
-      await pool.close()
-      await books.close()
-      throw error
-    }
-    await pool.close()
-    await books.close()
   }
 
   /// Takes new settings over: shards that were added, removed or changed follow; nothing else is touched.
@@ -148,8 +90,7 @@ package actor Daemon: Service {
     }
     for key in settings.keysThatNeedRestart(for: new) { observer.observe(.restartNeeded(key: key)) }
     let change = ShardSet.Change(from: settings.projections, to: new.projections)
-    // With several nodes the agent of leadership hands them on, to whoever leads them.
-    if settings.mode == .solo { await shards?.declare(new.projections) }
+    for follower in followers { await follower.takeOver(new) }
     settings.takeOver(new)
     observer.observe(.reloaded(added: change.added, removed: change.removed, changed: change.changed))
     return new

@@ -7,19 +7,23 @@ import Systemd
 /// It runs on the same threads as the agents, so where those are stuck it is silent too, and the watchdog bites.
 struct ServiceReporter: Service {
   var manager: ServiceManager
-  var health: HealthBoard
-  var marks: MarkBoard
-  var pulse: Pulse
+  var followers: [DatabaseFollower]
 
   static let interval = Duration.seconds(1)
 
   func run() async throws {
     var told = ""
     while !Task.isCancelled && !Task.isShuttingDownGracefully {
-      let line = StatusLine.text(await health.entries, mark: await marks.current?.sequence)
+      var databases: [StatusLine.Database] = []
+      for follower in followers {
+        databases.append(
+          StatusLine.Database(
+            name: follower.name, mark: await follower.marks.current?.sequence, shards: await follower.health.entries))
+      }
+      let line = StatusLine.text(databases)
       if line != told { manager.status(line) }
       told = line
-      if pulse.isBeating { manager.alive() }
+      if followers.allSatisfy(\.pulse.isBeating) { manager.alive() }
       // Signs of life come twice as often as the watchdog wants them.
       let pause = min(Self.interval, (manager.watchdogInterval ?? .seconds(60)) / 3)
       try? await cancelWhenGracefulShutdown { try await Task.sleep(for: pause) }
@@ -27,7 +31,7 @@ struct ServiceReporter: Service {
   }
 }
 
-/// The last sign of life of the high-water agent, on whose turns everything else depends.
+/// The last sign of life of a database's high-water agent, on whose turns everything else depends.
 final class Pulse: Sendable {
   /// Its statements end by themselves after a minute, so a longer silence is no slow server.
   static let longestSilence = Duration.seconds(120)

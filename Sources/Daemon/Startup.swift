@@ -10,6 +10,8 @@ struct Startup: Sendable {
   var settings: Settings
   var options: ConnectionOptions
   var observer: any Observer
+  /// Called when the database turned out to be away, each time.
+  var onAway: @Sendable () async -> Void
 
   /// Longest between two attempts to reach a database that is away.
   static let longestWait = Duration.seconds(5)
@@ -27,6 +29,7 @@ struct Startup: Sendable {
         throw CancellationError()
       } catch let error as PostgresError where error.isConnectionLoss {
         observer.observe(.databaseUnreachable(where: options.redacted, failure: Failure(error), retryIn: delay))
+        await onAway()
       }
       let wait = delay
       try await cancelWhenGracefulShutdown { try await Task.sleep(for: wait) }
@@ -37,8 +40,9 @@ struct Startup: Sendable {
   private func attempt() async throws -> StoreShape {
     let session = try await Session.connect(options, threadName: "startup")
     return try await session.closing { session in
+      let shape = try await prepare(session)
       observer.observe(.databaseReady(where: options.redacted, serverVersion: session.serverVersion))
-      return try await prepare(session)
+      return shape
     }
   }
 

@@ -2,21 +2,60 @@ package import Projection
 
 /// The one line that `systemctl status` shows of the daemon.
 package enum StatusLine {
-  package static func text(_ entries: [ShardName: HealthBoard.Entry], mark: Int64?) -> String {
-    guard let mark else { return "waiting for the database · \(entries.count) shards" }
-    let running = entries.values.count { $0.isRunning }
-    var parts = ["following with \(running) of \(entries.count) shards", "mark \(grouped(mark))"]
-    let lags = entries.compactMap { name, entry in entry.position.map { (name: name, lag: mark - $0) } }
-    if let worst = lags.max(by: { ($0.lag, $1.name) < ($1.lag, $0.name) }), worst.lag > 0 {
+  /// What one database says of itself.
+  package struct Database: Sendable {
+    /// Of one of several.
+    package var name: String?
+    /// Nil while it is away.
+    package var mark: Int64?
+    package var shards: [ShardName: HealthBoard.Entry]
+
+    package init(name: String?, mark: Int64?, shards: [ShardName: HealthBoard.Entry]) {
+      self.name = name
+      self.mark = mark
+      self.shards = shards
+    }
+  }
+
+  package static func text(_ databases: [Database]) -> String {
+    let shards = databases.flatMap { database in
+      database.shards.map { name, entry in
+        Line(name: (database.name.map { "\($0)/" } ?? "") + "\(name)", entry: entry, mark: database.mark)
+      }
+    }.sorted { $0.name < $1.name }
+    let answering = databases.filter { $0.mark != nil }
+    guard !answering.isEmpty else {
+      return
+        "waiting for \(databases.count == 1 ? "the database" : "\(databases.count) databases") · \(shards.count) shards"
+    }
+    let running = shards.count { $0.mark != nil && $0.entry.isRunning }
+    var parts: [String]
+    if databases.count == 1, let mark = databases[0].mark {
+      parts = ["following with \(running) of \(shards.count) shards", "mark \(grouped(mark))"]
+    } else {
+      parts = [
+        "following \(answering.count) of \(databases.count) databases with \(running) of \(shards.count) shards"
+      ]
+      let away = databases.filter { $0.mark == nil }.compactMap(\.name)
+      if let first = away.first { parts.append("\(away.count) away: \(first)\(away.count > 1 ? ", …" : "")") }
+    }
+    if let worst = shards.filter({ $0.lag > 0 }).max(by: { ($0.lag, $1.name) < ($1.lag, $0.name) }) {
       parts.append("worst lag \(grouped(worst.lag)) (\(worst.name))")
     }
     for condition in ["paused", "stopped", "retrying", "slow"] {
-      let names = entries.filter { $0.value.condition == condition }.keys.sorted()
-      guard let first = names.first else { continue }
-      let why = entries[first]?.reason.map { " (\(shortened($0)))" } ?? ""
-      parts.append("\(names.count) \(condition): \(first)\(why)\(names.count > 1 ? ", …" : "")")
+      let those = shards.filter { $0.entry.condition == condition }
+      guard let first = those.first else { continue }
+      let why = first.entry.reason.map { " (\(shortened($0)))" } ?? ""
+      parts.append("\(those.count) \(condition): \(first.name)\(why)\(those.count > 1 ? ", …" : "")")
     }
     return parts.joined(separator: " · ")
+  }
+
+  private struct Line {
+    var name: String
+    var entry: HealthBoard.Entry
+    var mark: Int64?
+    var lag: Int64 { mark.flatMap { mark in entry.position.map { mark - $0 } } ?? 0 }
   }
 }
 

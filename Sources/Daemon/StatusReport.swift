@@ -32,6 +32,8 @@ package struct StatusReport: Sendable, Encodable {
     package var declared: Bool
   }
 
+  /// The name of one of several databases; nil where there is only one.
+  package var database: String?
   package var store: Store
   package var nodes: [Membership.Node]
   package var shards: [Shard]

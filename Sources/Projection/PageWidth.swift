@@ -16,6 +16,7 @@ package struct PageWidth: Sendable, Hashable {
   static let gain = 1.05
   /// A rate may be worse by this factor to go up for.
   static let loss = 0.97
+  static let largeStepsBelow: Int64 = 16_000
   /// Full pages between two looks at a neighbouring width.
   static let probeEvery = 32
 
@@ -55,11 +56,13 @@ package struct PageWidth: Sendable, Hashable {
     if let home {
       self.home = nil
       sinceProbe = 0
-      if here < (rates[home] ?? 0) * Self.loss { width = home }
-      return
+      if here < (rates[home] ?? 0) * Self.loss {
+        width = home
+        return
+      }
     }
-    // While a page takes next to nothing of its time, in larger steps.
-    let wider = clamped(width * (took * 16 <= target ? 4 : 2))
+    // Narrow pages in larger steps, while they take next to nothing of their time.
+    let wider = clamped(width * (took * 16 <= target && width < Self.largeStepsBelow ? 4 : 2))
     if wider > width, took * 2 <= target, rates[wider].map({ $0 > here * Self.loss }) ?? true {
       home = rates[wider] == nil ? width : nil
       width = wider

@@ -12,6 +12,8 @@ struct Key<Root: Sendable>: Sendable {
   var example: String?
   /// A running daemon takes a new value over at the next reload; otherwise it needs a restart.
   var isReloadable = false
+  /// The value may hold a password, and is not repeated in a problem.
+  var isSecret = false
   /// Puts the value into the root, or throws what is wrong with it.
   var decode: @Sendable (TOMLValue, inout Root) throws(Mismatch) -> Void
   /// The value in the root as TOML; nil where it is not set.

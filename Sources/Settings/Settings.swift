@@ -7,7 +7,10 @@ package struct Settings: Hashable, Sendable {
   package var mode = Mode.solo
   package var stopTimeout = Duration.seconds(30)
   package var monitorsLocks = true
+  /// The one database; with `[databases.NAME]`, what those do not say themselves.
   package var database = DatabaseSettings()
+  /// `[databases.NAME]`, in the order of the file; empty where there is one database only.
+  package var namedDatabases: [DatabaseSettings] = []
   package var eventStore = EventStoreSettings()
   package var logLevel = LogLevel.info
   package var errors = ErrorSettings()
@@ -60,9 +63,31 @@ struct ProjectionDeclaration: Hashable, Sendable {
   var place: TOMLPlace
 }
 
+extension Settings {
+  /// These settings for each database on its own.
+  package var perDatabase: [Settings] {
+    guard !namedDatabases.isEmpty else { return [self] }
+    return namedDatabases.map { database in
+      var settings = self
+      settings.database = database
+      settings.namedDatabases = []
+      return settings
+    }
+  }
+
+  /// The names of `[databases.NAME]`.
+  package var databaseNames: [String] { namedDatabases.compactMap(\.name) }
+}
+
 package struct DatabaseSettings: Hashable, Sendable {
+  /// Of `[databases.NAME]`; nil for `[database]`.
+  package var name: String?
+  var givenURL: String?
   /// A libpq connection string. May hold a password: show it through `redacted(connectionString:)` only.
-  package var url = ""
+  package var url: String {
+    get { givenURL ?? "" }
+    set { givenURL = newValue }
+  }
   /// For the locks of leadership, where `url` goes through a pooler.
   package var lockURL: String?
   package var passwordFile: String?

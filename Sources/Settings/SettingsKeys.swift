@@ -2,7 +2,9 @@ import Projection
 
 extension Settings {
   /// Every key outside of the projections, in the order of the sample file.
-  static let keys: [Key<Settings>] = [
+  static let keys: [Key<Settings>] = general + DatabaseSettings.keys.map(\.inSettings) + store
+
+  private static let general: [Key<Settings>] = [
     .choice(
       "mode", \.mode,
       """
@@ -18,50 +20,9 @@ extension Settings {
       "Longest a stop may take: shards finish the page they are in. After it the page is cancelled and rolled back; nothing is lost."
     ),
 
-    Key(
-      path: "database.url", form: "a libpq connection string: a URI or key=value pairs",
-      meaning: """
-        The database with the event store and the read models. Everything libpq understands is allowed, as are its environment
-        variables (PGHOST, PGSERVICE, PGPASSFILE…), from which an empty string takes everything.
-        """,
-      decode: { toml, root throws(Mismatch) in
-        guard case .string(let text) = toml.content else { throw Mismatch() }
-        root.database.url = text
-      },
-      show: { TOMLText.string(redacted(connectionString: $0.database.url)) }),
-    Key(
-      path: "database.lock_url", form: "a libpq connection string: a URI or key=value pairs",
-      meaning: """
-        With "hotcold", where url goes through a pooler: a direct connection to the same database, for the session that holds the locks
-        of leadership.
-        """,
-      example: "\"postgresql://db.example/shop\"",
-      decode: { toml, root throws(Mismatch) in
-        guard case .string(let text) = toml.content, !text.isEmpty else { throw Mismatch() }
-        root.database.lockURL = text
-      },
-      show: { $0.database.lockURL.map { TOMLText.string(redacted(connectionString: $0)) } }),
-    .optionalString(
-      "database.password_file", \.database.passwordFile, "the path of a file", example: "database-password",
-      """
-      A file that holds the password and nothing else; a line break at its end is cut off. A name without a slash is looked for
-      among the credentials that systemd passes on (LoadCredential=), then beside the settings file.
-      """),
-    .integer(
-      "database.pool_size", \.database.poolSize, 1...200,
-      "Most sessions that all shards together use at once. One more follows the event sequence, and one keeps the books."
-    ),
-    .memory(
-      "database.work_mem", \.database.workMemory,
-      "PostgreSQL's work_mem for the statements of projections: what one sort or hash of a page may take before it spills to disk."
-    ),
-    .duration(
-      "database.connect_timeout", \.database.connectTimeout, .seconds(1)...(.seconds(600)),
-      "Longest to wait for a connection, where the url does not say connect_timeout."),
-    .string(
-      "database.application_name", \.database.applicationName, "a name",
-      "What pg_stat_activity shows, where the url does not say application_name."),
+  ]
 
+  private static let store: [Key<Settings>] = [
     .choice("event_store.dialect", \.eventStore.dialect, "How the event store lays out its tables."),
     .string(
       "event_store.schema", \.eventStore.schema, "the name of a schema",

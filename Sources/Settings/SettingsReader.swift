@@ -51,21 +51,16 @@ struct SettingsReader {
   mutating func readMain(text: String, file: String) {
     guard let entries = tree(of: text, file: file) else { return }
     var main = settings
-    read(entries, keys: Settings.keys, prefix: "", others: ["projections", "on_error"], file: file, into: &main)
+    read(
+      entries, keys: Settings.keys, prefix: "", others: ["databases", "projections", "on_error"], file: file,
+      into: &main)
     settings = main
     readRules(entries, file: file)
-    let database = entries.first { $0.key == "database" }
-    if database?.value.entries.contains(where: { $0.key == "url" }) != true {
-      add(
-        .missingKey, SourceLocation(file: file, line: database?.place.line ?? 1), "database.url",
-        "expected a libpq connection string, found nothing",
-        hint: "for example url = \"postgresql:///shop?host=/run/postgresql\"")
-    }
+    readDatabases(entries, file: file)
     readProjections(entries, file: file)
     readProjectionFiles(besides: file)
     checkRules(entries, file: file)
     checkPolling(entries, file: file)
-    readPassword(file: file, entries)
   }
 
   private mutating func readProjectionFiles(besides main: String) {
@@ -145,10 +140,9 @@ struct SettingsReader {
     do {
       try key.decode(value, &root)
     } catch {
-      let isSecret = ["database.url", "database.lock_url"].contains(key.path)
       add(
         .value, location(value.place, file), path,
-        "expected \(error.expected ?? key.form), found \(error.found ?? (isSecret ? kind(value) : found(value)))",
+        "expected \(error.expected ?? key.form), found \(error.found ?? (key.isSecret ? kind(value) : found(value)))",
         hint: error.hint)
     }
   }
@@ -165,6 +159,90 @@ struct SettingsReader {
     }
     let known = siblings.isEmpty ? "no key" : "one of " + siblings.joined(separator: ", ")
     add(.unknownKey, location(entry.place, file), display + path, "unknown key", hint: hint ?? "known here: \(known)")
+  }
+
+  // MARK: Databases
+
+  /// `[database]`, or several `[databases.NAME]` with what `[database]` says in common.
+  private mutating func readDatabases(_ entries: [TOMLEntry], file: String) {
+    let common = entries.first { $0.key == "database" }
+    let commonURL = common?.value.entries.first { $0.key == "url" }
+    guard let several = entries.first(where: { $0.key == "databases" }) else {
+      if commonURL == nil { addMissingURL("database", common?.place, file) }
+      settings.database.password = password(of: settings.database, "database", common, file)
+      return
+    }
+    guard case .table(let tables) = several.value.content, !tables.isEmpty else {
+      add(
+        .value, location(several.value.place, file), "databases",
+        "expected tables [databases.NAME], found \(found(several.value))")
+      return
+    }
+    if let commonURL {
+      add(
+        .conflict, location(commonURL.place, file), "database.url",
+        "does not go with [databases.NAME], which have a url each")
+    }
+    for table in tables { readDatabase(table, file: file) }
+  }
+
+  private mutating func readDatabase(_ table: TOMLEntry, file: String) {
+    let path = "databases.\(table.key)"
+    guard case .table(let entries) = table.value.content else {
+      add(.value, location(table.value.place, file), path, "expected a table, found \(found(table.value))")
+      return
+    }
+    if let message = ProjectionCheck.problem(withName: table.key) {
+      add(.value, location(table.place, file), path, message)
+    }
+    var database = settings.database
+    database.name = table.key
+    read(entries, keys: DatabaseSettings.keys, prefix: "", display: "\(path).", file: file, into: &database)
+    if !entries.contains(where: { $0.key == "url" }) { addMissingURL(path, table.place, file) }
+    database.password = password(of: database, path, table, file)
+    if let url = database.givenURL, let other = settings.namedDatabases.first(where: { $0.givenURL == url }) {
+      add(
+        .conflict, location(entries.first { $0.key == "url" }?.value.place, file), "\(path).url",
+        "the same as that of databases.\(other.name ?? ""); each shard would run twice")
+    }
+    settings.namedDatabases.append(database)
+  }
+
+  private mutating func addMissingURL(_ path: String, _ place: TOMLPlace?, _ file: String) {
+    add(
+      .missingKey, SourceLocation(file: file, line: place?.line ?? 1), "\(path).url",
+      "expected a libpq connection string, found nothing",
+      hint: "for example url = \"postgresql:///shop?host=/run/postgresql\"")
+  }
+
+  /// What `password_file` holds.
+  private mutating func password(
+    of database: DatabaseSettings, _ path: String, _ table: TOMLEntry?, _ file: String
+  ) -> Secret? {
+    guard let name = database.passwordFile else { return nil }
+    let key = "\(path).password_file"
+    let place = table?.value.entries.first { $0.key == "password_file" }?.value.place
+    var target = Self.resolve(name, besides: file)
+    var credential: String?
+    if !name.contains("/"), let directory = environment["CREDENTIALS_DIRECTORY"] {
+      credential = "\(directory)/\(name)"
+      if case .success = files.read(credential!) { target = credential! }
+    }
+    switch files.read(target) {
+    case .success(let bytes):
+      var text = Substring(decoding: bytes, as: UTF8.self)
+      if text.last?.isNewline == true { text.removeLast() }
+      guard !text.isEmpty else {
+        add(.value, location(place, file), key, "\(target) is empty")
+        return nil
+      }
+      return Secret(String(text))
+    case .failure(let problem):
+      add(
+        .unreadable, location(place, file), key, "\(target) cannot be read: \(problem.message)",
+        hint: credential.map { "neither is there \($0)" })
+      return nil
+    }
   }
 
   // MARK: What is done about failures
@@ -275,32 +353,6 @@ struct SettingsReader {
       .conflict, SourceLocation(file: file, line: line), "event_store.poll_min",
       "expected at most poll_max (\(settings.eventStore.pollMax.settingText)), found \(settings.eventStore.pollMin.settingText)"
     )
-  }
-
-  private mutating func readPassword(file: String, _ entries: [TOMLEntry]) {
-    guard let name = settings.database.passwordFile else { return }
-    let value = entries.first { $0.key == "database" }?.value.entries.first { $0.key == "password_file" }?.value
-    var path = Self.resolve(name, besides: file)
-    var credential: String?
-    if !name.contains("/"), let directory = environment["CREDENTIALS_DIRECTORY"] {
-      credential = "\(directory)/\(name)"
-      if case .success = files.read(credential!) { path = credential! }
-    }
-    switch files.read(path) {
-    case .success(let bytes):
-      var text = Substring(decoding: bytes, as: UTF8.self)
-      if text.last?.isNewline == true { text.removeLast() }
-      guard !text.isEmpty else {
-        add(.value, location(value?.place, file), "database.password_file", "\(path) is empty")
-        return
-      }
-      settings.database.password = Secret(String(text))
-    case .failure(let problem):
-      add(
-        .unreadable, location(value?.place, file), "database.password_file",
-        "\(path) cannot be read: \(problem.message)",
-        hint: credential.map { "neither is there \($0)" })
-    }
   }
 
   // MARK: Words

@@ -7,6 +7,7 @@ extension Settings {
     var paths = Settings.keys.filter { !$0.isReloadable && $0.show(self) != $0.show(new) }.map(\.path)
     // A password is never shown, so a change of nothing else is not seen above.
     if paths.allSatisfy({ !$0.hasPrefix("database.") }), database != new.database { paths.append("database.url") }
+    if namedDatabases != new.namedDatabases { paths.append("databases") }
     return paths
   }
 
@@ -15,6 +16,12 @@ extension Settings {
     var text = TOMLWriter()
     for key in keys {
       if let value = key.show(settings) { text.add(key.path, value) }
+    }
+    for database in settings.namedDatabases {
+      text.openTable("databases.\(TOMLText.key(database.name ?? ""))")
+      for key in DatabaseSettings.keys {
+        if let value = key.show(database) { text.add(key.path, value, inOpenTable: true) }
+      }
     }
     for draft in settings.failureRuleDrafts {
       text.openTable("[on_error]")
@@ -31,6 +38,13 @@ extension Settings {
     return text.text
   }
 
+  /// What `[databases.NAME]` means.
+  private static let databases = """
+    Several databases, for example one for each tenant: a table [databases.NAME] for each, with a url of its own and any of the other
+    keys of [database], which says what they have in common and then has no url. Each has the same event store and the same projections.
+    With "hotcold" all shards of a database run on one node. Verbs take --database NAME.
+    """
+
   /// Every key with its meaning and its default; a key without a default stands in a comment.
   package static func sampleFull() -> String {
     var text = TOMLWriter()
@@ -44,6 +58,10 @@ extension Settings {
       text.comment(key.meaning)
       text.comment("Expected: \(key.form).")
       text.add(key.path, key.show(settings), example: key.example)
+      if key.path == "database.\(DatabaseSettings.keys.last?.path ?? "")" {
+        text.comment(databases)
+        text.text += "# [databases.acme]\n# url = \"postgresql:///acme?host=/run/postgresql\"\n"
+      }
     }
     text.openTable("[on_error]")
     let rule = FailureRuleDraft(
@@ -136,10 +154,13 @@ extension Settings {
     let draft = ProjectionDraft()
     return keys.map {
       KeyDocument(
-        path: $0.path, form: $0.form, meaning: $0.meaning,
-        standard: $0.path == "database.url" ? nil : $0.show(defaults),
-        isReloadable: $0.isReloadable)
+        path: $0.path, form: $0.form, meaning: $0.meaning, standard: $0.show(defaults), isReloadable: $0.isReloadable)
     }
+      + [
+        KeyDocument(
+          path: "databases.NAME", form: "a table with a url and any other keys of [database]", meaning: databases,
+          standard: nil, isReloadable: false)
+      ]
       + FailureRuleDraft.keys.map {
         KeyDocument(path: "on_error.\($0.path)", form: $0.form, meaning: $0.meaning, standard: nil, isReloadable: true)
       }

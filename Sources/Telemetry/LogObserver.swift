@@ -18,11 +18,12 @@ package final class LogObserver: Observer {
     set { threshold.withLock { $0 = newValue } }
   }
 
-  package func observe(_ observation: Observation) {
+  package func observe(_ observation: Observation, in database: String?) {
     let entry = observation.kind.entry
     guard entry.level >= level else { return }
     var fields = observation.fields
     fields["message_id"] = "\(entry.id)"
+    if let database { fields["database"] = "\(database)" }
     logger.log(level: entry.level, "\(entry.message)", metadata: fields)
   }
 }
@@ -39,6 +40,7 @@ extension Observation {
     case .reloadRefused: .reloadRefused
     case .restartNeeded: .restartNeeded
     case .databaseUnreachable: .databaseUnreachable
+    case .databaseRefused: .databaseRefused
     case .databaseReady: .databaseReady
     case .schemaUpdated: .schemaUpdated
     case .serverNotice: .serverNotice
@@ -84,9 +86,10 @@ extension Observation {
     case .restartNeeded(let key): ["key": "\(key)"]
 
     case .databaseUnreachable(let place, let failure, let delay):
-      ["database": "\(place)"] + failure.fields + retry(delay)
+      ["url": "\(place)"] + failure.fields + retry(delay)
+    case .databaseRefused(let failure, let delay): failure.fields + retry(delay)
     case .databaseReady(let place, let version):
-      ["database": "\(place)", "server": "\(version / 10_000).\(version % 10_000)"]
+      ["url": "\(place)", "server": "\(version / 10_000).\(version % 10_000)"]
     case .schemaUpdated(let steps): ["made": "\(steps.joined(separator: ", "))"]
     case .serverNotice(let severity, let message): ["severity": "\(severity)", "text": "\(message)"]
     case .sequenceCached(let size): ["cache": "\(size)"]

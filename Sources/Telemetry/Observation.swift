@@ -16,6 +16,7 @@ package enum Observation: Sendable {
 
   // The database
   case databaseUnreachable(where: String, failure: Failure, retryIn: Duration)
+  case databaseRefused(failure: Failure, retryIn: Duration)
   case databaseReady(where: String, serverVersion: Int)
   case schemaUpdated(steps: [String])
   case serverNotice(severity: String, message: String)
@@ -90,16 +91,23 @@ package struct Failure: Error, Sendable, Hashable, CustomStringConvertible {
 
 /// Whoever wants to know what the daemon notices. Called from any task; must not block.
 package protocol Observer: Sendable {
-  func observe(_ observation: Observation)
+  /// - Parameter database: the name of one of several databases; nil for what concerns the node, or where there is only one.
+  func observe(_ observation: Observation, in database: String?)
 }
 
-/// Tells several observers.
-package struct Observers: Observer {
-  private let all: [any Observer]
+extension Observer {
+  package func observe(_ observation: Observation) { observe(observation, in: nil) }
+}
 
-  package init(_ all: [any Observer]) { self.all = all }
+/// Adds the database to whatever is observed there.
+package struct DatabaseObserver: Observer {
+  private let next: any Observer
+  private let name: String
 
-  package func observe(_ observation: Observation) {
-    for observer in all { observer.observe(observation) }
+  package init(_ next: any Observer, database name: String) {
+    self.next = next
+    self.name = name
   }
+
+  package func observe(_ observation: Observation, in database: String?) { next.observe(observation, in: name) }
 }

@@ -13,6 +13,7 @@ package enum ObservationKind: String, CaseIterable, Sendable {
   case reloadRefused
   case restartNeeded
   case databaseUnreachable
+  case databaseRefused
   case databaseReady
   case schemaUpdated
   case serverNotice
@@ -118,10 +119,16 @@ package enum ObservationKind: String, CaseIterable, Sendable {
           "No session could be opened, or one was lost. The daemon tries again for as long as it takes; no position is lost.",
         action:
           "Look at the server, the network, and database.url. If the error names a password or a role, mend those.")
+    case .databaseRefused:
+      Entry(
+        "4f6c7d0a4ea84f0b8e9a97c970ea0b68", .error, "A database cannot be followed",
+        meaning:
+          "One of several databases answers, but not as it has to. No shard of it runs; those of the others are not touched.",
+        action: "What `error` and `hint` say. It is looked at again by itself.")
     case .databaseReady:
       Entry(
         "987d37fc6b714cd09a1ec02924cfb74c", .notice, "Connected",
-        meaning: "The database answered.",
+        meaning: "The database answered, and its schema is right.",
         action: "Nothing.")
     case .schemaUpdated:
       Entry(

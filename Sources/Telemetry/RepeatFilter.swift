@@ -17,13 +17,15 @@ package final class RepeatFilter: Observer {
     self.clock = clock
   }
 
-  package func observe(_ observation: Observation) {
-    if let ended = observation.endsFailuresOf { state.withLock { $0.end(ended) } }
+  package func observe(_ observation: Observation, in database: String?) {
+    let prefix = database.map { "\($0)/" } ?? ""
+    if let ended = observation.endsFailuresOf { state.withLock { $0.end(prefix + ended) } }
     if let (subject, text) = observation.repeatable {
       let now = clock()
-      guard state.withLock({ $0.passes(subject, "\(observation.kind.rawValue) \(text)", at: now) }) else { return }
+      let text = "\(observation.kind.rawValue) \(text)"
+      guard state.withLock({ $0.passes(prefix + subject, text, at: now) }) else { return }
     }
-    next.observe(observation)
+    next.observe(observation, in: database)
   }
 }
 
@@ -59,6 +61,7 @@ extension Observation {
   fileprivate var repeatable: (subject: String, text: String)? {
     switch self {
     case .databaseUnreachable(_, let failure, _): ("database", failure.message)
+    case .databaseRefused(let failure, _): ("store", failure.message)
     case .markRefused(let failure), .markFailed(let failure, _): ("mark", failure.message)
     case .leadershipBlocked(let shard, let who): ("\(shard) lock", who)
     case .leadershipLost(let failure, _): ("leadership", failure.message)
@@ -74,6 +77,7 @@ extension Observation {
   fileprivate var endsFailuresOf: String? {
     switch self {
     case .databaseReady: "database"
+    case .markRestored: "store"
     case .markMoved: "mark"
     case .leadershipTaken(let shard): "\(shard) lock"
     case .nodesChanged: "leadership"

@@ -64,7 +64,7 @@ struct RunningDaemon: Sendable {
 final class ObservationRecorder: Observer {
   private let observations = Mutex<[Observation]>([])
 
-  func observe(_ observation: Observation) { observations.withLock { $0.append(observation) } }
+  func observe(_ observation: Observation, in database: String?) { observations.withLock { $0.append(observation) } }
 
   var all: [Observation] { observations.withLock { $0 } }
 

@@ -8,8 +8,28 @@ import Testing
   }
 
   private func line(_ entries: [String: HealthBoard.Entry], mark: Int64? = 100) -> String {
-    StatusLine.text(
-      Dictionary(uniqueKeysWithValues: entries.map { (ShardName(projection: $0.key), $0.value) }), mark: mark)
+    StatusLine.text([database(nil, entries, mark: mark)])
+  }
+
+  private func database(
+    _ name: String?, _ entries: [String: HealthBoard.Entry], mark: Int64?
+  ) -> StatusLine.Database {
+    StatusLine.Database(
+      name: name, mark: mark,
+      shards: Dictionary(uniqueKeysWithValues: entries.map { (ShardName(projection: $0.key), $0.value) }))
+  }
+
+  @Test func `says of several databases which are away, and whose shard is behind`() {
+    let acme = database("acme", ["Trip": entry("following"), "Day": entry("following", at: 40)], mark: 100)
+    #expect(
+      StatusLine.text([
+        acme, database("globex", ["Trip": entry("following"), "Day": entry("stopped", "no")], mark: nil),
+      ])
+        == "following 1 of 2 databases with 2 of 4 shards · 1 away: globex · worst lag 60 (acme/Day:All) · 1 stopped: globex/Day:All (no)"
+    )
+    #expect(
+      StatusLine.text([database("a", [:], mark: nil), database("b", [:], mark: nil)])
+        == "waiting for 2 databases · 0 shards")
   }
 
   @Test func `says in a few words how all shards are`() {

@@ -45,6 +45,38 @@ import Testing
     #expect(settings.logLevel == .debug)
   }
 
+  @Test func `of several databases have what they share in one place`() throws {
+    let settings = try parse(
+      """
+      [database]
+      pool_size = 3
+      password_file = "common"
+      [databases.acme]
+      url = "postgresql:///acme"
+      [databases.globex]
+      url = "postgresql://${HOST}/globex"
+      pool_size = 5
+      password_file = "own"
+      [projections.A]
+      sql = "SELECT 1"
+      """, environment: ["HOST": "db2"], ["/etc/common": "one", "/etc/own": "two"])
+    #expect(settings.databaseNames == ["acme", "globex"])
+    let each = settings.perDatabase
+    #expect(each.map(\.database.name) == ["acme", "globex"])
+    #expect(each.map(\.database.url) == ["postgresql:///acme", "postgresql://db2/globex"])
+    #expect(each.map(\.database.poolSize) == [3, 5])
+    #expect(each.map(\.database.password?.value) == ["one", "two"])
+    #expect(each.allSatisfy { $0.projections.count == 1 && $0.namedDatabases.isEmpty })
+
+    let printed = Settings.printConfig(settings)
+    let again = try parse(printed, ["/etc/common": "one", "/etc/own": "two"])
+    #expect(again.namedDatabases == settings.namedDatabases)
+    #expect(again.keysThatNeedRestart(for: settings) == [])
+    var changed = settings
+    changed.namedDatabases.removeLast()
+    #expect(settings.keysThatNeedRestart(for: changed) == ["databases"])
+  }
+
   @Test func `declare projections of both forms with the lines of their statements`() throws {
     let settings = try parse(
       database + """

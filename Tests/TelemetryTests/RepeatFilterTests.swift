@@ -55,7 +55,7 @@ private final class Bench: Observer, Sendable {
   private let state = Mutex((told: 0, now: ContinuousClock.now))
   private let origin = ContinuousClock.now
 
-  func observe(_ observation: Observation) { state.withLock { $0.told += 1 } }
+  func observe(_ observation: Observation, in database: String?) { state.withLock { $0.told += 1 } }
 
   private let filter = Mutex<RepeatFilter?>(nil)
 

@@ -83,7 +83,7 @@ enum ManualPages {
     page.endList()
     page.section("FIELDS")
     page.lead(
-      "Where they apply: TIDEMARK_SHARD, TIDEMARK_SEQUENCE, TIDEMARK_POSITION, TIDEMARK_MARK, TIDEMARK_ERROR, TIDEMARK_SOURCE (file and line of the statement), ERROR_CODE (the SQLSTATE), MESSAGE_ID."
+      "Where they apply: TIDEMARK_SHARD, TIDEMARK_DATABASE (the name of one of several databases), TIDEMARK_SEQUENCE, TIDEMARK_POSITION, TIDEMARK_MARK, TIDEMARK_ERROR, TIDEMARK_SOURCE (file and line of the statement), ERROR_CODE (the SQLSTATE), MESSAGE_ID."
     )
     page.seeAlso([("tidemark", 1), ("tidemark.toml", 5), ("tidemark", 7)])
     return page.text

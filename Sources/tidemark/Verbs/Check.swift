@@ -24,7 +24,7 @@ struct Check: AsyncParsableCommand {
       print("ok: \(count) projection\(count == 1 ? "" : "s"); the database was not asked")
       return
     }
-    try await withSession(settings) { session in
+    try await withEachSession(settings) { settings, session in
       let shape = try await StoreShape.read(session, schema: settings.eventStore.schema)
       let plan = try await SchemaPlan.forStore(session, shape: shape)
       guard plan.isEmpty else {
@@ -40,7 +40,7 @@ struct Check: AsyncParsableCommand {
             + findings.map { "  \($0)" }.joined(separator: "\n"))
       }
       print(
-        "ok: \(count) projection\(count == 1 ? "" : "s"), every statement planned by PostgreSQL \(session.serverVersion / 10_000)"
+        "\(settings.prefix)ok: \(count) projection\(count == 1 ? "" : "s"), every statement planned by PostgreSQL \(session.serverVersion / 10_000)"
       )
     }
   }

@@ -2,6 +2,7 @@ import ArgumentParser
 import Daemon
 import EventStore
 import Postgres
+import Settings
 
 struct Init: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
@@ -26,17 +27,18 @@ struct Init: AsyncParsableCommand {
 
   func run() async throws {
     let settings = try settings.load()
-    try await withSession(settings) { session in
+    try await withEachSession(settings) { settings, session in
       let setup = Installer(settings: settings)
       let streamIDType = streamIdentity == .uuid ? "uuid" : "varchar"
       if dryRun {
         let plan = try await setup.plan(session, streamIDType: streamIDType)
+        if let name = settings.database.name { print("-- database \(name)") }
         print(plan.isEmpty ? "-- nothing to do" : plan.script)
         return
       }
       let plan = try await setup.install(session, streamIDType: streamIDType)
-      if plan.isEmpty { print("nothing to do: everything is there") }
-      for step in plan.steps { print("made \(step.title)") }
+      if plan.isEmpty { print("\(settings.prefix)nothing to do: everything is there") }
+      for step in plan.steps { print("\(settings.prefix)made \(step.title)") }
     }
   }
 }

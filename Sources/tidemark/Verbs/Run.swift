@@ -24,6 +24,9 @@ struct Run: AsyncParsableCommand {
   var beside = false
 
   func run() async throws {
+    guard settings.database == nil else {
+      throw CommandFailure(.usage, "--database does not go with `run`, which follows every database of the settings")
+    }
     let settings = try settings.load()
     LoggingSystem.bootstrap { _ in
       if Journal.isStandardError { JournalLogHandler() } else { TerminalLogHandler() }

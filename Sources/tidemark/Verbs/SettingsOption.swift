@@ -12,15 +12,32 @@ struct SettingsOption: ParsableArguments {
     help: "The settings file (default: $TIDEMARK_CONFIG, or /etc/tidemark/tidemark.toml).")
   var path: String?
 
+  @Option(
+    name: .customLong("database"),
+    help: "Where the settings have several databases, only this one: its NAME in [databases.NAME].")
+  var database: String?
+
   var file: String { path ?? environment["TIDEMARK_CONFIG"] ?? "/etc/tidemark/tidemark.toml" }
 
   /// Loads the settings, or ends with every problem they have.
   func load() throws -> Settings {
     do {
-      return try Settings.load(path: file, environment: environment)
-    } catch {
+      return try chosen(try Settings.load(path: file, environment: environment))
+    } catch let error as SettingsProblems {
       throw CommandFailure(.usage, Self.list(error.problems))
     }
+  }
+
+  /// The settings of the database that was asked for.
+  private func chosen(_ settings: Settings) throws -> Settings {
+    guard let database else { return settings }
+    guard let found = settings.perDatabase.first(where: { $0.database.name == database }) else {
+      let names = settings.databaseNames
+      throw CommandFailure(
+        .usage, "--database: there is no [databases.\(database)] in the settings",
+        hint: names.isEmpty ? "There is one database only." : "There are: \(names.joined(separator: ", "))")
+    }
+    return found
   }
 
   static func list(_ problems: [Problem]) -> String {
@@ -45,6 +62,11 @@ var environment: [String: String] {
 
 /// Opens one session for a verb, gives it over, closes it; turns what can go wrong into an exit status.
 func withSession<T>(_ settings: Settings, _ body: (Session) async throws -> T) async throws -> T {
+  guard settings.namedDatabases.isEmpty else {
+    throw CommandFailure(
+      .usage, "the settings have several databases: say --database NAME",
+      hint: "There are: \(settings.databaseNames.joined(separator: ", "))")
+  }
   let options = ConnectionOptions(settings.database)
   let session: Session
   do {
@@ -57,6 +79,30 @@ func withSession<T>(_ settings: Settings, _ body: (Session) async throws -> T) a
   } catch {
     throw commandFailure(error)
   }
+}
+
+/// The same for each database. One that fails does not keep the others from their turn; the failures are told at the end.
+func withEachSession(_ settings: Settings, _ body: (Settings, Session) async throws -> Void) async throws {
+  var failures: [(name: String, failure: CommandFailure)] = []
+  for settings in settings.perDatabase {
+    do {
+      try await withSession(settings) { try await body(settings, $0) }
+    } catch let failure as CommandFailure {
+      guard let name = settings.database.name else { throw failure }
+      failures.append((name, failure))
+    }
+  }
+  guard let first = failures.first?.failure else { return }
+  throw CommandFailure(
+    first.status,
+    failures.map { name, failure in
+      "database \(name): \(failure.message)" + (failure.hint.map { "\n  hint: \($0)" } ?? "")
+    }.joined(separator: "\n"))
+}
+
+extension Settings {
+  /// In front of what is said of one of several databases.
+  var prefix: String { database.name.map { "\($0): " } ?? "" }
 }
 
 func commandFailure(_ error: any Error) -> any Error {

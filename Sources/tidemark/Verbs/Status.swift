@@ -21,20 +21,37 @@ struct Status: AsyncParsableCommand {
 
   func run() async throws {
     let settings = try settings.load()
-    try await withSession(settings) { session in
-      let shape = try await StoreShape.read(session, schema: settings.eventStore.schema)
-      repeat {
-        let report = try await StatusReport.read(session, shape: shape, declared: settings.projections.map(\.shard))
-        if json {
-          print(try tidemark.json(report))
-        } else {
-          let isRedrawn = watch && isatty(STDOUT_FILENO) == 1
-          print((isRedrawn ? "\u{1B}[H\u{1B}[2J" : "") + report.text)
+    repeat {
+      var reports: [StatusReport] = []
+      var failure: CommandFailure?
+      do {
+        try await withEachSession(settings) { settings, session in
+          let shape = try await StoreShape.read(session, schema: settings.eventStore.schema)
+          var report = try await StatusReport.read(session, shape: shape, declared: settings.projections.map(\.shard))
+          report.database = settings.database.name
+          reports.append(report)
         }
-        fflush(stdout)
-        if watch { try await Task.sleep(for: .seconds(1)) }
-      } while watch
-    }
+      } catch let error as CommandFailure {
+        failure = error
+      }
+      if json {
+        if settings.namedDatabases.isEmpty {
+          if let report = reports.first { print(try tidemark.json(report)) }
+        } else {
+          print(try tidemark.json(reports))
+        }
+      } else {
+        let isRedrawn = watch && isatty(STDOUT_FILENO) == 1
+        print((isRedrawn ? "\u{1B}[H\u{1B}[2J" : "") + reports.map(\.text).joined(separator: "\n\n"))
+      }
+      fflush(stdout)
+      if let failure {
+        // A database that is away comes back, and whoever watches wants to see it.
+        guard watch, failure.status == .unreachable else { throw failure }
+        printError(failure.description)
+      }
+      if watch { try await Task.sleep(for: .seconds(1)) }
+    } while watch
   }
 }
 
@@ -42,7 +59,8 @@ extension StatusReport {
   /// For a terminal.
   var text: String {
     let store = store
-    var lines = [
+    var lines = database.map { ["database \($0)"] } ?? []
+    lines += [
       "high-water mark \(store.mark.map(grouped) ?? "none yet") of \(grouped(store.highest_sequence))"
         + " · \(store.events_are_estimated ? "about " : "")\(grouped(store.events)) events"
         + " · \(grouped(store.missing_numbers)) numbers without an event"

@@ -26,9 +26,11 @@ struct Wait: AsyncParsableCommand {
     }
     let waited =
       shards.isEmpty ? settings.projections.map { "\($0.shard)" } : try ShardArguments(settings: settings).names(shards)
-    try await withSession(settings) { session in
+    let deadline = ContinuousClock.now + timeout
+    try await withEachSession(settings) { settings, session in
       let shape = try await StoreShape.read(session, schema: settings.eventStore.schema)
-      let late = try await CatchUp(shards: waited, timeout: timeout).run(session, shape: shape)
+      let left = max(.zero, deadline - ContinuousClock.now)
+      let late = try await CatchUp(shards: waited, timeout: left).run(session, shape: shape)
       guard late.isEmpty else {
         let list = late.map { "\($0.shard) at \($0.position.map(grouped) ?? "no position")" }.joined(separator: ", ")
         throw CommandFailure(

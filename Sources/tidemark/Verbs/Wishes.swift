@@ -14,11 +14,11 @@ private func wish(
     throw CommandFailure(.usage, all ? "expected names or --all, found both" : "expected names of shards, or --all")
   }
   let names = all ? settings.projections.map { "\($0.shard)" } : try ShardArguments(settings: settings).names(shards)
-  try await withSession(settings) { session in
+  try await withEachSession(settings) { settings, session in
     let by = "\(environment["SUDO_USER"] ?? environment["USER"] ?? "an operator") on \(nodeName().prefix { $0 != "/" })"
     try await ShardWishes().wish(kind, for: length, shards: names, by: by, session)
+    for name in names { print("\(settings.prefix)\(name) \(done)") }
   }
-  for name in names { print("\(name) \(done)") }
 }
 
 struct Pause: AsyncParsableCommand {

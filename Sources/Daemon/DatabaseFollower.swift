@@ -1,0 +1,153 @@
+import EventStore
+import Postgres
+import Projection
+import ServiceLifecycle
+import Settings
+import Telemetry
+
+/// Follows one database: every agent that it needs, from the first connection to the last page.
+///
+/// Where the settings have several databases, each has a follower of its own, and one that cannot go on tries again by itself.
+actor DatabaseFollower: Service {
+  /// Of one of several databases; nil where there is only one.
+  nonisolated let name: String?
+  nonisolated let marks = MarkBoard()
+  nonisolated let health = HealthBoard()
+  nonisolated let pulse = Pulse()
+  private var settings: Settings
+  private let version: String
+  private let node: String
+  private let observer: any Observer
+  /// Whether a solo node refuses to run beside others.
+  private let isAlone: Bool
+  private let wishes = WishBoard()
+  private var shards: ShardSet?
+  private var onSettled: (@Sendable () async -> Void)?
+
+  /// One of several databases is tried again after this long when only a person can help, who need not restart the others for it.
+  static let retryProblemsAfter = Duration.seconds(30)
+
+  /// - Parameter onSettled: called once, when the agents run; of several databases also when this one turned out to be away.
+  init(
+    settings: Settings, version: String, node: String, observer: any Observer, isAlone: Bool,
+    onSettled: @escaping @Sendable () async -> Void
+  ) {
+    name = settings.database.name
+    self.settings = settings
+    self.version = version
+    self.node = node
+    self.observer = name.map { DatabaseObserver(observer, database: $0) } ?? observer
+    self.isAlone = isAlone
+    self.onSettled = onSettled
+  }
+
+  /// - Throws: ``StoreProblem`` where the only database cannot be followed and only a person can help.
+  func run() async throws {
+    while true {
+      do {
+        return try await follow()
+      } catch let problem as StoreProblem where name != nil {
+        let delay = Self.retryProblemsAfter
+        observer.observe(
+          .databaseRefused(failure: Failure("\(problem)", hint: problem.hint), retryIn: delay))
+        await marks.withdraw()
+        await settle()
+        try await rest(delay)
+      }
+      if Task.isShuttingDownGracefully { return }
+    }
+  }
+
+  /// New settings: shards that were added, removed or changed follow; nothing else is touched.
+  func takeOver(_ new: Settings) async {
+    settings.takeOver(new)
+    // With several nodes the agent of leadership hands them on, to whoever leads them.
+    if settings.mode == .solo { await shards?.declare(new.projections) }
+  }
+
+  private func settle() async {
+    await onSettled?()
+    onSettled = nil
+  }
+
+  /// Alive, and waiting.
+  private func rest(_ delay: Duration) async throws {
+    let end = ContinuousClock.now + delay
+    while ContinuousClock.now < end, !Task.isShuttingDownGracefully {
+      pulse.beat()
+      try? await cancelWhenGracefulShutdown { try await Task.sleep(for: .seconds(1)) }
+      try Task.checkCancellation()
+    }
+  }
+
+  private func follow() async throws {
+    let options = ConnectionOptions(settings.database)
+    let (observer, pulse) = (observer, pulse)
+    let shape = try await Startup(settings: settings, options: options, observer: observer) { [self] in
+      pulse.beat()
+      if name != nil { await settle() }
+    }.run()
+    let guardian = SoloGuard(options: options, node: node, version: version)
+    let isSolo = settings.mode == .solo
+    if isSolo, isAlone { try await guardian.check() }
+    let workMemory = settings.database.workMemory
+    let pool = SessionPool(
+      options, limit: settings.database.poolSize, name: "shard",
+      prepare: { session in try await Daemon.prepareForShards(session, workMemory: workMemory) },
+      clean: { session in
+        // What a projection's statements left behind must not reach another projection.
+        _ = try await session.script(
+          "RESET ALL; RESET ROLE; RESET SESSION AUTHORIZATION; SELECT pg_advisory_unlock_all(); DISCARD TEMP; UNLISTEN *"
+        )
+        try await Daemon.prepareForShards(session, workMemory: workMemory)
+      },
+      onNotice: { observer.observe(.serverNotice(severity: $0.severity, message: $0.message)) })
+    // Of its own, so that busy shards never keep the books from being written.
+    let books = SessionPool(options, limit: 1, name: "books")
+    let (marks, health, wishes, node) = (marks, health, wishes, node)
+    let shards = ShardSet { definition in
+      ShardAgent(
+        definition: definition, shape: shape, pool: pool, marks: marks, health: health, wishes: wishes,
+        policy: { [self] in await settings.failurePolicy }, node: node, observer: observer)
+    }
+    // Before the first page, so that a shard that was stopped stays so over a restart.
+    if let wished = try? await books.withSession(for: "books", { try await ShardWishes().all($0) }) {
+      await wishes.take(wished)
+    }
+    self.shards = shards
+    if isSolo { await shards.declare(settings.projections) }
+    let leadership: any Service =
+      isSolo
+      ? guardian
+      : LeadershipAgent(
+        options: ConnectionOptions(settings.database, url: settings.database.lockURL),
+        schema: settings.eventStore.schema, node: node, version: version,
+        isWatched: settings.monitorsLocks, shards: shards, declared: { [self] in await settings.projections },
+        pulse: pulse, observer: observer)
+    let agents: [any Service] = [
+      HighWaterAgent(
+        options: options, settings: settings.eventStore, board: marks, pulse: pulse, observer: observer),
+      LateArrivalAgent(
+        shape: shape, settings: settings.eventStore, pool: books,
+        takers: { [self] in
+          await settings.projections.map { MarkTable.Taker(shard: "\($0.shard)", types: $0.takes) }
+        }, node: node, observer: observer),
+      WishAgent(board: wishes, pool: books),
+      HealthWriter(board: health, pool: books, node: node),
+      shards, leadership,
+    ]
+    do {
+      try await withThrowingTaskGroup(of: Void.self) { group in
+        for agent in agents { group.addTask { try await agent.run() } }
+        await settle()
+        for try await _ in group {}
+      }
+    } catch {
+      await pool.close()
+      await books.close()
+      throw error
+    }
+    await pool.close()
+    await books.close()
+  }
+}
