@@ -42,7 +42,8 @@ package actor Daemon: Service {
     observer.observe(.started(version: version, mode: settings.mode.rawValue, shards: settings.projections.count))
     try await withGracefulShutdownHandler {
       try await withThrowingTaskGroup(of: Void.self) { group in
-        let reporter = ServiceReporter(manager: manager, health: health, marks: marks, pulse: pulse)
+        let reporter = ServiceReporter(
+          manager: manager, health: health, marks: marks, pulse: pulse, shared: { await self.sharedShards })
         group.addTask { try await reporter.run() }
         group.addTask { try await self.follow() }
         do {
@@ -63,9 +64,12 @@ package actor Daemon: Service {
     let options = ConnectionOptions(settings.database)
     let shape = try await Startup(settings: settings, options: options, observer: observer).run()
     let observer = observer
-    let guardian = SoloGuard(options: options, node: node, version: version)
     let isSolo = settings.mode == .solo
-    if isSolo, isAlone { try await guardian.check() }
+    let locks = LockSession(
+      options: ConnectionOptions(settings.database, url: settings.database.lockURL), node: node, version: version,
+      mode: settings.mode.rawValue, company: isSolo ? (isAlone ? .none : .any) : .shared)
+    // Before the node is ready, so that one that may not run here never seems to.
+    let firstLocks = try await locks.openFirst(shards: settings.projections.names)
     let workMemory = settings.database.workMemory
     let pool = SessionPool(
       options, limit: settings.database.poolSize, name: "shard",
@@ -79,7 +83,8 @@ package actor Daemon: Service {
       },
       onNotice: { observer.observe(.serverNotice(severity: $0.severity, message: $0.message)) })
     // Of its own, so that busy shards never keep the books from being written.
-    let books = SessionPool(options, limit: 1, name: "books")
+    let books = SessionPool(
+      options, limit: 1, name: "books", prepare: { try await SessionBounds.work.apply(to: $0) })
     let (marks, health) = (marks, health)
     let (wishes, node) = (wishes, node)
     let shards = ShardSet { definition in
@@ -96,11 +101,12 @@ package actor Daemon: Service {
     let pulse = pulse
     let leadership: any Service =
       isSolo
-      ? guardian
+      ? SoloGuard(
+        locks: locks, first: firstLocks, shards: { [self] in await self.settings.projections.names }, observer: observer
+      )
       : LeadershipAgent(
-        options: ConnectionOptions(settings.database, url: settings.database.lockURL),
-        schema: settings.eventStore.schema, node: node, version: version,
-        isWatched: settings.monitorsLocks, shards: shards, declared: { [self] in await self.settings.projections },
+        locks: locks, first: firstLocks, schema: settings.eventStore.schema, isWatched: settings.monitorsLocks,
+        shards: shards, declared: { [self] in await self.settings.projections },
         pulse: pulse, observer: observer)
     let agents: [any Service] = [
       HighWaterAgent(
@@ -160,10 +166,11 @@ package actor Daemon: Service {
     try await session.execute(
       """
       SELECT set_config('search_path', concat_ws(', ', nullif(current_setting('search_path'), ''), 'tidemark'), false),
-             -- The page of a daemon that was killed must not keep its locks until its statement is done.
-             set_config('client_connection_check_interval', '500ms', false),
              CASE WHEN \(workMemory)::text IS NOT NULL THEN set_config('work_mem', \(workMemory)::text, false) END
       """
     )
+    try await SessionBounds.work.apply(to: session)
   }
+
+  private var sharedShards: Int? { settings.mode == .hotcold ? settings.projections.count : nil }
 }

@@ -10,13 +10,15 @@ struct ServiceReporter: Service {
   var health: HealthBoard
   var marks: MarkBoard
   var pulse: Pulse
+  /// How many shards are declared, where several nodes share them.
+  var shared: @Sendable () async -> Int?
 
   static let interval = Duration.seconds(1)
 
   func run() async throws {
     var told = ""
     while !Task.isCancelled && !Task.isShuttingDownGracefully {
-      let line = StatusLine.text(await health.entries, mark: await marks.current?.sequence)
+      let line = StatusLine.text(await health.entries, mark: await marks.current?.sequence, shared: await shared())
       if line != told { manager.status(line) }
       told = line
       if pulse.isBeating { manager.alive() }
@@ -27,14 +29,18 @@ struct ServiceReporter: Service {
   }
 }
 
-/// The last sign of life of the high-water agent, on whose turns everything else depends.
+/// The last signs of life of the agents on whose turns everything else depends: the high-water agent, and the one that leads.
 final class Pulse: Sendable {
   /// Its statements end by themselves after a minute, so a longer silence is no slow server.
   static let longestSilence = Duration.seconds(120)
 
-  private let last = Mutex(ContinuousClock.now)
+  private let last = Mutex<[String: ContinuousClock.Instant]>(["": .now])
 
-  func beat() { last.withLock { $0 = .now } }
+  /// - Parameter agent: who gives the sign: each that ever gave one must go on.
+  func beat(_ agent: String = "") { last.withLock { $0[agent] = .now } }
 
-  var isBeating: Bool { ContinuousClock.now - last.withLock { $0 } < Self.longestSilence }
+  var isBeating: Bool {
+    let now = ContinuousClock.now
+    return last.withLock { $0.values.allSatisfy { now - $0 < Self.longestSilence } }
+  }
 }

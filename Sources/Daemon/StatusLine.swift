@@ -2,10 +2,14 @@ package import Projection
 
 /// The one line that `systemctl status` shows of the daemon.
 package enum StatusLine {
-  package static func text(_ entries: [ShardName: HealthBoard.Entry], mark: Int64?) -> String {
-    guard let mark else { return "waiting for the database · \(entries.count) shards" }
+  /// - Parameter shared: with several nodes, how many shards all of them share; nil where this one runs every shard.
+  package static func text(_ entries: [ShardName: HealthBoard.Entry], mark: Int64?, shared: Int? = nil) -> String {
+    guard let mark else { return "waiting for the database · \(shared ?? entries.count) shards" }
     let running = entries.values.count { $0.isRunning }
-    var parts = ["following with \(running) of \(entries.count) shards", "mark \(grouped(mark))"]
+    let work =
+      shared.map { "leading \(entries.count) of \($0) shards" }
+      ?? "following with \(running) of \(entries.count) shards"
+    var parts = [work, "mark \(grouped(mark))"]
     let lags = entries.compactMap { name, entry in entry.position.map { (name: name, lag: mark - $0) } }
     if let worst = lags.max(by: { ($0.lag, $1.name) < ($1.lag, $0.name) }), worst.lag > 0 {
       parts.append("worst lag \(grouped(worst.lag)) (\(worst.name))")
