@@ -74,7 +74,7 @@ let package = Package(
     .executableTarget(
       name: "Benchmark",
       dependencies: [
-        "Daemon", "EventStore", "Postgres", "Sandbox", "Settings",
+        "Daemon", "EventStore", "Postgres", "Projection", "Sandbox", "Settings",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "Subprocess", package: "swift-subprocess"),
       ],

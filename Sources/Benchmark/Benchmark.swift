@@ -91,6 +91,7 @@ enum Measurement: String, CaseIterable {
   case gaps
   case anatomy
   case growth
+  case failOver = "failover"
   case against
 
   func measure(_ bench: Bench) async throws -> [Figure] {
@@ -103,6 +104,7 @@ enum Measurement: String, CaseIterable {
     case .gaps: try await Gaps.measure(bench)
     case .anatomy: try await Anatomy.measure(bench)
     case .growth: try await Growth.measure(bench)
+    case .failOver: try await FailOver.measure(bench)
     case .against: try await Against.measure(bench)
     }
   }

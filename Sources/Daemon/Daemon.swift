@@ -29,7 +29,8 @@ package actor Daemon: Service {
     self.settled = settled
     followers = settings.perDatabase.map {
       DatabaseFollower(
-        settings: $0, version: version, node: node, observer: observer, isAlone: isAlone, onSettled: { settle.yield() })
+        settings: $0, of: settings.databaseNames, version: version, node: node, observer: observer, isAlone: isAlone,
+        onSettled: { settle.yield() })
     }
   }
 
@@ -101,10 +102,9 @@ package actor Daemon: Service {
     try await session.execute(
       """
       SELECT set_config('search_path', concat_ws(', ', nullif(current_setting('search_path'), ''), 'tidemark'), false),
-             -- The page of a daemon that was killed must not keep its locks until its statement is done.
-             set_config('client_connection_check_interval', '500ms', false),
              CASE WHEN \(workMemory)::text IS NOT NULL THEN set_config('work_mem', \(workMemory)::text, false) END
       """
     )
+    try await SessionBounds.work.apply(to: session)
   }
 }

@@ -17,6 +17,7 @@ actor DatabaseFollower: Service {
   private var settings: Settings
   private let version: String
   private let node: String
+  private let allDatabases: [String]
   private let observer: any Observer
   /// Whether a solo node refuses to run beside others.
   private let isAlone: Bool
@@ -27,15 +28,18 @@ actor DatabaseFollower: Service {
   /// One of several databases is tried again after this long when only a person can help, who need not restart the others for it.
   static let retryProblemsAfter = Duration.seconds(30)
 
-  /// - Parameter onSettled: called once, when the agents run; of several databases also when this one turned out to be away.
+  /// - Parameters:
+  ///   - databases: the names of all of them, where there are several.
+  ///   - onSettled: called once, when the agents run; of several databases also when this one turned out to be away.
   init(
-    settings: Settings, version: String, node: String, observer: any Observer, isAlone: Bool,
+    settings: Settings, of databases: [String], version: String, node: String, observer: any Observer, isAlone: Bool,
     onSettled: @escaping @Sendable () async -> Void
   ) {
     name = settings.database.name
     self.settings = settings
     self.version = version
     self.node = node
+    allDatabases = databases
     self.observer = name.map { DatabaseObserver(observer, database: $0) } ?? observer
     self.isAlone = isAlone
     self.onSettled = onSettled
@@ -51,6 +55,7 @@ actor DatabaseFollower: Service {
         observer.observe(
           .databaseRefused(failure: Failure("\(problem)", hint: problem.hint), retryIn: delay))
         await marks.withdraw()
+        pulse.begin()
         await settle()
         try await rest(delay)
       }
@@ -64,6 +69,9 @@ actor DatabaseFollower: Service {
     // With several nodes the agent of leadership hands them on, to whoever leads them.
     if settings.mode == .solo { await shards?.declare(new.projections) }
   }
+
+  /// With several nodes, how many shards all of them share.
+  var sharedShards: Int? { settings.mode == .hotcold ? settings.projections.count : nil }
 
   private func settle() async {
     await onSettled?()
@@ -87,9 +95,12 @@ actor DatabaseFollower: Service {
       pulse.beat()
       if name != nil { await settle() }
     }.run()
-    let guardian = SoloGuard(options: options, node: node, version: version)
     let isSolo = settings.mode == .solo
-    if isSolo, isAlone { try await guardian.check() }
+    let locks = LockSession(
+      options: ConnectionOptions(settings.database, url: settings.database.lockURL), node: node, version: version,
+      mode: settings.mode.rawValue, company: isSolo ? (isAlone ? .none : .any) : .shared)
+    // Before the node is ready, so that one that may not run here never seems to.
+    let firstLocks = try await locks.openFirst(shards: settings.projections.names)
     let workMemory = settings.database.workMemory
     let pool = SessionPool(
       options, limit: settings.database.poolSize, name: "shard",
@@ -103,7 +114,8 @@ actor DatabaseFollower: Service {
       },
       onNotice: { observer.observe(.serverNotice(severity: $0.severity, message: $0.message)) })
     // Of its own, so that busy shards never keep the books from being written.
-    let books = SessionPool(options, limit: 1, name: "books")
+    let books = SessionPool(
+      options, limit: 1, name: "books", prepare: { try await SessionBounds.work.apply(to: $0) })
     let (marks, health, wishes, node) = (marks, health, wishes, node)
     let shards = ShardSet { definition in
       ShardAgent(
@@ -118,10 +130,11 @@ actor DatabaseFollower: Service {
     if isSolo { await shards.declare(settings.projections) }
     let leadership: any Service =
       isSolo
-      ? guardian
+      ? SoloGuard(
+        locks: locks, first: firstLocks, shards: { [self] in await settings.projections.names }, observer: observer)
       : LeadershipAgent(
-        options: ConnectionOptions(settings.database, url: settings.database.lockURL),
-        schema: settings.eventStore.schema, node: node, version: version,
+        locks: locks, first: firstLocks,
+        stakes: name.map { .database($0, of: allDatabases) } ?? .shards(schema: settings.eventStore.schema),
         isWatched: settings.monitorsLocks, shards: shards, declared: { [self] in await settings.projections },
         pulse: pulse, observer: observer)
     let agents: [any Service] = [

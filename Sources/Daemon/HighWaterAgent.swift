@@ -62,6 +62,7 @@ struct HighWaterAgent: Service {
 
   /// Ticks on one session until it fails or the daemon stops.
   private func watch(_ session: Session) async throws {
+    try await SessionBounds.work.apply(to: session)
     // Looked up anew for each session: while the last one was gone the database may have been restored, and a sequence with another
     // identifier would never seem to be held.
     let shape = try await StoreShape.read(session, schema: settings.schema)

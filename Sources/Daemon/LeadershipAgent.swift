@@ -6,15 +6,13 @@ import Telemetry
 
 /// Decides which shards this node runs, together with the other nodes: by the advisory locks that its lock session holds.
 ///
-/// Every node works out the same assignment from the nodes that live. A shard that moves away finishes its page before its lock is let
-/// go; whoever should have it tries again at each turn. Between two turns the lock session is watched, so that its end is noticed the
-/// moment it happens, and then everything that ran under its locks is cancelled.
+/// It performs what the rule ``Leadership`` decides. Between two turns the lock session is watched, so that its end is noticed the moment
+/// it happens; then everything that ran under its locks is cancelled.
 struct LeadershipAgent: Service {
-  var options: ConnectionOptions
-  /// The store's schema, which is part of Marten's keys.
-  var schema: String
-  var node: String
-  var version: String
+  var locks: LockSession
+  /// The session that was opened before the node was ready; nil where the database was away just then.
+  var first: Session?
+  var stakes: Stakes
   /// Off, a lost session is only noticed at the next turn.
   var isWatched: Bool
   var shards: ShardSet
@@ -23,103 +21,148 @@ struct LeadershipAgent: Service {
   var pulse: Pulse
   var observer: any Observer
 
-  /// Between two looks at who lives: half of what a fail-over may take.
-  static let turn = Duration.milliseconds(250)
+  /// Between two looks at who lives.
+  static let turn = Duration.milliseconds(100)
+  /// A turn that takes longer than this will not come back: something between here and the server swallows what is sent.
+  static let longestTurn = Duration.seconds(15)
+  /// A lock that somebody else holds is worth a word after this long: whoever hands a shard over finishes its page first.
+  static let reportBlockAfter = Duration.seconds(2)
 
   private var membership: Membership { Membership() }
 
   func run() async throws {
     var backoff = Backoff([.milliseconds(100), .milliseconds(250), .seconds(1), .seconds(5)])
+    var first = first
+    var former: Int32?
     while !Task.isCancelled && !Task.isShuttingDownGracefully {
+      pulse.beat("leadership")
       do {
-        let options = options
-        let session = try await cancelWhenGracefulShutdown {
-          try await Session.connect(options, threadName: "leadership")
+        let session: Session
+        if let opened = first {
+          session = opened
+        } else {
+          session = try await locks.open(former: former, shards: await declared().names)
         }
+        first = nil
+        former = session.processID
         do {
-          try await checkIsDirect(session)
-          try await membership.join(node, version: version, mode: "hotcold", session)
           backoff.reset()
           try await lead(session)
-          // A clean end: pages are finished, then the locks go with the session.
-          await shards.lead([], cancelling: false)
-          try? await membership.leave(node, session)
           await session.close()
         } catch {
           await shards.lead([], cancelling: true)
           await session.close()
           throw error
         }
-      } catch is CancellationError {
+      } catch let error where error is CancellationError || (error as? PostgresError)?.isCancelled == true {
         if !Task.isShuttingDownGracefully { throw CancellationError() }
-      } catch let problem as StoreProblem {
-        throw problem
       } catch {
         let delay = backoff.next()
-        let failure = (error as? PostgresError).map { Failure($0) } ?? Failure("\(error)")
-        observer.observe(.leadershipLost(failure: failure, retryIn: delay))
+        observer.observe(.leadershipLost(failure: Failure(of: error), retryIn: delay))
         try? await cancelWhenGracefulShutdown { try await Task.sleep(for: delay) }
       }
     }
     await shards.lead([], cancelling: false)
   }
 
-  /// A pooler in transaction mode gives each statement another session, and locks would stay behind in all of them.
-  private func checkIsDirect(_ session: Session) async throws {
-    let pid = try await session.execute("SELECT pg_backend_pid()").rows[0].get(0, as: Int.self)
-    guard pid == Int(session.processID) else {
-      throw StoreProblem(
-        .pooledLocks, "the connection for leadership goes through a pooler: its session is not its own",
-        hint: "Set database.lock_url to a direct connection; database.url may stay pooled.")
-    }
-  }
-
+  /// Turn after turn, until the session ends or the node is told to stop.
   private func lead(_ session: Session) async throws {
-    var held: [ShardName: Int64] = [:]
-    var known: [String] = []
-    while !Task.isCancelled && !Task.isShuttingDownGracefully {
-      pulse.beat()
-      let nodes = try await membership.live(session).filter { $0.mode == "hotcold" }.map(\.name)
-      if nodes != known { observer.observe(.nodesChanged(nodes)) }
-      known = nodes
+    let backend = try await LockSession.backend(session)
+    var rule = Leadership(node: locks.node)
+    var blocks = Blocks()
+    var pause: Duration?
+    while let view = try await look(session, after: pause) {
+      pause = Self.turn
+      pulse.beat("leadership")
+      guard view.processID == backend else { throw LockSession.pooled }
+      guard let known = view.nodes[locks.node] else { throw Failure("this node is no longer in tidemark.node") }
       let definitions = await declared()
-      let leaders = Assignment.leaders(of: definitions.map { "\($0.shard)" }, among: nodes)
-      let wanted = Set(definitions.map(\.shard).filter { leaders["\($0)"] == node })
+      if known != Set(definitions.names) { try await membership.declare(definitions.names, of: locks.node, session) }
+      var others = view.nodes
+      others[locks.node] = nil
+      let turn = rule.turn(
+        own: stakes.own(definitions), others: stakes.others(others, definitions),
+        running: stakes.running(await shards.running()))
+      let wanted = stakes.here(turn.take)
 
-      let leaving = held.keys.filter { !wanted.contains($0) }
-      if !leaving.isEmpty {
-        await shards.lead(definitions.filter { held[$0.shard] != nil && wanted.contains($0.shard) }, cancelling: false)
-        for name in leaving.sorted() {
-          try await membership.release(held.removeValue(forKey: name)!, session)
-          observer.observe(.leadershipGiven(name))
+      if turn.news != nil { observer.observe(.nodesChanged(rule.nodes)) }
+      await shards.declare(stakes.led(definitions, rule))
+      try await membership.release(turn.release.keys.map(stakes.key), session)
+      for (name, cause) in turn.release.sorted(by: { $0.key < $1.key }) {
+        for shard in stakes.shards(of: name, definitions) { observer.observe(.leadershipGiven(shard, cause: cause)) }
+      }
+      let free = try await membership.lead(wanted.map(stakes.key), session)
+      for name in wanted where free.contains(stakes.key(name)) {
+        let cause = rule.took(name)
+        for shard in stakes.shards(of: name, definitions) { observer.observe(.leadershipTaken(shard, cause: cause)) }
+      }
+      if !free.isEmpty { await shards.declare(stakes.led(definitions, rule)) }
+      for name in blocks.due(wanted.filter { !free.contains(stakes.key($0)) }) {
+        if let who = try await membership.holder(of: stakes.key(name), session) {
+          for shard in stakes.shards(of: name, definitions) { observer.observe(.leadershipBlocked(shard, by: who)) }
         }
       }
-      for name in wanted.subtracting(held.keys).sorted() {
-        let key = LeaderLock.key(schema: schema, shard: "\(name)")
-        if try await membership.lead(key, session) {
-          held[name] = key
-          observer.observe(.leadershipTaken(name))
-        } else if let who = try await membership.holder(of: key, session) {
-          observer.observe(.leadershipBlocked(name, by: who))
-        }
-      }
-      await shards.lead(definitions.filter { held[$0.shard] != nil }, cancelling: false)
-      try await pause(session)
     }
+    try await part(session, &rule)
   }
 
-  private func pause(_ session: Session) async throws {
+  /// What the session sees after a pause; nil when the node was told to stop.
+  private func look(_ session: Session, after pause: Duration?) async throws -> Membership.View? {
+    guard !Task.isShuttingDownGracefully else { return nil }
     do {
-      try await cancelWhenGracefulShutdown { [isWatched] in
-        if isWatched {
-          try await session.watch(for: Self.turn)
-        } else {
-          try await Task.sleep(for: Self.turn)
+      return try await cancelWhenGracefulShutdown { [isWatched, membership, locks] in
+        if let pause {
+          if isWatched { try await session.watch(for: pause) } else { try await Task.sleep(for: pause) }
         }
+        return try await membership.view(of: locks.node, timeout: Self.longestTurn, session)
       }
     } catch {
-      if Task.isShuttingDownGracefully { return }
+      if Task.isShuttingDownGracefully, session.isOpen { return nil }
       throw error
+    }
+  }
+
+  /// Told to stop: the others may try for the locks from now on, and each goes when its shard has finished its page.
+  private func part(_ session: Session, _ rule: inout Leadership) async throws {
+    try await membership.leave(locks.node, session)
+    await shards.declare([])
+    while true {
+      let running = await shards.running()
+      try await membership.release(rule.part(running: stakes.running(running)).map(stakes.key), session)
+      if running.isEmpty { return }
+      try await session.watch(for: .milliseconds(20))
+    }
+  }
+
+  /// Which locks have been somebody else's for long enough to say so; asked for anew once a second.
+  private struct Blocks {
+    private var since: [ShardName: ContinuousClock.Instant] = [:]
+    private var lookedAt: ContinuousClock.Instant?
+
+    mutating func due(_ blocked: [ShardName]) -> [ShardName] {
+      let now = ContinuousClock.now
+      since = Dictionary(uniqueKeysWithValues: blocked.map { ($0, since[$0] ?? now) })
+      guard lookedAt.map({ now - $0 >= .seconds(1) }) ?? true else { return [] }
+      let due = blocked.filter { now - since[$0]! >= LeadershipAgent.reportBlockAfter }
+      if !due.isEmpty { lookedAt = now }
+      return due
+    }
+  }
+}
+
+extension [ProjectionDefinition] {
+  /// The names of the shards.
+  var names: [String] { map { "\($0.shard)" } }
+}
+
+extension Failure {
+  /// Whatever it was.
+  init(of error: any Error) {
+    switch error {
+    case let failure as Failure: self = failure
+    case let error as PostgresError: self.init(error)
+    case let problem as StoreProblem: self.init("\(problem)", hint: problem.hint)
+    default: self.init("\(error)")
     }
   }
 }

@@ -18,7 +18,8 @@ struct ServiceReporter: Service {
       for follower in followers {
         databases.append(
           StatusLine.Database(
-            name: follower.name, mark: await follower.marks.current?.sequence, shards: await follower.health.entries))
+            name: follower.name, mark: await follower.marks.current?.sequence, shards: await follower.health.entries,
+            shared: await follower.sharedShards))
       }
       let line = StatusLine.text(databases)
       if line != told { manager.status(line) }
@@ -31,14 +32,22 @@ struct ServiceReporter: Service {
   }
 }
 
-/// The last sign of life of a database's high-water agent, on whose turns everything else depends.
+/// The last signs of life of the agents of a database on whose turns everything else depends: the high-water agent, and the one that
+/// leads.
 final class Pulse: Sendable {
   /// Its statements end by themselves after a minute, so a longer silence is no slow server.
   static let longestSilence = Duration.seconds(120)
 
-  private let last = Mutex(ContinuousClock.now)
+  private let last = Mutex<[String: ContinuousClock.Instant]>(["": .now])
 
-  func beat() { last.withLock { $0 = .now } }
+  /// - Parameter agent: who gives the sign: each that ever gave one must go on.
+  func beat(_ agent: String = "") { last.withLock { $0[agent] = .now } }
 
-  var isBeating: Bool { ContinuousClock.now - last.withLock { $0 } < Self.longestSilence }
+  /// What begins afresh gives its signs anew.
+  func begin() { last.withLock { $0 = ["": .now] } }
+
+  var isBeating: Bool {
+    let now = ContinuousClock.now
+    return last.withLock { $0.values.allSatisfy { now - $0 < Self.longestSilence } }
+  }
 }

@@ -13,6 +13,8 @@ actor ShardSet: Service {
   private let arrive: AsyncStream<ShardSlot>.Continuation
 
   private(set) var definitions: [ProjectionDefinition] = []
+  /// Nothing runs any more.
+  private var isOver = false
 
   init(makeAgent: @escaping @Sendable (ProjectionDefinition) -> any Service) {
     self.makeAgent = makeAgent
@@ -50,7 +52,7 @@ actor ShardSet: Service {
       if let slot = slots[definition.shard], await slot.declare(definition) { continue }
       let slot = ShardSlot(definition, makeAgent: makeAgent)
       slots[definition.shard] = slot
-      arrive.yield(slot)
+      if isOver { await slot.end() } else { arrive.yield(slot) }
     }
     return change
   }
@@ -59,12 +61,18 @@ actor ShardSet: Service {
   ///
   /// - Parameter cancelling: ends the others at once, in the middle of a page; otherwise they finish it.
   func lead(_ definitions: [ProjectionDefinition], cancelling: Bool) async {
-    let change = await declare(definitions)
-    for name in change.removed {
-      guard let slot = slots[name] else { continue }
-      if cancelling { await slot.cancel() }
-      await slot.untilEnded()
-    }
+    await declare(definitions)
+    let wanted = Set(definitions.map(\.shard))
+    let others = slots.filter { !wanted.contains($0.key) }.values
+    if cancelling { for slot in others { await slot.cancel() } }
+    for slot in others { await slot.untilEnded() }
+  }
+
+  /// The shards that have not ended here, those that are about to included.
+  func running() async -> Set<ShardName> {
+    var running: Set<ShardName> = []
+    for (name, slot) in slots where await !slot.hasEnded { running.insert(name) }
+    return running
   }
 
   func run() async throws {
@@ -74,6 +82,7 @@ actor ShardSet: Service {
       }
     }
     // Whatever was declared too late to run has ended too.
+    isOver = true
     for slot in slots.values { await slot.end() }
   }
 }
@@ -83,7 +92,7 @@ private actor ShardSlot {
   private let makeAgent: @Sendable (ProjectionDefinition) -> any Service
   private var next: ProjectionDefinition?
   private var current: ServiceGroup?
-  private var hasEnded = false
+  private(set) var hasEnded = false
   private var waiting: [CheckedContinuation<Void, Never>] = []
   /// Ends the round under way at once.
   private var cancelling: AsyncStream<Void>.Continuation?

@@ -9,11 +9,14 @@ package enum StatusLine {
     /// Nil while it is away.
     package var mark: Int64?
     package var shards: [ShardName: HealthBoard.Entry]
+    /// With several nodes, how many shards all of them share; nil where this one runs every shard.
+    package var shared: Int?
 
-    package init(name: String?, mark: Int64?, shards: [ShardName: HealthBoard.Entry]) {
+    package init(name: String?, mark: Int64?, shards: [ShardName: HealthBoard.Entry], shared: Int? = nil) {
       self.name = name
       self.mark = mark
       self.shards = shards
+      self.shared = shared
     }
   }
 
@@ -24,18 +27,18 @@ package enum StatusLine {
       }
     }.sorted { $0.name < $1.name }
     let answering = databases.filter { $0.mark != nil }
+    let total = databases.reduce(0) { $0 + ($1.shared ?? $1.shards.count) }
     guard !answering.isEmpty else {
-      return
-        "waiting for \(databases.count == 1 ? "the database" : "\(databases.count) databases") · \(shards.count) shards"
+      return "waiting for \(databases.count == 1 ? "the database" : "\(databases.count) databases") · \(total) shards"
     }
     let running = shards.count { $0.mark != nil && $0.entry.isRunning }
+    let isSharing = databases.contains { $0.shared != nil }
+    let work = isSharing ? "leading \(shards.count) of \(total) shards" : "following with \(running) of \(total) shards"
     var parts: [String]
     if databases.count == 1, let mark = databases[0].mark {
-      parts = ["following with \(running) of \(shards.count) shards", "mark \(grouped(mark))"]
+      parts = [work, "mark \(grouped(mark))"]
     } else {
-      parts = [
-        "following \(answering.count) of \(databases.count) databases with \(running) of \(shards.count) shards"
-      ]
+      parts = ["\(work) in \(answering.count) of \(databases.count) databases"]
       let away = databases.filter { $0.mark == nil }.compactMap(\.name)
       if let first = away.first { parts.append("\(away.count) away: \(first)\(away.count > 1 ? ", …" : "")") }
     }

@@ -12,6 +12,16 @@ package struct Membership: Sendable {
     package var since: String
   }
 
+  /// Whom a node tolerates beside it.
+  package enum Company: Sendable, Hashable {
+    /// Others that share the shards.
+    case shared
+    /// Nobody.
+    case none
+    /// Whoever it is, on the operator's word.
+    case any
+  }
+
   package init() {}
 
   /// What a node locks to be known as alive.
@@ -19,23 +29,64 @@ package struct Membership: Sendable {
     Int64(bitPattern: UInt64(fingerprint("tidemark node \(name)"), radix: 16)!)
   }
 
-  /// Makes the node known. On its lock session, which keeps it known.
-  package func join(_ name: String, version: String, mode: String, _ session: Session) async throws {
+  /// What nodes that share the store hold together, and one that does not holds alone: of two that exclude each other, only one gets in.
+  private static let companyKey = Int64(bitPattern: UInt64(fingerprint("tidemark company"), radix: 16)!)
+
+  /// - Returns: false where a node that is in excludes this one.
+  package func enter(_ company: Company, _ session: Session) async throws -> Bool {
+    let attempt: SQL
+    switch company {
+    case .shared: attempt = "SELECT pg_try_advisory_lock_shared(\(Self.companyKey))"
+    case .none: attempt = "SELECT pg_try_advisory_lock(\(Self.companyKey))"
+    case .any: return true
+    }
+    return try await session.execute(attempt).rows[0].get(0, as: Bool.self)
+  }
+
+  /// Makes the node known, on its lock session, which keeps it known.
+  ///
+  /// - Returns: false, and nothing was changed, where another session is known by this name.
+  package func join(
+    _ name: String, version: String, mode: String, shards: [String] = [], _ session: Session
+  ) async throws -> Bool {
+    let key = Self.lockKey(name)
+    guard try await session.execute("SELECT pg_try_advisory_lock(\(key))").rows[0].get(0, as: Bool.self) else {
+      return false
+    }
     _ = try await session.pipeline([
-      // While the session waits on the server, only this lets the server notice that its client is gone.
-      "SELECT set_config('client_connection_check_interval', '200ms', false)",
-      "SELECT pg_advisory_lock(\(Self.lockKey(name)))",
       """
-      INSERT INTO tidemark.node AS n (name, version, mode, lock_key) VALUES (\(name), \(version), \(mode), \(Self.lockKey(name)))
-      ON CONFLICT (name) DO UPDATE SET version = excluded.version, mode = excluded.mode, since = now()
+      INSERT INTO tidemark.node AS n (name, version, mode, lock_key, shards)
+      VALUES (\(name), \(version), \(mode), \(key), \(shards))
+      ON CONFLICT (name) DO UPDATE
+         SET version = excluded.version, mode = excluded.mode, shards = excluded.shards, since = now()
       """,
       // Nodes that are gone without a word.
       "DELETE FROM tidemark.node AS n WHERE n.name <> \(name) AND NOT tidemark.is_alive(n.lock_key)",
     ])
+    return true
   }
 
+  /// Ends an earlier session of this very node that the server has not given up yet. It is found by the lock it holds, so no other
+  /// session that was given the same number since can be meant.
+  package func endFormer(_ processID: Int32, of name: String, _ session: Session) async throws {
+    try await session.execute(
+      """
+      SELECT pg_terminate_backend(l.pid) FROM pg_catalog.pg_locks AS l
+       WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1 AND l.pid = \(Int(processID))
+         AND l.database = (SELECT d.oid FROM pg_catalog.pg_database AS d WHERE d.datname = current_database())
+         AND (l.classid::bigint << 32 | l.objid::bigint) = \(Self.lockKey(name))
+      """)
+  }
+
+  package func declare(_ shards: [String], of name: String, _ session: Session) async throws {
+    try await session.execute("UPDATE tidemark.node SET shards = \(shards) WHERE name = \(name)")
+  }
+
+  /// Makes the node unknown, while the locks of its shards stay: others know that they are next.
   package func leave(_ name: String, _ session: Session) async throws {
-    try await session.execute("DELETE FROM tidemark.node WHERE name = \(name)")
+    _ = try await session.pipeline([
+      "DELETE FROM tidemark.node WHERE name = \(name)", "SELECT pg_advisory_unlock(\(Self.lockKey(name)))",
+    ])
   }
 
   /// Those that live now, by name.
@@ -52,13 +103,49 @@ package struct Membership: Sendable {
     }
   }
 
-  /// Takes the lock of a shard's leader, without waiting.
-  package func lead(_ key: Int64, _ session: Session) async throws -> Bool {
-    try await session.prepared("SELECT pg_try_advisory_lock(\(key))").rows[0].get(0, as: Bool.self)
+  /// What a node sees of itself and the others on its lock session.
+  package struct View: Sendable {
+    /// By node that shares the store, its shards; nil for one that has not said.
+    package var nodes: [String: Set<String>?] = [:]
+    /// The server's process behind the session.
+    package var processID: Int32
   }
 
-  package func release(_ key: Int64, _ session: Session) async throws {
-    try await session.prepared("SELECT pg_advisory_unlock(\(key))")
+  /// Those that share the store, for the node itself, many times a second: a lock that can be had belongs to nobody, which costs far less
+  /// to find out than to read `pg_locks`. What is taken is given back at the end of the statement.
+  package func view(of name: String, timeout: Duration, _ session: Session) async throws -> View {
+    let rows = try await session.prepared(
+      """
+      SELECT n.name, n.mode, array_to_string(n.shards, E'\\n') AS shards, pg_backend_pid() AS pid
+        FROM tidemark.node AS n
+       WHERE CASE WHEN n.name = \(name) THEN true ELSE NOT pg_try_advisory_xact_lock_shared(n.lock_key) END
+      """, timeout: timeout
+    ).rows
+    var view = View(processID: session.processID)
+    for row in rows {
+      view.processID = try row.get("pid", as: Int32.self)
+      guard try row.get("mode", as: String.self) == "hotcold" else { continue }
+      let shards = try row.get("shards", as: String?.self)
+      view.nodes[try row.get("name", as: String.self)] = .some(
+        shards.map { Set($0.split(separator: "\n").map(String.init)) })
+    }
+    return view
+  }
+
+  /// Takes the locks of leaders, without waiting; returns those that were free.
+  package func lead(_ keys: [Int64], _ session: Session) async throws -> Set<Int64> {
+    guard !keys.isEmpty else { return [] }
+    let rows = try await session.prepared(
+      "SELECT k.key, pg_try_advisory_lock(k.key) AS is_ours FROM unnest(\(keys)::bigint[]) AS k (key)"
+    ).rows
+    return try rows.reduce(into: []) {
+      if try $1.get("is_ours", as: Bool.self) { $0.insert(try $1.get("key", as: Int64.self)) }
+    }
+  }
+
+  package func release(_ keys: [Int64], _ session: Session) async throws {
+    guard !keys.isEmpty else { return }
+    try await session.prepared("SELECT pg_advisory_unlock(k.key) FROM unnest(\(keys)::bigint[]) AS k (key)")
   }
 
   /// Who holds a lock, in words for the operator; nil where nobody does any more.
@@ -73,5 +160,9 @@ package struct Membership: Sendable {
          AND (l.classid::bigint << 32 | l.objid::bigint) = \(key)
       """
     ).rows.first?.get("who", as: String.self)
+  }
+
+  package func holderOfName(_ name: String, _ session: Session) async throws -> String? {
+    try await holder(of: Self.lockKey(name), session)
   }
 }

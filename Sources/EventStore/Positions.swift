@@ -16,6 +16,15 @@ package struct Positions: Sendable {
     return try rows.first.map { try $0.get("last_seq_id", as: Int64?.self) ?? 0 }
   }
 
+  /// The same, after whatever page is under way has ended: whoever ran the shard before may be dead, and the server still busy with the
+  /// commit that was sent last. A page begun from the position before it would find the position moved.
+  package func settled(_ shard: String, _ session: Session) async throws -> Int64? {
+    let rows = try await session.prepared(
+      "SELECT last_seq_id FROM \(raw: shape.store).mt_event_progression WHERE name = \(shard) FOR SHARE"
+    ).rows
+    return try rows.first.map { try $0.get("last_seq_id", as: Int64?.self) ?? 0 }
+  }
+
   /// Gives a shard its first position, unless somebody else has just given it one; returns what holds now.
   package func start(_ shard: String, at position: Int64, _ session: Session) async throws -> Int64 {
     try await session.execute(

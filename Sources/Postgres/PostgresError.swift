@@ -55,7 +55,7 @@ package struct PostgresError: Error, Sendable, Hashable, CustomStringConvertible
   package var isConnectionLoss: Bool {
     switch kind {
     case .connection: true
-    case .server(let message): message.sqlState.endsSession
+    case .server(let message): message.sqlState.endsSession || ["FATAL", "PANIC"].contains(message.severity)
     case .cancelled, .timedOut, .decoding, .usage: false
     }
   }

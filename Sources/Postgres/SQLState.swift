@@ -36,6 +36,16 @@ extension SQLState {
   package static let crashShutdown: SQLState = "57P02"
   package static let cannotConnectNow: SQLState = "57P03"
 
+  package static let databaseDropped: SQLState = "57P04"
+  package static let idleSessionTimeout: SQLState = "57P05"
+  package static let idleInTransactionSessionTimeout: SQLState = "25P03"
+
   /// The server ends the session with these, or refuses to begin one.
-  var endsSession: Bool { [.adminShutdown, .crashShutdown, .cannotConnectNow].contains(self) || classCode == "08" }
+  var endsSession: Bool {
+    classCode == "08"
+      || [
+        .adminShutdown, .crashShutdown, .cannotConnectNow, .databaseDropped, .idleSessionTimeout,
+        .idleInTransactionSessionTimeout,
+      ].contains(self)
+  }
 }

@@ -1,24 +1,34 @@
-/// Which node runs which shard. Every node works it out by itself from the same names, and all reach the same answer.
+/// Which node runs which shard. Every node works it out by itself from the same declarations, and all reach the same answer.
 ///
 /// Rendezvous hashing: each shard goes to the node with the highest score for it, so a node that joins or leaves moves only what it
 /// takes or had. Scores alone would now and then crowd a node, so none takes more than its share and a quarter; what is too much for
 /// one goes to the next best.
 package enum Assignment {
+  /// Where every node declares the same shards.
   package static func leaders(of shards: [String], among nodes: [String]) -> [String: String] {
-    let nodes = Set(nodes).sorted()
+    leaders(of: Dictionary(nodes.map { ($0, Set(shards)) }) { first, _ in first })
+  }
+
+  /// - Parameter declared: by node, the shards in its settings. A shard goes to a node that knows it, also while the settings of one
+  ///   node have been changed and those of another have not yet.
+  package static func leaders(of declared: [String: Set<String>]) -> [String: String] {
+    let nodes = declared.keys.sorted()
+    let shards = declared.values.reduce(into: Set()) { $0.formUnion($1) }.sorted()
     guard !nodes.isEmpty else { return [:] }
-    let shards = Set(shards).sorted()
     // At least one more than an even share, so that few shards on few nodes may follow their scores too.
     let share = (shards.count + nodes.count - 1) / nodes.count
     let limit = share + share / 4
     var load: [String: Int] = [:]
     var leaders: [String: String] = [:]
     // Whoever wants a shard most gets it first: a shard's place in the order does not depend on the others.
-    let wanted = shards.map { shard in (shard: shard, best: nodes.map { score($0, shard) }.max()!) }
-      .sorted { ($0.best, $0.shard) > ($1.best, $1.shard) }
-    for (shard, _) in wanted {
-      let ranked = nodes.sorted { (score($0, shard), $0) > (score($1, shard), $1) }
-      let node = ranked.first { load[$0, default: 0] < limit } ?? ranked[0]
+    let wanted = shards.map { shard in
+      let ranked = nodes.filter { declared[$0]!.contains(shard) }
+        .map { (score: score($0, shard), node: $0) }.sorted { $0 > $1 }
+      return (shard: shard, ranked: ranked)
+    }
+    .sorted { ($0.ranked[0].score, $0.shard) > ($1.ranked[0].score, $1.shard) }
+    for (shard, ranked) in wanted {
+      let node = (ranked.first { load[$0.node, default: 0] < limit } ?? ranked[0]).node
       load[node, default: 0] += 1
       leaders[shard] = node
     }

@@ -1,5 +1,8 @@
 /// The advisory lock that the leader of a shard holds: Marten's key, so that a .NET host and a node of ours never run the same shard.
 package enum LeaderLock {
+  /// Where there are several databases, each has one lock, and all its shards one leader.
+  package static let databaseKey: Int64 = 4444
+
   /// - Parameter schema: of the event store.
   package static func key(schema: String, shard: String) -> Int64 {
     abs(Int64(stableHash("\(schema):\(shard)"))) + 4444

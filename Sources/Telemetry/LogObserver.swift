@@ -59,6 +59,7 @@ extension Observation {
     case .leadershipGiven: .leadershipGiven
     case .leadershipBlocked: .leadershipBlocked
     case .leadershipLost: .leadershipLost
+    case .otherNode: .otherNode
     case .shardStarted: .shardStarted
     case .shardCaughtUp: .shardCaughtUp
     case .pageApplied: .pageApplied
@@ -99,7 +100,7 @@ extension Observation {
     case .markHeld(let at, let duration, let holders):
       ["mark": "\(at)", "for": "\(duration.brief)", "by": "\(holders.joined(separator: "; "))"]
     case .markReleased(let at, let duration): ["mark": "\(at)", "after": "\(duration.brief)"]
-    case .markRefused(let failure), .gapsUnwatched(let failure): failure.fields
+    case .markRefused(let failure), .gapsUnwatched(let failure), .otherNode(let failure): failure.fields
     case .markFailed(let failure, let delay): failure.fields + retry(delay)
     case .gapPassed(let gap, let reason):
       ["first": "\(gap.lowerBound)", "last": "\(gap.upperBound)", "reason": "\(reason)"]
@@ -107,7 +108,8 @@ extension Observation {
       ["sequence": "\(sequence)", "type": "\(type)", "shards": "\(shards.joined(separator: ", "))"]
 
     case .nodesChanged(let nodes): ["nodes": "\(nodes.joined(separator: ", "))"]
-    case .leadershipTaken(let shard), .leadershipGiven(let shard): ["shard": "\(shard)"]
+    case .leadershipTaken(let shard, let cause), .leadershipGiven(let shard, let cause):
+      ["shard": "\(shard)", "cause": "\(cause)"]
     case .leadershipBlocked(let shard, let who): ["shard": "\(shard)", "by": "\(who)"]
     case .leadershipLost(let failure, let delay): failure.fields + retry(delay)
 

@@ -35,10 +35,11 @@ package enum Observation: Sendable {
 
   // Leadership
   case nodesChanged([String])
-  case leadershipTaken(ShardName)
-  case leadershipGiven(ShardName)
+  case leadershipTaken(ShardName, cause: String)
+  case leadershipGiven(ShardName, cause: String)
   case leadershipBlocked(ShardName, by: String)
   case leadershipLost(failure: Failure, retryIn: Duration)
+  case otherNode(failure: Failure)
 
   // A shard
   case shardStarted(ShardName, position: Int64)

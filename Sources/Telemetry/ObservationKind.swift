@@ -32,6 +32,7 @@ package enum ObservationKind: String, CaseIterable, Sendable {
   case leadershipGiven
   case leadershipBlocked
   case leadershipLost
+  case otherNode
   case shardStarted
   case shardCaughtUp
   case pageApplied
@@ -215,11 +216,13 @@ package enum ObservationKind: String, CaseIterable, Sendable {
     case .leadershipTaken:
       Entry(
         "3a9c1a5e2f7b4e6c9d8b0f1e6a5c4d73", .notice, "This node leads the shard now",
-        meaning: "It holds the shard's lock, and goes on at its position.", action: "Nothing.")
+        meaning: "It holds the shard's lock, and goes on at its position. The field cause says why it came here.",
+        action: "Nothing, if its cause was meant.")
     case .leadershipGiven:
       Entry(
         "6e2b8f9d4c1a4d3e8a7c5b9f0e1d2c84", .notice, "This node has let the shard go",
-        meaning: "Another node should lead it. Its page was finished first.", action: "Nothing.")
+        meaning: "Its page was finished first. The field cause says why it goes, and who leads it next.",
+        action: "Nothing, if its cause was meant.")
     case .leadershipBlocked:
       Entry(
         "91d7e5c3b2a84f6f8e0d1c2b3a495867", .warning, "The shard's lock is held by somebody else; trying again",
@@ -236,6 +239,12 @@ package enum ObservationKind: String, CaseIterable, Sendable {
           "Without the locks other nodes may lead the shards. Pages under way were cancelled; positions move by compare-and-swap, so nothing is applied twice.",
         action:
           "Nothing, if the database was restarted. Otherwise look at the network between this node and the database.")
+    case .otherNode:
+      Entry(
+        "2f0f6d1f5b0b4c0e9d7c44d1a8e35b17", .error, "Another node follows this store beside this one",
+        meaning:
+          "With mode = \"solo\" this node was alone when it started. Its session was lost for a while, and another node has begun meanwhile. Both run the same shards; positions move by compare-and-swap, so nothing is applied twice.",
+        action: "Stop one of them, or set mode = \"hotcold\" on both.")
     case .shardStarted:
       Entry(
         "c3cf5005745646239e42d8517fbe7317", .notice, "Shard started",

@@ -64,7 +64,7 @@ extension Observation {
     case .databaseRefused(let failure, _): ("store", failure.message)
     case .markRefused(let failure), .markFailed(let failure, _): ("mark", failure.message)
     case .leadershipBlocked(let shard, let who): ("\(shard) lock", who)
-    case .leadershipLost(let failure, _): ("leadership", failure.message)
+    case .leadershipLost(let failure, _), .otherNode(let failure): ("leadership", failure.message)
     case .deadLetter(let shard, _, let failure): ("\(shard) letters", failure.message)
     case .gapsUnwatched(let failure): ("gaps", failure.message)
     case .shardRetrying(let shard, let failure, _, _), .shardPaused(let shard, let failure, _):
@@ -79,7 +79,7 @@ extension Observation {
     case .databaseReady: "database"
     case .markRestored: "store"
     case .markMoved: "mark"
-    case .leadershipTaken(let shard): "\(shard) lock"
+    case .leadershipTaken(let shard, _): "\(shard) lock"
     case .nodesChanged: "leadership"
     case .shardResumed(let shard), .shardStarted(let shard, _): "\(shard)"
     default: nil

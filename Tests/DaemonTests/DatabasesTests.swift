@@ -66,6 +66,64 @@ private let projection = """
     #expect(log.contains { $0.contains("Shard started") && $0.contains("database=globex") })
   }
 
+  @Test func `go to nodes as wholes, each to one, and go on elsewhere when it is killed`() async throws {
+    let projections = (1...3).map { n in
+      """
+      [projections.P\(n)]
+      tables = ["p\(n)"]
+      setup = "CREATE TABLE p\(n) (seq bigint PRIMARY KEY)"
+      sql = "INSERT INTO p\(n) SELECT seq_id FROM batch"
+
+      """
+    }.joined()
+    var databases: [(String, TestDatabase)] = []
+    for name in ["a", "b", "c", "d"] { databases.append((name, try await TestDatabase.make())) }
+    let config = try config(databases.map { ($0.0, $0.1.conninfo) }, head: "mode = \"hotcold\"", projections)
+    #expect(try await Program.run(["init", "-c", config]).code == 0)
+    // Settings of its own for each, so that their processes can be told apart.
+    let second = try Program.file(try String(contentsOfFile: config, encoding: .utf8))
+    let nodes = [try await DaemonProcess.start(config), try await DaemonProcess.start(second)]
+
+    /// By database, the nodes that run its shards, and whether all three run.
+    func leaders() async throws -> [Set<String>] {
+      var leaders: [Set<String>] = []
+      for (_, database) in databases {
+        let rows = try await database.connected { session in
+          try await session.execute(
+            """
+            SELECT s.node FROM tidemark.shard AS s JOIN tidemark.node AS n ON n.name = s.node
+             WHERE s.condition <> 'ended' AND tidemark.is_alive(n.lock_key)
+            """
+          ).rows.map { try $0.get("node", as: String.self) }
+        }
+        leaders.append(rows.count == 3 ? Set(rows) : [])
+      }
+      return leaders
+    }
+    try await eventually("every database on one of two nodes") {
+      let leaders = try await leaders()
+      return leaders.allSatisfy { $0.count == 1 } && Set(leaders).count == 2
+    }
+    let held = try await databases[0].1.value(
+      "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = 4444 AND classid = 0 AND database = (SELECT oid FROM pg_database WHERE datname = current_database())",
+      as: Int.self)
+    #expect(held == 1)
+
+    for (_, database) in databases { try await database.append(type: "x", count: 2) }
+    nodes[0].send(SIGKILL)
+    _ = try await nodes[0].outcome()
+    for (_, database) in databases { try await database.append(type: "x", count: 2) }
+    for (name, database) in databases {
+      try await eventually("all of database \(name)") {
+        try await database.value(
+          "SELECT (SELECT count(*) FROM p1) + (SELECT count(*) FROM p2) + (SELECT count(*) FROM p3)", as: Int.self)
+          == 12
+      }
+    }
+    #expect(try await leaders().allSatisfy { $0.count <= 1 })
+    #expect(try await nodes[1].stop().code == 0)
+  }
+
   @Test func `that are away or not as they should be do not disturb the others`() async throws {
     let acme = try await TestDatabase.make()
     let empty = try await TestDatabase.make()

@@ -1,196 +1,354 @@
-import Daemon
+@testable import Daemon
 import EventStore
 import Foundation
 import Postgres
 import Projection
 import Sandbox
 import Settings
-import Synchronization
 import Telemetry
 import Testing
 
-/// Twelve counters that keep every sequence they applied, so that a loss or a repetition is seen.
-private let counters = (1...12).map { n in
-  """
-  [projections.P\(n)]
-  tables = ["p\(n)"]
-  setup = "CREATE TABLE p\(n) (seq bigint)"
-  sql = "INSERT INTO p\(n) SELECT seq_id FROM batch"
-
-  """
-}.joined()
-
+/// Each scenario with real daemons as processes on one server, writers beside them, and a recount at the end.
 @Suite(.gated) struct `Several nodes` {
-  /// Real daemons as processes on one store.
-  private struct Fleet {
-    let database: TestDatabase
-    var nodes: [DaemonProcess] = []
-
-    init() async throws {
-      database = try await TestDatabase.make()
-      #expect(try await Program.run(["init", "-c", try config()]).code == 0)
-    }
-
-    func config() throws -> String {
-      try Program.settings(database.conninfo, counters, head: "mode = \"hotcold\"\nstop_timeout = \"10s\"")
-    }
-
-    mutating func start() async throws { nodes.append(try await DaemonProcess.start(try config())) }
-
-    /// Shards by node, of nodes that live, as their health says.
-    func led() async throws -> [String: [String]] {
-      try await database.connected { session in
-        try await session.execute(
-          """
-          SELECT s.name, s.node FROM tidemark.shard AS s JOIN tidemark.node AS n ON n.name = s.node
-           WHERE s.condition <> 'ended' AND tidemark.is_alive(n.lock_key)
-          """
-        ).rows.reduce(into: [:]) {
-          $0[try $1.get("node", as: String.self), default: []].append(try $1.get("name", as: String.self))
-        }
-      }
-    }
-
-    func balanced(among count: Int) async throws {
-      try await eventually(within: .seconds(60), "12 shards on \(count) nodes") {
-        let led = try await led()
-        return led.count == count && led.values.reduce(0) { $0 + $1.count } == 12
-          && led.values.allSatisfy { $0.count * 2 <= (12 + count - 1) / count * 3 }
-      }
-    }
-
-    /// Every event once in every read model.
-    func isRight() async throws {
-      let caught = try await Program.run(["wait", "--timeout", "60s", "-c", try config()])
-      #expect(caught.code == 0, "\(caught)")
-      for n in 1...12 {
-        let wrong = try await database.value(
-          """
-          SELECT count(*) FROM (SELECT seq_id, count(p.seq) AS times FROM mt_events LEFT JOIN \(identifier: "p\(n)") AS p ON p.seq = seq_id
-                                 GROUP BY 1) AS t WHERE times <> 1
-          """, as: Int.self)
-        #expect(wrong == 0, "P\(n)")
-      }
-    }
-
-    func stop() async throws {
-      for node in nodes where kill(node.pid, 0) == 0 {
-        let outcome = try await node.stop()
-        #expect(outcome.code == 0, "\(outcome)")
-      }
-    }
-  }
-
-  @Test func `share the shards, and take over from those that stop, are killed, or come back from a freeze`()
-    async throws
-  {
-    var fleet = try await Fleet()
-    let database = fleet.database
-    let writing = Task { try await database.write(writers: 3, transactions: 600) }
-    for _ in 0..<3 { try await fleet.start() }
-    try await fleet.balanced(among: 3)
-
-    fleet.nodes[0].send(SIGKILL)
-    _ = try await fleet.nodes[0].outcome()
-    try await fleet.balanced(among: 2)
-
-    // Frozen, its session and its locks stay: nobody else may lead, and when it wakes it goes on.
-    fleet.nodes[1].send(SIGSTOP)
-    try await Task.sleep(for: .milliseconds(500))
-    fleet.nodes[1].send(SIGCONT)
-
-    #expect(try await fleet.nodes[2].stop().code == 0)
-    try await fleet.balanced(among: 1)
-    try await fleet.start()
-    try await fleet.balanced(among: 2)
-    _ = try await writing.value
-    try await fleet.isRight()
-    let status = try await Program.run(["status", "-c", try fleet.config()])
-    #expect(status.output.contains("nodes: ") && status.output.contains("hotcold"), "\(status)")
-    try await fleet.stop()
-  }
-
-  /// An administrator, or the server, ends the lock session of a node that is frozen: others lead, and it writes nothing when it wakes.
-  @Test func `lose nothing when a frozen leader wakes after its locks have gone to another`() async throws {
-    var fleet = try await Fleet()
-    let database = fleet.database
-    for _ in 0..<2 { try await fleet.start() }
-    try await fleet.balanced(among: 2)
-    try await database.append(type: "x", count: 50)
-    fleet.nodes[0].send(SIGSTOP)
-    let ended = try await database.value(
+  /// The backend of a node's session that holds its locks.
+  private static func end(_ node: DaemonProcess, in database: TestDatabase) async throws -> Int {
+    try await database.value(
       """
       SELECT count(pg_terminate_backend(l.pid)) FROM pg_locks AS l, tidemark.node AS n
        WHERE l.locktype = 'advisory' AND (l.classid::bigint << 32 | l.objid::bigint) = n.lock_key
-         AND n.name LIKE \("%/\(fleet.nodes[0].pid)")
-      """, as: Int.self)
-    #expect(ended == 1)
-    try await database.append(type: "x", count: 50)
-    try await eventually("the other leads all") { try await fleet.led().values.contains { $0.count == 12 } }
-    fleet.nodes[0].send(SIGCONT)
-    try await database.append(type: "x", count: 50)
-    try await fleet.balanced(among: 2)
-    try await fleet.isRight()
-    try await fleet.stop()
+         AND n.name LIKE \("%/\(node.pid)")
+      """)
+  }
+
+  @Test func `share the shards as nodes come, are told to stop, and are killed`() async throws {
+    try await Fleet.with { fleet in
+      try await fleet.writing(3) {
+        try await fleet.start(3)
+        try await fleet.balanced(among: 3)
+        let killed = await fleet.nodes[0]
+        try await fleet.kill(killed)
+        try await fleet.balanced(among: 2)
+        try await fleet.stop(await fleet.nodes[0])
+        try await fleet.balanced(among: 1)
+        try await fleet.start(1)
+        try await fleet.balanced(among: 2)
+      }
+      try await fleet.isRight()
+      let status = try await Program.run(["status", "-c", try fleet.config()])
+      #expect(status.output.contains("nodes: ") && status.output.contains("hotcold"), "\(status)")
+      #expect(try await Program.run(["wait", "--timeout", "10s", "-c", try fleet.config()]).code == 0)
+    }
+  }
+
+  @Test func `that start at the same moment run each shard once`() async throws {
+    try await Fleet.with { fleet in
+      try await fleet.writing {
+        let config = try (1...4).map { _ in try fleet.config() }
+        try await withThrowingTaskGroup(of: Void.self) { group in
+          for config in config { group.addTask { try await fleet.start(config) } }
+          try await group.waitForAll()
+        }
+        try await fleet.balanced(among: 4)
+      }
+      try await fleet.isRight()
+    }
+  }
+
+  @Test func `keep forty shards on four nodes within one and a half times a share`() async throws {
+    try await Fleet.with(counters: 40) { fleet in
+      try await fleet.writing {
+        try await fleet.start(4)
+        try await fleet.balanced(among: 4)
+      }
+      try await fleet.isRight()
+    }
+  }
+
+  /// The server ends the lock session of a node that says nothing any more, and the others go on; when it wakes it writes nothing.
+  @Test func `go on without one that is frozen for ten seconds, which joins again when it wakes`() async throws {
+    try await Fleet.with { fleet in
+      try await fleet.writing {
+        try await fleet.start(2)
+        try await fleet.balanced(among: 2)
+        let (frozen, other) = (await fleet.nodes[0], await fleet.nodes[1])
+        frozen.send(SIGSTOP)
+        let began = ContinuousClock.now
+        try await fleet.ledAlone(by: other, within: .seconds(9))
+        #expect(ContinuousClock.now - began > .seconds(1), "it was given some time")
+        let mark = try await fleet.database.value("SELECT max(seq_id) FROM mt_events", as: Int64.self)
+        try await eventually("the other applies what the frozen one led") {
+          try await fleet.database.value(
+            "SELECT count(*) FROM mt_event_progression WHERE name LIKE 'P%' AND last_seq_id >= \(mark)", as: Int.self)
+            == 12
+        }
+        try await eventually(within: .seconds(15), "ten seconds are over") {
+          ContinuousClock.now - began > .seconds(10)
+        }
+        frozen.send(SIGCONT)
+        try await fleet.balanced(among: 2)
+        #expect(Glibc.kill(frozen.pid, 0) == 0)
+      }
+      try await fleet.isRight()
+      let woken = await fleet.nodes[0]
+      let said = try await woken.stop().error
+      #expect(said.contains("The session that holds the locks is gone"), "\(said.suffix(2000))")
+      #expect(!said.contains("expected its position"), "nothing was even tried: \(said.suffix(2000))")
+    }
+  }
+
+  /// In the middle of a page it holds the row of the position, and whoever follows must not wait for it to wake.
+  @Test func `do not wait for the page of one that is frozen in the middle of it`() async throws {
+    try await Fleet.with(counters: 1) { fleet in
+      try await fleet.start(2)
+      try await fleet.balanced(among: 2)
+      let leader = try #require(try await fleet.led().first { !$0.value.isEmpty }?.key)
+      let frozen = try #require(await fleet.nodes.first { $0.pid == leader })
+      let other = try #require(await fleet.nodes.first { $0.pid != leader })
+      try await fleet.database.append(type: "x", count: 5)
+      try await eventually("they are applied") { try await fleet.database.position("P1:All") == 5 }
+      // The page waits for this lock with the row of its position in its hands; when it has it, the daemon sleeps and says no more.
+      let blocker = try await Session.connect(fleet.database.options)
+      _ = try await blocker.script("BEGIN; LOCK TABLE tidemark.gap IN ACCESS EXCLUSIVE MODE")
+      try await fleet.database.append(type: "x", count: 5)
+      try await eventually("the page is under way") {
+        try await fleet.database.value(
+          "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE query LIKE '%begin_page%' AND wait_event_type = 'Lock' AND datname = current_database())"
+        )
+      }
+      frozen.send(SIGSTOP)
+      _ = try await blocker.script("COMMIT")
+      try await fleet.ledAlone(by: other, within: .seconds(9))
+      try await eventually(within: .seconds(10), "the other goes on") {
+        try await fleet.database.position("P1:All") == 10
+      }
+      frozen.send(SIGCONT)
+      try await eventually("the woken one is in again") { try await fleet.led().count == 2 }
+      await blocker.close()
+      try await fleet.isRight()
+    }
+  }
+
+  /// An administrator ends the lock session of a node that is frozen: others lead, and it writes nothing when it wakes.
+  @Test func `lose nothing when a frozen leader wakes after its locks have gone to another`() async throws {
+    try await Fleet.with { fleet in
+      try await fleet.writing {
+        try await fleet.start(2)
+        try await fleet.balanced(among: 2)
+        let frozen = await fleet.nodes[0]
+        frozen.send(SIGSTOP)
+        #expect(try await Self.end(frozen, in: fleet.database) == 1)
+        try await fleet.ledAlone(by: await fleet.nodes[1])
+        frozen.send(SIGCONT)
+        try await fleet.balanced(among: 2)
+      }
+      try await fleet.isRight()
+    }
+  }
+
+  @Test(arguments: [true, false])
+  func `hand over when an administrator ends the session of their locks, watched or not`(isWatched: Bool) async throws {
+    try await Fleet.with(head: "monitor_locks = \(isWatched)") { fleet in
+      try await fleet.writing {
+        try await fleet.start(2)
+        try await fleet.balanced(among: 2)
+        for round in 0..<4 {
+          let node = await fleet.nodes[round % 2]
+          #expect(try await Self.end(node, in: fleet.database) == 1)
+          try await fleet.balanced(among: 2)
+        }
+      }
+      try await fleet.isRight()
+      let said = try await fleet.nodes[0].stop().error
+      #expect(
+        said.contains("The session that holds the locks is gone")
+          && (!isWatched || said.contains("terminating connection due to administrator command")),
+        "\(said.suffix(2000))")
+    }
+  }
+
+  /// One node has been given new settings and the other has not yet.
+  @Test func `run a shard that only one of them knows there`() async throws {
+    try await Fleet.with(counters: 6) { fleet in
+      try await fleet.writing {
+        try await fleet.start(try fleet.config(projections: Fleet.counters(1...3)))
+        let wide = try await fleet.start()
+        try await eventually("all six are led, the new ones by who knows them") {
+          let led = try await fleet.led()
+          return led.values.reduce(0) { $0 + $1.count } == 6
+            && led[wide.pid]!.isSuperset(of: ["P4:All", "P5:All", "P6:All"])
+        }
+      }
+      try await fleet.isRight()
+    }
+  }
+
+  /// A slow page of one shard must not keep a node from taking over others.
+  @Test func `take over at once although a shard that moves away is still in its page`() async throws {
+    try await Fleet.with(counters: 6) { fleet in
+      // Every page of P1 takes three seconds.
+      try await fleet.database.script(
+        """
+        CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(3); RETURN NULL; END';
+        CREATE TRIGGER slow AFTER INSERT ON p1 FOR EACH STATEMENT EXECUTE FUNCTION slow()
+        """)
+      try await fleet.writing {
+        try await fleet.start(3)
+        try await fleet.balanced(among: 3)
+        let leader = try #require(try await fleet.led().first { $0.value.contains("P1:All") }?.key)
+        // Its shards should go elsewhere; P1 is in a page.
+        let leaving = try #require(await fleet.nodes.first { $0.pid == leader })
+        leaving.send(SIGTERM)
+        let killed = try #require(await fleet.nodes.first { $0.pid != leader })
+        try await fleet.kill(killed)
+        let rest = try #require(await fleet.nodes.first { $0.pid != leader })
+        try await eventually(within: .milliseconds(2500), "all others are led by the one that is left") {
+          try await fleet.led()[rest.pid].map { $0.count >= 5 } ?? false
+        }
+        #expect(try await leaving.outcome().code == 0)
+        try await fleet.ledAlone(by: rest)
+      }
+      try await fleet.database.script("DROP TRIGGER slow ON p1")
+      try await fleet.isRight()
+    }
+  }
+
+  @Test func `are ready and say so, also one that leads nothing`() async throws {
+    try await Fleet.with(counters: 1) { fleet in
+      let sockets = try (1...2).map { _ in try NotifySocket() }
+      for socket in sockets { try await fleet.start(environment: ["NOTIFY_SOCKET": socket.path]) }
+      try await fleet.balanced(among: 2)
+      try await eventually("both are ready") { sockets.allSatisfy { $0.messages.contains("READY=1") } }
+      try await fleet.database.append(type: "x", count: 5)
+      try await eventually("one leads the shard, the other none") {
+        let lines = sockets.map { $0.messages.last { $0.hasPrefix("STATUS=") } ?? "" }
+        return lines.contains { $0.hasPrefix("STATUS=leading 1 of 1 shards · mark 5") }
+          && lines.contains { $0.hasPrefix("STATUS=leading 0 of 1 shards · mark 5") }
+      }
+      let led = try await fleet.led()
+      let leader = try #require(await fleet.nodes.first { led[$0.pid] == ["P1:All"] })
+      let other = try #require(await fleet.nodes.first { $0.pid != leader.pid })
+      try await fleet.kill(leader)
+      try await fleet.ledAlone(by: other)
+      try await eventually("it says what it leads now") {
+        sockets.contains { $0.messages.last { $0.hasPrefix("STATUS=") }?.hasPrefix("STATUS=leading 1 of 1") ?? false }
+      }
+      let said = try await other.stop().error
+      #expect(
+        said.contains("This node leads the shard now") && said.contains("/\(leader.pid) is gone"),
+        "with its cause: \(said)")
+      try await fleet.isRight()
+    }
   }
 
   @Test func `leave a shard alone whose lock a Marten host holds, and say who it is`() async throws {
-    let database = try await TestDatabase.make()
-    _ = try await database.install("")
-    let host = try await Session.connect(
-      ConnectionOptions(conninfo: database.conninfo + " application_name=marten-host"))
-    #expect(
-      try await host.execute("SELECT pg_try_advisory_lock(\(LeaderLock.key(schema: "public", shard: "P1:All")))").rows[
-        0
-      ]
-      .get(0, as: Bool.self))
-    var hot = try database.settings(counters)
-    hot.mode = .hotcold
-    try await database.connected { session in
-      _ = try await Installer(settings: hot).install(session, streamIDType: "uuid")
-    }
-    try await withDaemon(hot) { daemon in
-      let who = try await daemon.observed.first("it says who leads") { observation -> String? in
-        if case .leadershipBlocked(let name, let who) = observation, name.projection == "P1" { who } else { nil }
+    try await Fleet.with(counters: 3) { fleet in
+      let database = fleet.database
+      let host = try await Session.connect(
+        ConnectionOptions(conninfo: database.conninfo + " application_name=marten-host"))
+      let key = LeaderLock.key(schema: "public", shard: "P1:All")
+      // As versions from 8.32 on take it.
+      _ = try await host.script("BEGIN; SELECT pg_advisory_xact_lock(\(key))")
+      try await fleet.writing {
+        try await fleet.start(2)
+        try await eventually("the others are led") { try await fleet.led().values.reduce(0) { $0 + $1.count } == 2 }
+        let began = ContinuousClock.now
+        try await eventually("long enough to say who is in the way") { ContinuousClock.now - began > .seconds(3) }
+        #expect(try await database.position("P1:All") == nil)
+        await host.close()
+        try await fleet.balanced(among: 2)
       }
-      #expect(who.contains("marten-host"))
-      try await database.append(type: "x", count: 5)
-      try await daemon.caughtUp((2...12).map { "P\($0):All" })
-      #expect(try await database.position("P1:All") == nil)
-      await host.close()
-      try await daemon.caughtUp()
-      #expect(try await database.value("SELECT count(*) FROM p1", as: Int.self) == 5)
+      try await fleet.isRight()
+      var said = ""
+      for node in await fleet.nodes { said += try await node.stop().error }
+      #expect(
+        said.contains("The shard's lock is held by somebody else")
+          && said.contains("pid \(host.processID) (marten-host, local, postgres)"), "\(said)")
     }
   }
 
-  @Test func `do not begin beside a solo node, nor it beside them`() async throws {
+  @Test func `are known by their locks alone`() async throws {
     let database = try await TestDatabase.make()
-    let config = try Program.settings(database.conninfo, counters)
+    _ = try await database.install("")
+    let membership = Membership()
+    try await database.connected { session in
+      #expect(try await membership.join("one", version: "1", mode: "hotcold", session))
+      try await database.connected { other in
+        #expect(try await membership.join("two", version: "1", mode: "hotcold", shards: ["A:All"], other))
+        #expect(try await membership.live(session).map(\.name) == ["one", "two"])
+        let view = try await membership.view(of: "one", timeout: .seconds(5), session)
+        #expect(view.nodes == ["one": [], "two": ["A:All"]] && view.processID == session.processID)
+        #expect(try await !membership.join("one", version: "1", mode: "hotcold", other), "the name is taken")
+      }
+      try await eventually("two is gone with its session") {
+        let view = try await membership.view(of: "one", timeout: .seconds(5), session)
+        let live = try await membership.live(session)
+        return live.map(\.name) == ["one"] && view.nodes.count == 1
+      }
+    }
+  }
+}
+
+@Suite(.gated) struct `A solo node` {
+  @Test func `does not begin beside another one, nor beside nodes that share`() async throws {
+    let database = try await TestDatabase.make()
+    let config = try Program.settings(database.conninfo, Fleet.counters())
     #expect(try await Program.run(["init", "-c", config]).code == 0)
     let first = try await DaemonProcess.start(config)
     try await eventually("it is known") {
       try await database.value("SELECT count(*) FROM tidemark.node WHERE tidemark.is_alive(lock_key)", as: Int.self)
         == 1
     }
-    let second = try await Program.run(["run", "-c", try Program.settings(database.conninfo, counters)])
-    #expect(
-      second.code == 1 && second.error.contains("another node follows this store") && second.error.contains("TM211"),
-      "\(second)")
+    for head in ["", "mode = \"hotcold\""] {
+      let second = try await Program.run([
+        "run", "-c", try Program.settings(database.conninfo, Fleet.counters(), head: head),
+      ])
+      #expect(
+        second.code == 1 && second.error.contains("another node follows this store") && second.error.contains("TM211")
+          && !second.error.contains("Ready"), "\(second)")
+    }
     #expect(try await first.stop().code == 0)
     #expect(try await database.value("SELECT count(*) FROM tidemark.node", as: Int.self) == 0)
   }
 
-  @Test func `are known by their locks alone, and refuse a pooled connection for them`() async throws {
+  @Test func `excludes another one that starts at the same moment`() async throws {
     let database = try await TestDatabase.make()
-    _ = try await database.install("")
-    let membership = Membership()
-    try await database.connected { session in
-      try await membership.join("one", version: "1", mode: "hotcold", session)
-      try await database.connected { other in
-        try await membership.join("two", version: "1", mode: "hotcold", other)
-        #expect(try await membership.live(session).map(\.name) == ["one", "two"])
+    let configs = try (1...2).map { _ in try Program.settings(database.conninfo, Fleet.counters(1...1)) }
+    #expect(try await Program.run(["init", "-c", configs[0]]).code == 0)
+    async let one = DaemonProcess.start(configs[0])
+    async let two = DaemonProcess.start(configs[1])
+    let both = try await [one, two]
+    try await eventually(within: .seconds(15), "one of them gives way") {
+      try both.contains { try !Self.runs($0.pid) }
+    }
+    let left = try both.filter { try Self.runs($0.pid) }
+    #expect(left.count == 1)
+    for node in both { node.send(SIGTERM) }
+    var codes: [Int] = []
+    for node in both { codes.append(try await node.outcome().code) }
+    #expect(codes.sorted() == [0, 1])
+  }
+
+  private static func runs(_ pid: pid_t) throws -> Bool { kill(pid, 0) == 0 }
+
+  /// Its session was lost for a while, and somebody came in.
+  @Test func `says so when another node has come in while its session was lost`() async throws {
+    let database = try await TestDatabase.make()
+    let settings = try await database.install(Fleet.counters(1...1))
+    let recorder = ObservationRecorder()
+    let locks = LockSession(
+      options: database.options, node: "one", version: "1", mode: "solo", company: .none)
+    try await database.connected { other in
+      #expect(try await Membership().enter(.none, other))
+      #expect(try await Membership().join("two", version: "1", mode: "solo", other))
+      let guardian = SoloGuard(
+        locks: locks, first: nil, shards: { settings.projections.map { "\($0.shard)" } }, observer: recorder)
+      let running = Task { try await guardian.run() }
+      let failure = try await recorder.first("it says who") { observation -> Failure? in
+        if case .otherNode(let failure) = observation { failure } else { nil }
       }
-      try await eventually("two is gone with its session") { try await membership.live(session).map(\.name) == ["one"] }
+      #expect(failure.message.contains("two (solo)"))
+      running.cancel()
+      _ = await running.result
     }
   }
 }

@@ -41,11 +41,12 @@ enum Program {
   }
 
   static func settings(
-    _ conninfo: String, _ projections: String = SampleProjections.toml, head: String = ""
+    _ conninfo: String, _ projections: String = SampleProjections.toml, head: String = "", database: String = ""
   ) throws -> String {
-    try file(
-      "\(head.isEmpty ? "" : head + "\n")[database]\nurl = \"\(conninfo)\"\n[event_store]\nappend = \"quick\"\n\(projections)\n"
-    )
+    let parts = [
+      head, "[database]\nurl = \"\(conninfo)\"", database, "[event_store]\nappend = \"quick\"", projections, "",
+    ]
+    return try file(parts.enumerated().filter { !$1.isEmpty || $0 == parts.count - 1 }.map(\.1).joined(separator: "\n"))
   }
 }
 
@@ -54,8 +55,13 @@ struct DaemonProcess {
   let pid: pid_t
   private let ending: Task<Program.Outcome, any Error>
 
-  static func start(_ config: String) async throws -> DaemonProcess {
-    let ending = Task { try await Program.run(["run", "-c", config]) }
+  /// - Parameter prefix: a command that becomes the daemon, such as `ip netns exec NAME`.
+  static func start(
+    _ config: String, prefix: [String] = [], environment: [String: String] = [:]
+  ) async throws -> DaemonProcess {
+    let ending = Task {
+      try await Program.command(prefix + [Program.path, "run", "-c", config], environment: environment)
+    }
     var found: pid_t?
     try await eventually("the daemon's process") {
       for name in try FileManager.default.contentsOfDirectory(atPath: "/proc") {

@@ -25,7 +25,7 @@ import Testing
       StatusLine.text([
         acme, database("globex", ["Trip": entry("following"), "Day": entry("stopped", "no")], mark: nil),
       ])
-        == "following 1 of 2 databases with 2 of 4 shards · 1 away: globex · worst lag 60 (acme/Day:All) · 1 stopped: globex/Day:All (no)"
+        == "following with 2 of 4 shards in 1 of 2 databases · 1 away: globex · worst lag 60 (acme/Day:All) · 1 stopped: globex/Day:All (no)"
     )
     #expect(
       StatusLine.text([database("a", [:], mark: nil), database("b", [:], mark: nil)])

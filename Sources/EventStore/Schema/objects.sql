@@ -1,6 +1,9 @@
 -- Tidemark's view and functions. They are made anew whenever this text, or the event store's shape, has changed.
 -- Words in double braces are filled in from the event store: its schema, the type of its stream ids, its optional columns.
 
+-- The shards in each node's settings: a shard is led by a node that knows it.
+ALTER TABLE tidemark.node ADD COLUMN IF NOT EXISTS shards text[];
+
 -- The events of the current page. It reads the page's bounds and filters from settings of the transaction, so a projection
 -- can be written in psql:
 --

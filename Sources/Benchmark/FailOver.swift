@@ -1,0 +1,113 @@
+import Foundation
+import Glibc
+import Postgres
+import Projection
+import Sandbox
+
+/// From `kill -9` of a node to the moment when every shard it ran has applied, on another node, an event written after the kill.
+enum FailOver {
+  private static let nodes = 3
+  private static let shards = 12
+
+  /// Each keeps the last sequence it applied, as a read model that shows what was written after the kill.
+  private static var projections: String {
+    (1...shards).map { number in
+      """
+      [projections.P\(number)]
+      tables = ["p\(number)"]
+      setup = "CREATE TABLE p\(number) (id int PRIMARY KEY, last bigint NOT NULL)"
+      sql = '''
+      INSERT INTO p\(number) SELECT 1, max(seq_id) FROM batch HAVING count(*) > 0
+      ON CONFLICT (id) DO UPDATE SET last = excluded.last
+      '''
+
+      """
+    }.joined()
+  }
+
+  static func measure(_ bench: Bench) async throws -> [Figure] {
+    let database = try await bench.database()
+    try await database.install(projections)
+    let trials = bench.isQuick ? 5 : 50
+    let text = "mode = \"hotcold\"\n" + database.settingsText(projections)
+    let file = "\(bench.cluster.directory)/\(UUID().uuidString).toml"
+    try text.write(toFile: file, atomically: true, encoding: .utf8)
+    var living: [pid_t] = []
+    defer { for pid in living { kill(pid, SIGKILL) } }
+    func start() throws {
+      let process = Process()
+      process.executableURL = URL(filePath: bench.program)
+      process.arguments = ["run", "-c", file]
+      process.standardError = FileHandle.nullDevice
+      try process.run()
+      living.append(process.processIdentifier)
+    }
+    for _ in 0..<nodes { try start() }
+    var times: [Double] = []
+    while times.count < trials {
+      let led = try await balanced(database)
+      let victim = living.randomElement()!
+      let lost = led[victim]!
+      let began = ContinuousClock.now
+      kill(victim, SIGKILL)
+      living.removeAll { $0 == victim }
+      let sequence = try await append(database)
+      for number in lost.sorted() { try await seen(database, number, sequence) }
+      times.append((ContinuousClock.now - began) / .milliseconds(1))
+      try start()
+    }
+    await database.session.close()
+    let title = "kill -9 of one of \(nodes) nodes with \(shards) shards, to all of its shards at work elsewhere"
+    return [
+      Figure("\(title): p50", "ms", [times.percentile(50)], .lower),
+      Figure("\(title): p99", "ms", [times.percentile(99)], .lower, target: 1000),
+      Figure("\(title): worst of \(trials)", "ms", [times.percentile(100)], .lower),
+    ]
+  }
+
+  /// Waits until every node leads something, every shard is led, and everything is quiet; returns shards by process.
+  private static func balanced(_ database: Database) async throws -> [pid_t: Set<Int>] {
+    let deadline = ContinuousClock.now + .seconds(30)
+    let keys = (1...shards).map { LeaderLock.key(schema: "public", shard: "P\($0):All") }
+    var before: [pid_t: Set<Int>] = [:]
+    while ContinuousClock.now < deadline {
+      let led: [pid_t: Set<Int>] = try await database.session.prepared(
+        """
+        WITH held AS MATERIALIZED (
+            SELECT l.pid, l.classid::bigint << 32 | l.objid::bigint AS key FROM pg_locks AS l
+             WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1)
+        SELECT split_part(n.name, '/', 2) AS node, k.number
+          FROM tidemark.node AS n JOIN held AS a ON a.key = n.lock_key JOIN held AS b ON b.pid = a.pid
+          JOIN unnest(\(keys)::bigint[]) WITH ORDINALITY AS k (key, number) ON k.key = b.key
+        """
+      ).rows.reduce(into: [:]) {
+        $0[try $1.get("node", as: pid_t.self), default: []].insert(try $1.get("number", as: Int.self))
+      }
+      if led.count == nodes, led.values.reduce(0, { $0 + $1.count }) == shards, led == before {
+        let sequence = try await append(database)
+        for number in 1...shards { try await seen(database, number, sequence) }
+        return led
+      }
+      before = led
+      try await Task.sleep(for: .milliseconds(150))
+    }
+    throw Trouble("\(shards) shards are not led by \(nodes) nodes: \(before)")
+  }
+
+  private static func append(_ database: Database) async throws -> Int {
+    try await database.session.prepared(
+      #"SELECT seq_id FROM tidemark.append(gen_random_uuid(), '[{"type":"travel","data":{"Traveled":1}}]')"#
+    ).rows[0].get(0, as: Int.self)
+  }
+
+  /// Waits until a reader sees the event in the read model.
+  private static func seen(_ database: Database, _ number: Int, _ sequence: Int) async throws {
+    let deadline = ContinuousClock.now + .seconds(60)
+    let table = "p\(number)"
+    while try await database.session.prepared("SELECT FROM \(identifier: table) WHERE last >= \(sequence)").rows.isEmpty
+    {
+      guard ContinuousClock.now < deadline else { throw Trouble("P\(number) did not go on within a minute") }
+      try await Task.sleep(for: .milliseconds(1))
+    }
+  }
+}

@@ -1,0 +1,111 @@
+import EventStore
+import Postgres
+import Projection
+import ServiceLifecycle
+import Telemetry
+
+/// Opens the session whose locks say that a node lives, and what it leads: one that is its own, that the server gives up soon, and that
+/// nobody who excludes this node is beside.
+struct LockSession: Sendable {
+  var options: ConnectionOptions
+  var node: String
+  var version: String
+  var mode: String
+  var company: Membership.Company
+
+  /// A node that was killed is gone when the server has noticed, and one that stops when its pages are done.
+  static let patience = Duration.seconds(10)
+
+  private var membership: Membership { Membership() }
+
+  /// - Returns: nil where the database has just gone away; whoever needs the session tries again.
+  func openFirst(shards: [String]) async throws -> Session? {
+    do {
+      return try await open(former: nil, shards: shards)
+    } catch let error as PostgresError where error.isConnectionLoss {
+      return nil
+    } catch let error as PostgresError where error.isCancelled {
+      throw CancellationError()
+    }
+  }
+
+  /// - Parameters:
+  ///   - former: the server's process of the session before this one, which the server may not have given up yet.
+  ///   - shards: those in this node's settings.
+  /// - Throws: ``StoreProblem`` where the session is not its own, or another node is in the way for longer than ``patience``.
+  func open(former: Int32?, shards: [String]) async throws -> Session {
+    let options = options
+    let session = try await cancelWhenGracefulShutdown { try await Session.connect(options, threadName: "locks") }
+    do {
+      try await cancelWhenGracefulShutdown {
+        try await refuseSharedBackend(session)
+        try await (company == .shared ? SessionBounds.leadership : .work).apply(to: session)
+        try await patiently(
+          { try await membership.enter(company, session) },
+          otherwise: {
+            let others = try await membership.live(session).filter { $0.name != node }
+            return StoreProblem(
+              .otherNode,
+              "another node follows this store: \(others.map { "\($0.name) (\($0.mode))" }.joined(separator: ", "))",
+              hint: "Stop it, or set mode = \"hotcold\" on all nodes, or say `run --beside` where both are meant.")
+          })
+        if let former { try await membership.endFormer(former, of: node, session) }
+        try await patiently(
+          { try await membership.join(node, version: version, mode: mode, shards: shards, session) },
+          otherwise: {
+            let who = try await membership.holderOfName(node, session)
+            return StoreProblem(
+              .otherNode, "another process is known as the node \(node): \(who ?? "it has just ended")",
+              hint: "A node is named after its host and its process: give the containers different host names.")
+          })
+      }
+      return session
+    } catch {
+      await session.close()
+      throw error
+    }
+  }
+
+  private func patiently(
+    _ attempt: () async throws -> Bool, otherwise problem: () async throws -> StoreProblem
+  ) async throws {
+    let deadline = ContinuousClock.now + Self.patience
+    while try await !attempt() {
+      guard ContinuousClock.now < deadline else { throw try await problem() }
+      try await Task.sleep(for: .milliseconds(50))
+    }
+  }
+
+  /// A pooler in transaction mode gives each statement whatever session of its own is free, and locks would stay behind in all of them.
+  ///
+  /// A pooler shows by the number it gives for the server's process, which is not the server's. In session mode that does no harm. So a
+  /// second session asks for a backend: in transaction mode it gets the one that the first has just used, or the first gets another.
+  private func refuseSharedBackend(_ session: Session) async throws {
+    let backend = try await Self.backend(session)
+    guard backend != session.processID else { return }
+    let other = try await Session.connect(options, threadName: "probe")
+    try await other.closing { other in
+      for _ in 1...5 {
+        do {
+          _ = try await other.script("BEGIN", timeout: .seconds(3))
+          guard try await Self.backend(other) != backend, try await Self.backend(session) == backend else {
+            throw Self.pooled
+          }
+          _ = try await other.script("ROLLBACK")
+        } catch let error as PostgresError where error.kind == .timedOut(.seconds(3)) {
+          // Nothing is free, so what the first session has is its own.
+          return
+        }
+      }
+    }
+  }
+
+  static func backend(_ session: Session) async throws -> Int32 {
+    try await session.execute("SELECT pg_backend_pid()").rows[0].get(0, as: Int32.self)
+  }
+
+  static let pooled = StoreProblem(
+    .pooledLocks,
+    "the connection for locks goes through a pooler in transaction mode: its backend changes between two statements",
+    hint: "Set database.lock_url to a direct connection; database.url may stay pooled.")
+}

@@ -1,0 +1,41 @@
+package import Postgres
+
+/// What the server does by itself about a session whose client was killed, is frozen, or is cut off: without it a lock, or the row of a
+/// position, would stay held for as long as nobody looks, and no other node could go on.
+///
+/// All are settings that any role may set for its own session, so nobody has to configure the server. Over a socket file those of TCP
+/// have no effect, and none is needed there.
+package enum SessionBounds: Sendable {
+  /// The session that holds the locks of leaders. Its node takes a turn many times a second, so the server ends it when it is quiet.
+  case leadership
+  /// A session that runs pages, keeps the books, or does nothing but hold a lock.
+  case work
+
+  /// A client that is frozen or cut off is given up after this long: the lock session when it is quiet, any other one when it is quiet
+  /// in the middle of a transaction.
+  package static let silence = Duration.seconds(5)
+  /// While a statement runs, how often the server looks whether its client is still there. Locks decide how long a fail-over takes.
+  private var checkInterval: Duration { self == .leadership ? .milliseconds(100) : .milliseconds(250) }
+
+  package func apply(to session: Session) async throws {
+    let silence = "\(Int(Self.silence / .milliseconds(1)))ms"
+    let check = "\(Int(checkInterval / .milliseconds(1)))ms"
+    try await session.execute(
+      """
+      SELECT set_config('client_connection_check_interval', \(check), false),
+             set_config('idle_session_timeout', \(self == .leadership ? silence : "0"), false),
+             set_config('idle_in_transaction_session_timeout', \(silence), false),
+             -- What was sent and is not acknowledged: the network is cut.
+             set_config('tcp_user_timeout', \(silence), false),
+             -- Where nothing was sent.
+             set_config('tcp_keepalives_idle', '3', false),
+             set_config('tcp_keepalives_interval', '1', false),
+             set_config('tcp_keepalives_count', '3', false)
+      """)
+  }
+
+  /// For a transaction that waits for somebody else between its statements: how long the server lets it.
+  package static func quietTransaction(for length: Duration) -> SQL {
+    "SELECT set_config('idle_in_transaction_session_timeout', \("\(Int((length + silence) / .milliseconds(1)))ms"), true)"
+  }
+}

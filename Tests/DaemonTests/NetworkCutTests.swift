@@ -1,0 +1,70 @@
+import Foundation
+import Postgres
+import Sandbox
+import Testing
+
+/// Between one node and the server the network takes everything and passes nothing on, and nobody is told.
+@Suite(.gated) struct `A node that is cut off from the server` {
+  @Test func `is followed by the others, writes nothing, and joins again`() async throws {
+    let cluster = try await PrivateCluster.start(settings: ["fsync": "off"], listensOnTCP: true)
+    let proxy = try Proxy(to: cluster.port)
+    defer { proxy.end() }
+    try await Fleet.with(on: cluster) { fleet in
+      let through = fleet.database.conninfo.replacing("port=\(cluster.port)", with: "port=\(proxy.port)")
+      try await fleet.writing {
+        let far = try await fleet.start(try fleet.config(conninfo: through))
+        let near = try await fleet.start()
+        try await fleet.balanced(among: 2)
+        for _ in 1...2 {
+          proxy.cut()
+          try await fleet.ledAlone(by: near, within: .seconds(9))
+          proxy.heal()
+          try await fleet.balanced(among: 2)
+        }
+        #expect(kill(far.pid, 0) == 0)
+      }
+      try await fleet.isRight()
+    }
+    await cluster.remove()
+  }
+
+  /// On a wire of its own, for longer than either side waits.
+  @Test(.enabled(if: Network.isPossible, "a network namespace takes root, ip and tc"))
+  func `is given up by the server within seconds, and notices it itself`() async throws {
+    try await Network.with { network in
+      let cluster = try await PrivateCluster.start(
+        settings: ["fsync": "off", "listen_addresses": "127.0.0.1,\(network.address)"], listensOnTCP: true)
+      let rules = "\(cluster.directory)/data/pg_hba.conf"
+      let text = try String(contentsOfFile: rules, encoding: .utf8) + "\nhost all all samenet trust\n"
+      try FileHandle(forWritingTo: URL(filePath: rules)).write(contentsOf: Data(text.utf8))
+      try await Fleet.with(on: cluster) { fleet in
+        try await fleet.database.script("SELECT pg_reload_conf()")
+        let through = fleet.database.conninfo.replacing("host=127.0.0.1", with: "host=\(network.address)")
+        try await fleet.writing {
+          let far = try await fleet.start(try fleet.config(conninfo: through), prefix: network.prefix)
+          let near = try await fleet.start()
+          try await fleet.balanced(among: 2)
+          try await network.cut()
+          let began = ContinuousClock.now
+          try await fleet.ledAlone(by: near, within: .seconds(9))
+          try await eventually(within: .seconds(12), "the server keeps no session of it") {
+            try await fleet.database.value(
+              "SELECT count(*) FROM pg_stat_activity WHERE client_addr <<= \("\(network.address)/30")::inet AND application_name = 'tidemark' AND datname = current_database()",
+              as: Int.self) == 0
+          }
+          try await eventually(within: .seconds(30), "the node has noticed too") {
+            ContinuousClock.now - began > .seconds(22)
+          }
+          try await network.heal()
+          try await fleet.balanced(among: 2)
+          #expect(kill(far.pid, 0) == 0)
+        }
+        try await fleet.isRight()
+        let far = await fleet.nodes[0]
+        let said = try await far.stop().error
+        #expect(said.contains("The session that holds the locks is gone"), "\(said.suffix(2000))")
+      }
+      await cluster.remove()
+    }
+  }
+}

@@ -1,0 +1,40 @@
+import Foundation
+import Glibc
+import Synchronization
+
+/// Where a daemon tells systemd how it is.
+final class NotifySocket: Sendable {
+  let path: String
+  private let descriptor: Int32
+  private let received = Mutex<[String]>([])
+
+  init() throws {
+    path = "/tmp/tidemark-notify-\(UUID().uuidString.prefix(8))"
+    descriptor = socket(AF_UNIX, Int32(SOCK_DGRAM.rawValue | SOCK_CLOEXEC.rawValue | SOCK_NONBLOCK.rawValue), 0)
+    var address = sockaddr_un()
+    address.sun_family = sa_family_t(AF_UNIX)
+    withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: path.utf8) }
+    let status = withUnsafePointer(to: &address) {
+      $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+        bind(descriptor, $0, socklen_t(MemoryLayout<sockaddr_un>.size))
+      }
+    }
+    guard status == 0 else { throw CocoaError(.fileWriteUnknown) }
+  }
+
+  deinit {
+    close(descriptor)
+    unlink(path)
+  }
+
+  /// Every line so far.
+  var messages: [String] {
+    received.withLock { all in
+      var buffer = [UInt8](repeating: 0, count: 4096)
+      while case let count = read(descriptor, &buffer, buffer.count), count > 0 {
+        all += String(decoding: buffer.prefix(count), as: UTF8.self).split(separator: "\n").map(String.init)
+      }
+      return all
+    }
+  }
+}
