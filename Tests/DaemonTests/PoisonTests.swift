@@ -8,23 +8,6 @@ import Settings
 import Telemetry
 import Testing
 
-/// Numbers in `data.n`; "bad" is none.
-private let batch = """
-  [projections.Sum]
-  events = ["n"]
-  tables = ["sum"]
-  setup = "CREATE TABLE sum (seq bigint PRIMARY KEY, n int NOT NULL)"
-  sql = "INSERT INTO sum SELECT seq_id, (data->>'n')::int FROM batch"
-
-  """
-private let perEvent = """
-  [projections.Each]
-  tables = ["each"]
-  setup = "CREATE TABLE each (id serial PRIMARY KEY, seq bigint UNIQUE, n int NOT NULL)"
-  on.n = "INSERT INTO each (seq, n) VALUES (:seq_id, (:data->>'n')::int)"
-
-  """
-
 @Suite(.gated) struct `A poison event` {
   /// Appends events of streams in turn; those at these places are poison.
   private static func append(_ count: Int, poison: Set<Int>, streams: Int = 7, _ database: TestDatabase) async throws {
@@ -53,7 +36,7 @@ private let perEvent = """
   ])
   func `anywhere in a page is a dead letter, and all others are applied once and in order`(places: [Int]) async throws {
     let database = try await TestDatabase.make()
-    let settings = try await database.install(batch + perEvent)
+    let settings = try await database.install(Numbers.batch + Numbers.perEvent)
     try await Self.append(1_000, poison: Set(places), database)
     try await withDaemon(settings) { daemon in
       try await daemon.caughtUp()
@@ -121,7 +104,7 @@ private let perEvent = """
 
   @Test func `whose letter cannot be written stops nothing from being right`() async throws {
     let database = try await TestDatabase.make()
-    let settings = try await database.install(batch)
+    let settings = try await database.install(Numbers.batch)
     try await database.script("ALTER TABLE tidemark.dead_letter ADD CHECK (seq_id <> 5)")
     try await Self.append(10, poison: [5], database)
     try await withDaemon(settings) { daemon in
@@ -134,7 +117,7 @@ private let perEvent = """
       #expect(try await database.position("Sum:All") == 0)
       #expect(try await database.value("SELECT count(*) FROM sum", as: Int.self) == 0)
       try await database.script("ALTER TABLE tidemark.dead_letter DROP CONSTRAINT dead_letter_seq_id_check")
-      let config = try Program.settings(database.conninfo, batch)
+      let config = try Program.settings(database.conninfo, Numbers.batch)
       #expect(try await Program.run(["start", "Sum", "-c", config]).code == 0)
       try await daemon.caughtUp()
       #expect(try await Self.letters("Sum:All", database) == [5])
@@ -144,7 +127,7 @@ private let perEvent = """
 
   @Test func `is kept among Marten's documents too, where those are`() async throws {
     let database = try await TestDatabase.make()
-    let settings = try await database.install(batch)
+    let settings = try await database.install(Numbers.batch)
     try await database.script(
       """
       CREATE TABLE mt_doc_deadletterevent (id uuid PRIMARY KEY, data jsonb NOT NULL, mt_last_modified timestamptz DEFAULT now(),
@@ -162,16 +145,18 @@ private let perEvent = """
 
   @Test func `is replayed once, by whoever is first, and the read model is whole then`() async throws {
     let database = try await TestDatabase.make()
-    let settings = try await database.install(batch + perEvent)
+    let settings = try await database.install(Numbers.batch + Numbers.perEvent)
     try await Self.append(500, poison: Set(stride(from: 10, through: 500, by: 10)), database)
     try await withDaemon(settings) { daemon in
       try await daemon.caughtUp()
       // The mend: "bad" counts as 0.
-      let mended = (batch + perEvent).replacing("(data->>'n')::int", with: "nullif(data->>'n', 'bad')::int")
-        .replacing("(:data->>'n')::int", with: "nullif(:data->>'n', 'bad')::int")
-        .replacing("nullif(data->>'n', 'bad')::int", with: "coalesce(nullif(data->>'n', 'bad')::int, 0)")
-        .replacing("nullif(:data->>'n', 'bad')::int", with: "coalesce(nullif(:data->>'n', 'bad')::int, 0)")
-      let unmended = try Program.settings(database.conninfo, batch + perEvent)
+      let mended = (Numbers.batch + Numbers.perEvent).replacing(
+        "(data->>'n')::int", with: "nullif(data->>'n', 'bad')::int"
+      )
+      .replacing("(:data->>'n')::int", with: "nullif(:data->>'n', 'bad')::int")
+      .replacing("nullif(data->>'n', 'bad')::int", with: "coalesce(nullif(data->>'n', 'bad')::int, 0)")
+      .replacing("nullif(:data->>'n', 'bad')::int", with: "coalesce(nullif(:data->>'n', 'bad')::int, 0)")
+      let unmended = try Program.settings(database.conninfo, Numbers.batch + Numbers.perEvent)
       let again = try await Program.run(["dead-letters", "replay", "--yes", "--shard", "Sum", "-c", unmended])
       #expect(again.code == 1 && again.output.contains("applied 0, failed again 50"), "\(again)")
       #expect(
@@ -201,9 +186,9 @@ private let perEvent = """
 
   @Test func `is shown, and can be discarded`() async throws {
     let database = try await TestDatabase.make()
-    let settings = try await database.install(batch)
+    let settings = try await database.install(Numbers.batch)
     try await Self.append(10, poison: [5, 7], database)
-    let config = try Program.settings(database.conninfo, batch)
+    let config = try Program.settings(database.conninfo, Numbers.batch)
     try await withDaemon(settings) { daemon in try await daemon.caughtUp() }
     let shown = try await Program.run(["dead-letters", "show", "--sequence", "5", "-c", config])
     #expect(shown.output.contains("Sum:All · event 5 of type n"), "\(shown)")
@@ -220,8 +205,8 @@ private let perEvent = """
   @Test func `parks its stream, which is then replayed in order`() async throws {
     let database = try await TestDatabase.make()
     let parking =
-      batch.replacing("events = [\"n\"]", with: "events = [\"n\"]\non_poison = \"park-stream\"")
-      + perEvent.replacing("tables =", with: "on_poison = \"park-stream\"\ntables =")
+      Numbers.batch.replacing("events = [\"n\"]", with: "events = [\"n\"]\non_poison = \"park-stream\"")
+      + Numbers.perEvent.replacing("tables =", with: "on_poison = \"park-stream\"\ntables =")
     let settings = try await database.install(parking)
     // Stream of event 5 (of 7 streams): 5, 12, 19, …; a later page has some of it too.
     try await Self.append(100, poison: [5], database)
@@ -272,7 +257,7 @@ private let perEvent = """
       [[on_error]]
       sqlstate = "22*"
       do = ["retry 10ms", "retry 10ms"]
-      """ + "\n" + batch + perEvent)
+      """ + "\n" + Numbers.batch + Numbers.perEvent)
     try await Self.append(20, poison: [5], database)
     try await withDaemon(settings) { daemon in
       try await daemon.caughtUp(["Sum:All"])
@@ -293,8 +278,8 @@ private let perEvent = """
   @Test func `of no stream parks nothing, and is hidden by nothing`() async throws {
     let database = try await TestDatabase.make()
     let parking =
-      batch.replacing("events = [\"n\"]", with: "events = [\"n\"]\non_poison = \"park-stream\"")
-      + perEvent.replacing("tables =", with: "on_poison = \"park-stream\"\ntables =")
+      Numbers.batch.replacing("events = [\"n\"]", with: "events = [\"n\"]\non_poison = \"park-stream\"")
+      + Numbers.perEvent.replacing("tables =", with: "on_poison = \"park-stream\"\ntables =")
     // With parking, ignoring keeps a letter, or the stream would go on without the event.
     let settings = try await database.install("[[on_error]]\nclass = \"event\"\ndo = \"ignore\"\n" + parking)
     try await Self.append(30, poison: [5, 10], database)
@@ -342,8 +327,8 @@ private let perEvent = """
       "CREATE FUNCTION check_n(v text) RETURNS int LANGUAGE plpgsql AS $$ BEGIN \(body); RETURN 1; END $$")
     let rule = "[[on_error]]\nclass = \"transient\"\ndo = [\"retry 10ms\", \"skip\"]\n"
     let settings = try await database.install(
-      rule + batch.replacing("(data->>'n')::int", with: "check_n(data->>'n')")
-        + perEvent.replacing("(:data->>'n')::int", with: "check_n(:data->>'n')"))
+      rule + Numbers.batch.replacing("(data->>'n')::int", with: "check_n(data->>'n')")
+        + Numbers.perEvent.replacing("(:data->>'n')::int", with: "check_n(:data->>'n')"))
     try await Self.append(40, poison: [20], database)
     try await withDaemon(settings) { daemon in
       try await daemon.caughtUp()
@@ -355,7 +340,7 @@ private let perEvent = """
   @Test func `is not what a statement is that can work for no event, whatever the rules say`() async throws {
     let database = try await TestDatabase.make()
     let settings = try await database.install(
-      "[[on_error]]\nprojection = [\"Each\", \"Sum\"]\ndo = \"skip\"\n" + batch + perEvent)
+      "[[on_error]]\nprojection = [\"Each\", \"Sum\"]\ndo = \"skip\"\n" + Numbers.batch + Numbers.perEvent)
     try await Self.append(20, poison: [], database)
     try await database.script("DROP TABLE each; DROP TABLE sum")
     try await withDaemon(settings) { daemon in
@@ -368,19 +353,19 @@ private let perEvent = """
 
   @Test func `that is archived meanwhile keeps its letter`() async throws {
     let database = try await TestDatabase.make()
-    let settings = try await database.install(batch)
+    let settings = try await database.install(Numbers.batch)
     try await Self.append(20, poison: [5], database)
     try await withDaemon(settings) { daemon in try await daemon.caughtUp() }
     try await database.script("UPDATE mt_events SET is_archived = true WHERE seq_id = 5")
     let replayed = try await Program.run(
-      ["dead-letters", "replay", "--yes", "-c", try Program.settings(database.conninfo, batch)])
+      ["dead-letters", "replay", "--yes", "-c", try Program.settings(database.conninfo, Numbers.batch)])
     #expect(replayed.code == 1 && replayed.error.contains("the event is archived"), "\(replayed)")
     #expect(try await Self.letters("Sum:All", database) == [5])
   }
 
   @Test func `of a type without a statement stops the shard where that is wanted`() async throws {
     let database = try await TestDatabase.make()
-    let settings = try await database.install("[errors]\nskip_unknown_events = false\n" + perEvent)
+    let settings = try await database.install("[errors]\nskip_unknown_events = false\n" + Numbers.perEvent)
     try await database.append(type: "n", count: 2, data: #"{"n": "1"}"#)
     try await database.append(type: "other", count: 1)
     try await withDaemon(settings) { daemon in
@@ -389,146 +374,6 @@ private let perEvent = """
       }
       #expect(failure.sequence == 3 && failure.message == "there is no statement for events of type other")
       #expect(try await database.position("Each:All") == 0)
-    }
-  }
-}
-
-@Suite(.gated) struct `A shard that is told to wait` {
-  @Test func `by an operator waits within a second, over a restart too, and goes on when told`() async throws {
-    let database = try await TestDatabase.make()
-    let settings = try await database.install(batch + perEvent)
-    let config = try Program.settings(database.conninfo, batch + perEvent)
-    @Sendable func condition(_ shard: String) async throws -> String? {
-      try await database.value("SELECT (SELECT condition FROM tidemark.shard WHERE name = \(shard))", as: String?.self)
-    }
-    try await withDaemon(settings) { daemon in
-      try await database.append(type: "n", count: 2, data: #"{"n": "1"}"#)
-      try await daemon.caughtUp()
-      #expect(try await Program.run(["stop", "Sum", "-c", config]).output == "Sum:All stops\n")
-      _ = try await daemon.observed.first(within: .seconds(5), "it waits") { observation -> Bool? in
-        if case .shardHalted(let name, _, nil) = observation { name.projection == "Sum" ? true : nil } else { nil }
-      }
-      try await database.append(type: "n", count: 2, data: #"{"n": "1"}"#)
-      try await daemon.caughtUp(["Each:All"])
-      #expect(try await database.position("Sum:All") == 2)
-      try await eventually("status shows it") { try await condition("Sum:All") == "stopped" }
-    }
-    try await withDaemon(settings) { daemon in
-      _ = try await daemon.observed.first("it waits again") { if case .shardHalted = $0 { true } else { nil } }
-      #expect(try await Program.run(["start", "Sum:All", "-c", config]).code == 0)
-      try await daemon.caughtUp()
-      #expect(try await database.value("SELECT count(*) FROM sum", as: Int.self) == 4)
-
-      #expect(try await Program.run(["pause", "--all", "--for", "2s", "-c", config]).code == 0)
-      try await eventually("both pause") {
-        daemon.observed.all.count { if case .shardHalted(_, _, .some) = $0 { true } else { false } } == 2
-      }
-      try await database.append(type: "n", count: 2, data: #"{"n": "1"}"#)
-      // By itself, when the two seconds are over.
-      try await daemon.caughtUp()
-      #expect(daemon.observed.all.count { if case .shardHalted(_, _, .some) = $0 { true } else { false } } == 2)
-      #expect(try await database.value("SELECT count(*) FROM sum", as: Int.self) == 6)
-    }
-  }
-
-  @Test func `by a rule for all, all wait`() async throws {
-    let database = try await TestDatabase.make()
-    let settings = try await database.install(
-      "[[on_error]]\nsqlstate = \"22P02\"\ndo = \"stop all\"\n" + batch + perEvent.replacing("on.n", with: "on.m"))
-    let config = try Program.settings(database.conninfo, batch + perEvent)
-    try await database.append(type: "n", count: 1, data: #"{"n": "bad"}"#)
-    try await withDaemon(settings) { daemon in
-      try await eventually("both wait") {
-        daemon.observed.all.count { if case .shardHalted = $0 { true } else { false } } == 2
-      }
-      try await database.script("UPDATE mt_events SET data = '{\"n\": \"1\"}'")
-      #expect(try await Program.run(["start", "--all", "-c", config]).code == 0)
-      try await daemon.caughtUp()
-      #expect(try await database.value("SELECT count(*) FROM sum", as: Int.self) == 1)
-    }
-  }
-
-  @Test func `by a rule for a time, takes the next step of its chain after it, and says so once`() async throws {
-    let database = try await TestDatabase.make()
-    let settings = try await database.install(
-      "[[on_error]]\nsqlstate = \"22P02\"\ndo = [\"pause all 300ms\", \"stop\"]\n" + batch)
-    try await database.append(type: "n", count: 1, data: #"{"n": "bad"}"#)
-    try await withDaemon(settings) { daemon in
-      _ = try await daemon.observed.first("it stops") { if case .shardStopped = $0 { true } else { nil } }
-      #expect(daemon.observed.all.count { if case .shardHalted = $0 { true } else { false } } == 1)
-    }
-  }
-
-  @Test func `with changed statements says so once`() async throws {
-    let database = try await TestDatabase.make()
-    let settings = try await database.install(batch)
-    let changed = try database.settings(batch.replacing("'n')::int", with: "'n')::int + 0"))
-    @Sendable func changes(_ daemon: RunningDaemon) -> Int {
-      daemon.observed.all.count { if case .definitionChanged = $0 { true } else { false } }
-    }
-    try await withDaemon(settings) { daemon in
-      try await database.append(type: "n", count: 1, data: #"{"n": "1"}"#)
-      try await daemon.caughtUp()
-      #expect(changes(daemon) == 0)
-    }
-    for expected in [1, 0] {
-      try await withDaemon(changed) { daemon in
-        try await database.append(type: "n", count: 1, data: #"{"n": "1"}"#)
-        try await daemon.caughtUp()
-        #expect(changes(daemon) == expected)
-      }
-    }
-  }
-}
-
-@Suite(.gated) struct `What the server says` {
-  /// Raised by the real server, not typed in.
-  @Test(arguments: [
-    ("SELECT 1/0", FailureClass.event), ("SELECT 'x'::int", .event), ("SELECT '{'::jsonb", .event),
-    ("INSERT INTO t VALUES (1), (1)", .event), ("INSERT INTO t VALUES (NULL)", .event),
-    ("INSERT INTO t VALUES (-1)", .event),
-    ("INSERT INTO u VALUES (99)", .event), ("SELECT (SELECT n FROM generate_series(1, 2) AS n)", .event),
-    ("DO $$ BEGIN RAISE 'no'; END $$", .event), ("DO $$ BEGIN ASSERT false; END $$", .event),
-    ("SELECT repeat('x', 2000000000) || repeat('x', 2000000000)", .event),
-    ("SELECT * FROM missing", .definition), ("SELECT missing FROM t", .definition), ("SELEC 1", .definition),
-    ("SELECT missing(1)", .definition), ("SET LOCAL ROLE nobody_at_all; SELECT * FROM t", .event),
-    ("SET LOCAL ROLE pg_monitor; SELECT * FROM t", .definition),
-    ("INSERT INTO u VALUES (1) ON CONFLICT (n) DO NOTHING", .definition),
-    ("SET LOCAL statement_timeout = 1; SELECT pg_sleep(5)", .transient),
-    ("DO $$ BEGIN RAISE 'again' USING ERRCODE = 'serialization_failure'; END $$", .transient),
-    ("DO $$ BEGIN RAISE 'again' USING ERRCODE = 'deadlock_detected'; END $$", .transient),
-    ("DO $$ BEGIN RAISE 'full' USING ERRCODE = 'disk_full'; END $$", .transient),
-    ("EXECUTE never_prepared", .transient), ("SELECT tidemark.begin_page('None:All', 0, 1, NULL, false)", .order),
-    ("SELECT pg_terminate_backend(pg_backend_pid())", .connection),
-  ])
-  func `falls into the class of what should be done`(sql: String, expected: FailureClass) async throws {
-    let database = try await TestDatabase.make()
-    _ = try await database.install("")
-    try await database.script("CREATE TABLE t (n int PRIMARY KEY CHECK (n > 0)); CREATE TABLE u (n int REFERENCES t)")
-    try await database.connected { session async throws in
-      let error = await #expect(throws: PostgresError.self) { _ = try await session.script("BEGIN; \(sql)") }
-      let found = error.map { PageFailure($0).failureClass }
-      #expect(found == expected, "\(sql): \(error.map { "\($0)" } ?? "nothing")")
-    }
-  }
-
-  /// A violated constraint repeats the whole row, and the row repeats the event: that is for the letter, not for the log.
-  @Test func `of a row is kept in the letter and left out of the log`() async throws {
-    let database = try await TestDatabase.make()
-    let settings = try await database.install(
-      """
-      [projections.Secret]
-      tables = ["secret"]
-      setup = "CREATE TABLE secret (body text, n int NOT NULL)"
-      sql = "INSERT INTO secret SELECT data->>'body', (data->>'n')::int FROM batch"
-      """)
-    try await database.append(type: "x", count: 1, data: #"{"body": "nobody's business"}"#)
-    try await withDaemon(settings) { daemon in
-      try await daemon.caughtUp()
-      let detail = try await database.value("SELECT detail FROM tidemark.dead_letter", as: String.self)
-      #expect(detail.contains("nobody's business"))
-      let told = daemon.observed.all.filter { if case .deadLetter = $0 { true } else { false } }
-      #expect(told.count == 1 && !"\(told)".contains("business"))
     }
   }
 }
