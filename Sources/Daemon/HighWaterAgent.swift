@@ -155,8 +155,10 @@ private struct Ticker {
   private func record(_ passed: [HighWater.PassedGap]) async throws {
     for (reason, gaps) in Dictionary(grouping: passed, by: \.reason) {
       let word = reason == .grace ? "grace" : "long hold"
-      try await table.record(gaps.map(\.range), reason: word, heldBy: nil, session)
-      for gap in gaps { agent.observer.observe(.gapPassed(gap.range, reason: word)) }
+      // With several nodes, told by the first to pass it.
+      for gap in try await table.record(gaps.map(\.range), reason: word, heldBy: nil, session) {
+        agent.observer.observe(.gapPassed(gap, reason: word))
+      }
     }
   }
 

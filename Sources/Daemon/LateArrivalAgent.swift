@@ -7,7 +7,7 @@ import Telemetry
 
 /// Watches the gaps that the mark stepped over without proof: an event that comes up in one after all is never lost in silence.
 ///
-/// It works beside the high-water agent, since it waits for the locks of shards, and the mark must wait for nobody.
+/// Every node looks; whoever is first accounts for an event, so that it is met once. It works beside the high-water agent, since it waits for the locks of shards, and the mark must wait for nobody.
 struct LateArrivalAgent: Service {
   var shape: StoreShape
   var settings: EventStoreSettings
@@ -46,8 +46,7 @@ struct LateArrivalAgent: Service {
       let arrivals = try await table.lateArrivals(within: window, session)
       if !arrivals.isEmpty {
         let takers = await takers()
-        try await table.keep(arrivals, takers: takers, node: node, session)
-        for arrival in arrivals {
+        for arrival in try await table.keep(arrivals, takers: takers, node: node, session) {
           let shards = takers.filter { $0.types?.contains(arrival.type) ?? true }.map(\.shard)
           observer.observe(.lateArrival(sequence: arrival.sequence, type: arrival.type, shards: shards))
         }

@@ -124,7 +124,7 @@ struct LeadershipAgent: Service {
 
   /// Told to stop: the others may try for the locks from now on, and each goes when its shard has finished its page.
   private func part(_ session: Session, _ rule: inout Leadership) async throws {
-    try await membership.leave(locks.node, session)
+    try await membership.leave(locks.node, session, timeout: .seconds(3))
     await shards.declare([])
     while true {
       let running = await shards.running()

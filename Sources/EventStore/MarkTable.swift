@@ -43,29 +43,52 @@ package struct MarkTable: Sendable {
     _ = try await session.pipeline(statements, timeout: .seconds(30))
   }
 
-  /// Records gaps before the mark passes them. Committed durably: from here on no page reads an event in them.
-  package func record(_ gaps: [ClosedRange<Int64>], reason: String, heldBy: String?, _ session: Session) async throws {
-    guard !gaps.isEmpty else { return }
-    var statements: [SQL] = ["BEGIN"]
+  /// Records gaps before the mark passes them, and returns what was new of them. Committed durably: from here on no page reads an event in
+  /// them.
+  ///
+  /// Several nodes pass gaps, each by its own clock, and one may have seen an event in what another takes for a gap. So under a lock that
+  /// every page takes for a moment when it looks at this table, it is looked once more which numbers are missing: a page that was before
+  /// us read what we see now too, and one that comes after us sees what we record. A number that is on record already is not recorded
+  /// again, so gaps never overlap.
+  package func record(
+    _ gaps: [ClosedRange<Int64>], reason: String, heldBy: String?, _ session: Session
+  ) async throws -> [ClosedRange<Int64>] {
+    guard let lowest = gaps.map(\.lowerBound).min(), let highest = gaps.map(\.upperBound).max() else { return [] }
+    let (firsts, lasts) = (gaps.map(\.lowerBound), gaps.map(\.upperBound))
+    var statements: [SQL] = ["BEGIN", "SELECT pg_advisory_xact_lock(hashtextextended('tidemark.gap', 0))"]
     statements.append(
       """
+      WITH asked AS (
+          SELECT first, last FROM unnest(\(firsts)::bigint[], \(lasts)::bigint[]) AS g (first, last)),
+      come AS (
+          SELECT e.seq_id AS first, e.seq_id AS last
+            FROM asked JOIN \(raw: shape.store).mt_events AS e ON e.seq_id BETWEEN asked.first AND asked.last),
+      known AS (
+          SELECT first_seq_id AS first, last_seq_id AS last FROM tidemark.gap
+           WHERE first_seq_id BETWEEN \(lowest) AND \(highest)
+           UNION ALL
+         (SELECT first_seq_id, last_seq_id FROM tidemark.gap
+           WHERE first_seq_id < \(lowest) ORDER BY first_seq_id DESC LIMIT 1))
       INSERT INTO tidemark.gap (first_seq_id, last_seq_id, reason, held_by)
-      SELECT first, last, \(reason), \(heldBy)
-        FROM unnest(\(gaps.map(\.lowerBound))::bigint[], \(gaps.map(\.upperBound))::bigint[]) AS g (first, last)
-      ON CONFLICT (first_seq_id) DO UPDATE SET last_seq_id = greatest(tidemark.gap.last_seq_id, excluded.last_seq_id)
+      SELECT lower(r), upper(r) - 1, \(reason), \(heldBy)
+        FROM unnest((SELECT range_agg(int8range(first, last, '[]')) FROM asked)
+                    - coalesce((SELECT range_agg(int8range(first, last, '[]')) FROM come), '{}')
+                    - coalesce((SELECT range_agg(int8range(first, last, '[]')) FROM known), '{}')) AS r
+      RETURNING first_seq_id, last_seq_id
       """)
     if shape.hasHighWaterSkips {
       statements.append(
         """
         INSERT INTO \(raw: shape.store).mt_high_water_skips (starting_sequence, ending_sequence)
-        SELECT first, last
-          FROM unnest(\(gaps.map(\.lowerBound))::bigint[], \(gaps.map(\.upperBound))::bigint[]) AS g (first, last)
+        SELECT first, last FROM unnest(\(firsts)::bigint[], \(lasts)::bigint[]) AS g (first, last)
         ON CONFLICT DO NOTHING
         """)
     }
     statements.append("COMMIT")
     do {
-      _ = try await session.pipeline(statements, timeout: .seconds(30))
+      return try await session.pipeline(statements, timeout: .seconds(30))[2].rows.map {
+        try $0.get("first_seq_id", as: Int64.self)...(try $0.get("last_seq_id", as: Int64.self))
+      }
     } catch {
       try? await session.rollBackIfNeeded()
       throw error
@@ -115,10 +138,43 @@ package struct MarkTable: Sendable {
   /// Accounts for late arrivals: each becomes a dead letter of every shard that takes it and is already past it; shards that are still
   /// before it will meet it in a page. A shard that has run before and does not now counts as one that takes every type.
   ///
-  /// One transaction, under the locks of the shards' positions, so that no page decides otherwise at the same time.
-  package func keep(_ arrivals: [LateArrival], takers: [Taker], node: String, _ session: Session) async throws {
+  /// One transaction, under the locks of the shards' positions, so that no page decides otherwise at the same time. Every node looks for
+  /// late arrivals; each is accounted for once, by the first.
+  ///
+  /// - Returns: those that this call accounted for.
+  package func keep(
+    _ arrivals: [LateArrival], takers: [Taker], node: String, _ session: Session
+  ) async throws -> [LateArrival] {
+    for _ in 1...5 { if let kept = try await account(arrivals, takers, node, session) { return kept } }
+    return []
+  }
+
+  /// Nil, and nothing was done, where a shard began meanwhile.
+  private func account(
+    _ arrivals: [LateArrival], _ takers: [Taker], _ node: String, _ session: Session
+  ) async throws -> [LateArrival]? {
     let store = shape.store
-    try await session.transaction { session in
+    return try await session.transaction { session in
+      let open = try await session.execute(
+        """
+        SELECT s.seq_id
+          FROM unnest(\(arrivals.map(\.sequence))::bigint[]) AS s (seq_id)
+          JOIN tidemark.gap AS g ON s.seq_id BETWEEN g.first_seq_id AND g.last_seq_id
+         ORDER BY g.first_seq_id
+           FOR UPDATE OF g
+        """
+      ).rows.map { try $0.get("seq_id", as: Int64.self) }
+      // Whoever held these rows before us has said what arrived: a statement of its own sees it.
+      let settled = try await session.execute(
+        """
+        SELECT s.seq_id
+          FROM unnest(\(open)::bigint[]) AS s (seq_id)
+          JOIN tidemark.gap AS g ON s.seq_id BETWEEN g.first_seq_id AND g.last_seq_id AND s.seq_id = ANY (g.arrived)
+        """
+      ).rows.map { try $0.get("seq_id", as: Int64.self) }
+      let left = Set(open).subtracting(settled)
+      let arrivals = arrivals.filter { left.contains($0.sequence) }
+      guard !arrivals.isEmpty else { return [] }
       let rows = try await session.execute(
         """
         SELECT name, coalesce(last_seq_id, 0) AS position FROM \(raw: store).mt_event_progression
@@ -129,6 +185,17 @@ package struct MarkTable: Sendable {
       ).rows
       var positions: [String: Int64] = [:]
       for row in rows { positions[try row.get("name", as: String.self)] = try row.get("position", as: Int64.self) }
+      // A shard that has only just been given a position is not among them, and its first page may have looked at the gaps already.
+      // From here on no page looks; where one has come in between, all of this is done again.
+      let newcomers = try await session.pipeline([
+        "SELECT pg_advisory_xact_lock(hashtextextended('tidemark.gap', 0))",
+        """
+        SELECT FROM \(raw: store).mt_event_progression
+         WHERE (name = ANY (\(takers.map(\.shard))::text[]) OR name IN (SELECT s.name FROM tidemark.shard AS s))
+           AND NOT name = ANY (\(positions.keys.sorted())::text[])
+        """,
+      ])[1].rows
+      guard newcomers.isEmpty else { return nil }
       let here = Set(takers.map(\.shard))
       let all = takers + positions.keys.filter { !here.contains($0) }.sorted().map { Taker(shard: $0, types: nil) }
       for arrival in arrivals {
@@ -149,6 +216,7 @@ package struct MarkTable: Sendable {
            WHERE \(arrival.sequence) BETWEEN first_seq_id AND last_seq_id AND NOT \(arrival.sequence) = ANY (arrived)
           """)
       }
+      return arrivals
     }
   }
 

@@ -83,10 +83,10 @@ package struct Membership: Sendable {
   }
 
   /// Makes the node unknown, while the locks of its shards stay: others know that they are next.
-  package func leave(_ name: String, _ session: Session) async throws {
-    _ = try await session.pipeline([
-      "DELETE FROM tidemark.node WHERE name = \(name)", "SELECT pg_advisory_unlock(\(Self.lockKey(name)))",
-    ])
+  package func leave(_ name: String, _ session: Session, timeout: Duration? = nil) async throws {
+    _ = try await session.pipeline(
+      ["DELETE FROM tidemark.node WHERE name = \(name)", "SELECT pg_advisory_unlock(\(Self.lockKey(name)))"],
+      timeout: timeout)
   }
 
   /// Those that live now, by name.

@@ -28,12 +28,14 @@ actor Fleet {
   nonisolated let projections: String
   nonisolated let shards: [String]
   nonisolated let head: String
+  nonisolated let eventStore: String
   private(set) var nodes: [DaemonProcess] = []
 
-  private init(_ database: TestDatabase, counters: Int, withSamples: Bool, head: String) {
+  private init(_ database: TestDatabase, counters: Int, withSamples: Bool, head: String, eventStore: String) {
     self.database = database
     self.counters = counters
     self.head = head
+    self.eventStore = eventStore
     projections = Self.counters(1...counters) + (withSamples ? SampleProjections.toml : "")
     shards = (1...counters).map { "P\($0):All" } + (withSamples ? ["Trip:All", "Day:All", "Ledger:All"] : [])
   }
@@ -43,13 +45,15 @@ actor Fleet {
   /// - Parameter head: settings before the first table.
   static func with(
     counters: Int = 12, withSamples: Bool = false, on cluster: PrivateCluster? = nil, head: String = "",
+    append: String = "quick", grace: String? = nil,
     _ body: @Sendable (Fleet) async throws -> Void
   ) async throws {
     let database =
       if let cluster { try await TestDatabase.make(on: cluster) } else { try await TestDatabase.make() }
     let fleet = Fleet(
       database, counters: counters, withSamples: withSamples,
-      head: "mode = \"hotcold\"\nstop_timeout = \"10s\"\n\(head)")
+      head: "mode = \"hotcold\"\nstop_timeout = \"10s\"\n\(head)",
+      eventStore: "append = \"\(append)\"" + (grace.map { "\ngap_grace = \"\($0)\"" } ?? ""))
     do {
       let installed = try await Program.run(["init", "-c", try fleet.config()])
       #expect(installed.code == 0, "\(installed)")
@@ -66,7 +70,8 @@ actor Fleet {
     -> String
   {
     try Program.settings(
-      conninfo ?? database.conninfo, projections ?? self.projections, head: head, database: more)
+      conninfo ?? database.conninfo, projections ?? self.projections, head: head, database: more,
+      eventStore: eventStore)
   }
 
   @discardableResult

@@ -196,7 +196,7 @@ private let everything = """
     try await database.connected { session in
       let arrivals = try await marks.lateArrivals(within: .seconds(60), session)
       #expect(arrivals.map(\.sequence) == [1])
-      try await marks.keep(arrivals, takers: [MarkTable.Taker(shard: "All:All", types: nil)], node: "test", session)
+      _ = try await marks.keep(arrivals, takers: [MarkTable.Taker(shard: "All:All", types: nil)], node: "test", session)
     }
     try await withDaemon(settings) { daemon in
       try await daemon.caughtUp()
@@ -320,9 +320,9 @@ extension TestDatabase {
   func insert(sequence: Int64) async throws {
     try await script(
       """
-      INSERT INTO mt_streams (id) VALUES ('00000000-0000-4000-8000-00000000000f');
+      WITH stream AS (INSERT INTO mt_streams (id) VALUES (gen_random_uuid()) RETURNING id)
       INSERT INTO mt_events (seq_id, id, stream_id, version, data, type)
-      VALUES (\(sequence), gen_random_uuid(), '00000000-0000-4000-8000-00000000000f', 1, '{}', 'x')
+      SELECT \(sequence), gen_random_uuid(), id, 1, '{}', 'x' FROM stream
       """)
   }
 }

@@ -41,10 +41,11 @@ enum Program {
   }
 
   static func settings(
-    _ conninfo: String, _ projections: String = SampleProjections.toml, head: String = "", database: String = ""
+    _ conninfo: String, _ projections: String = SampleProjections.toml, head: String = "", database: String = "",
+    eventStore: String = "append = \"quick\""
   ) throws -> String {
     let parts = [
-      head, "[database]\nurl = \"\(conninfo)\"", database, "[event_store]\nappend = \"quick\"", projections, "",
+      head, "[database]\nurl = \"\(conninfo)\"", database, "[event_store]\n\(eventStore)", projections, "",
     ]
     return try file(parts.enumerated().filter { !$1.isEmpty || $0 == parts.count - 1 }.map(\.1).joined(separator: "\n"))
   }

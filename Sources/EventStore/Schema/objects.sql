@@ -63,16 +63,24 @@ BEGIN
     -- Numbers that the mark stepped over are left out, except where an event has since arrived and was accounted for: that was
     -- done under this position's lock, so a shard either reads the event in a page or has a dead letter for it, never both.
     -- Gaps never overlap, so at most one of them begins at or before the floor and reaches into the page.
-    WITH gap AS (
-        SELECT first_seq_id, last_seq_id, arrived FROM tidemark.gap
-         WHERE first_seq_id > begin_page.floor AND first_seq_id <= begin_page.ceiling
-         UNION ALL
-        (SELECT first_seq_id, last_seq_id, arrived FROM tidemark.gap
-          WHERE first_seq_id <= begin_page.floor ORDER BY first_seq_id DESC LIMIT 1))
-    SELECT (range_agg(int8range(first_seq_id, last_seq_id, '[]'))
-            - coalesce((SELECT range_agg(int8range(a, a, '[]')) FROM gap, unnest(arrived) AS a), '{}'))::text
-      INTO passed_over
-      FROM gap;
+    -- The lock keeps a node that is just recording a gap from deciding by what this page did not show yet. It is needed for the
+    -- look alone, and is given back with the subtransaction, so that no mark ever waits for a page.
+    BEGIN
+        PERFORM pg_advisory_xact_lock_shared(hashtextextended('tidemark.gap', 0));
+        WITH gap AS (
+            SELECT first_seq_id, last_seq_id, arrived FROM tidemark.gap
+             WHERE first_seq_id > begin_page.floor AND first_seq_id <= begin_page.ceiling
+             UNION ALL
+            (SELECT first_seq_id, last_seq_id, arrived FROM tidemark.gap
+              WHERE first_seq_id <= begin_page.floor ORDER BY first_seq_id DESC LIMIT 1))
+        SELECT (range_agg(int8range(first_seq_id, last_seq_id, '[]'))
+                - coalesce((SELECT range_agg(int8range(a, a, '[]')) FROM gap, unnest(arrived) AS a), '{}'))::text
+          INTO passed_over
+          FROM gap;
+        RAISE EXCEPTION USING ERRCODE = 'TM000', MESSAGE = 'seen';
+    EXCEPTION WHEN SQLSTATE 'TM000' THEN
+        NULL;
+    END;
 
     PERFORM set_config('tidemark.floor', floor::text, true),
             set_config('tidemark.ceiling', ceiling::text, true),
