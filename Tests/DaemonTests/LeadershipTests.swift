@@ -101,7 +101,11 @@ import Testing
     try await Fleet.with(counters: 1) { fleet in
       try await fleet.start(2)
       try await fleet.balanced(among: 2)
-      let leader = try #require(try await fleet.led().first { !$0.value.isEmpty }?.key)
+      var leader: pid_t?
+      try await eventually("one leads the one shard") {
+        leader = try await fleet.led().first { !$0.value.isEmpty }?.key
+        return leader != nil
+      }
       let frozen = try #require(await fleet.nodes.first { $0.pid == leader })
       let other = try #require(await fleet.nodes.first { $0.pid != leader })
       try await fleet.database.append(type: "x", count: 5)
