@@ -94,7 +94,7 @@ struct RebuildClosing: Sendable {
       }
     }
     try await shadows.conclude(
-      row, at: target, live: live, types: runner.definition.takes, comparison: comparison, session)
+      row, choice, at: target, live: live, types: runner.definition.takes, comparison: comparison, session)
     return target
   }
 

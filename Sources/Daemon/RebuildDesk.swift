@@ -35,7 +35,7 @@ package struct RebuildDesk: Sendable {
       try await table.ask(request, shard: shard, fingerprint: mark, byNode: byNode, by: by, session)
       return .begun
     }
-    guard try await RebuildLock.take(shard, session) else {
+    guard try await lock(row, session) else {
       if row.request == request, row.fingerprint == mark, !restart, !row.isAborting, row.state.isOpen { return .joined }
       throw RebuildProblem(
         .underWay, "another rebuild of \(shard) is under way",
@@ -49,6 +49,16 @@ package struct RebuildDesk: Sendable {
       if session.isOpen { try await RebuildLock.release(shard, session) }
       throw error
     }
+  }
+
+  /// Whoever has ended one lets go of it a moment later.
+  private func lock(_ row: RebuildTable.Row, _ session: Session) async throws -> Bool {
+    let deadline = ContinuousClock.now + .seconds(5)
+    while try await !RebuildLock.take(row.shard, session) {
+      if row.state.isOpen || ContinuousClock.now >= deadline { return false }
+      try await Task.sleep(for: .milliseconds(20))
+    }
+    return true
   }
 
   /// With the lock held: nobody works on it.

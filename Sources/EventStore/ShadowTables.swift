@@ -184,7 +184,8 @@ package struct ShadowTables: Sendable {
   ///
   /// - Parameter live: the live shard's position; where the rebuild ended elsewhere, it moves there.
   package func conclude(
-    _ row: RebuildTable.Row, at position: Int64, live: Int64, types: [String]?, comparison: String?,
+    _ row: RebuildTable.Row, _ choice: ExchangeChoice, at position: Int64, live: Int64, types: [String]?,
+    comparison: String?,
     _ session: isolated Session
   ) async throws {
     try await session.execute(
@@ -198,6 +199,9 @@ package struct ShadowTables: Sendable {
         """)
     }
     try await session.script("SET LOCAL client_min_messages = warning; DROP SCHEMA \(SQL.quoted(schema)) CASCADE")
+    // Readers may have made another way the better one meanwhile.
+    try await session.execute(
+      "UPDATE tidemark.rebuild SET chosen_way = \(choice.way.rawValue), way_reason = \(choice.reason) WHERE id = \(row.id)")
     try await table.end(row.id, .done, position: position, comparison: comparison, session)
   }
 }

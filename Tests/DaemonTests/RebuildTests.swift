@@ -47,6 +47,13 @@ extension TestDatabase {
     try await withDaemon(settings) { try await $0.caughtUp() }
   }
 
+  /// Waits until a node is known, as verbs look for one.
+  func hasNode() async throws {
+    try await eventually("a node that follows the store") {
+      try await value("SELECT EXISTS (SELECT FROM tidemark.node AS n WHERE tidemark.is_alive(n.lock_key))")
+    }
+  }
+
   /// Schemas that a rebuild has left behind.
   func leftovers() async throws -> Int {
     try await value(

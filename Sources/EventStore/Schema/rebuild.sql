@@ -9,22 +9,22 @@ LANGUAGE plpgsql
 AS $function$
 #variable_conflict use_column
 DECLARE
-    passed_over int8multirange;
+    left_out    int8multirange;
     streams     text[];
     tenants     text[];
     workers     integer;
 BEGIN
-    SELECT coalesce(range_agg(int8range(g.first_seq_id, g.last_seq_id, '[]')), '{}') INTO passed_over
+    SELECT coalesce(range_agg(int8range(g.first_seq_id, g.last_seq_id, '[]')), '{}') INTO left_out
       FROM tidemark.gap AS g
      WHERE g.last_seq_id > begin_rebuild_page.floor AND g.first_seq_id <= begin_rebuild_page.ceiling;
-    SELECT passed_over - coalesce(range_agg(int8range(a, a, '[]')), '{}') INTO passed_over
+    SELECT left_out - coalesce(range_agg(int8range(a, a, '[]')), '{}') INTO left_out
       FROM tidemark.gap AS g, unnest(g.arrived) AS a
      WHERE g.last_seq_id > begin_rebuild_page.floor AND g.first_seq_id <= begin_rebuild_page.ceiling;
 
     UPDATE tidemark.rebuild_worker AS w
        SET position = begin_rebuild_page.ceiling,
            passed_over = w.passed_over
-               + passed_over * int8multirange(int8range(begin_rebuild_page.floor, begin_rebuild_page.ceiling, '(]'))
+               + left_out * int8multirange(int8range(begin_rebuild_page.floor, begin_rebuild_page.ceiling, '(]'))
      WHERE w.rebuild = begin_rebuild_page.rebuild AND w.worker = begin_rebuild_page.worker AND w.position = begin_rebuild_page.floor;
     IF NOT FOUND THEN
         RAISE EXCEPTION 'rebuild % expected worker % at %', rebuild, worker, floor
@@ -36,7 +36,7 @@ BEGIN
     PERFORM set_config('tidemark.floor', floor::text, true),
             set_config('tidemark.ceiling', ceiling::text, true),
             set_config('tidemark.types', coalesce(types::text, ''), true),
-            set_config('tidemark.passed_over', passed_over::text, true),
+            set_config('tidemark.passed_over', left_out::text, true),
             set_config('tidemark.parked', '', true),
             set_config('tidemark.streams', coalesce(streams::text, ''), true),
             set_config('tidemark.tenants', coalesce(tenants::text, ''), true),
@@ -305,6 +305,7 @@ BEGIN
           JOIN pg_catalog.pg_attribute AS b ON b.attrelid = shadow AND b.attname = a.attname
           JOIN pg_catalog.pg_depend AS t ON t.refobjid = shadow AND t.refobjsubid = b.attnum AND t.classid = d.classid
                                         AND t.refclassid = d.refclassid AND t.deptype = d.deptype
+          JOIN pg_catalog.pg_class AS m ON m.oid = t.objid AND m.relkind = 'S'
          WHERE d.classid = 'pg_catalog.pg_class'::regclass AND d.refclassid = 'pg_catalog.pg_class'::regclass
            AND d.refobjid = original AND d.deptype IN ('a', 'i')
     LOOP
@@ -408,11 +409,11 @@ BEGIN
         || CASE WHEN p.has_key THEN format(' AND NOT EXISTS (SELECT FROM %s AS o WHERE %s)', original, p.match) ELSE '' END;
     GET DIAGNOSTICS n = ROW_COUNT;
     FOR item IN
-        SELECT pg_get_serial_sequence(original::text, a.attname) AS old, pg_get_serial_sequence(shadow::text, a.attname) AS new
-          FROM pg_catalog.pg_attribute AS a
-         WHERE a.attrelid = original AND a.attnum > 0 AND NOT a.attisdropped
-           AND pg_get_serial_sequence(original::text, a.attname) IS NOT NULL
-           AND pg_get_serial_sequence(shadow::text, a.attname) IS NOT NULL
+        SELECT * FROM (
+            SELECT pg_get_serial_sequence(original::text, a.attname) AS old, pg_get_serial_sequence(shadow::text, a.attname) AS new
+              FROM (SELECT attname FROM pg_catalog.pg_attribute
+                     WHERE attrelid = original AND attnum > 0 AND NOT attisdropped OFFSET 0) AS a) AS pairs
+         WHERE pairs.old IS NOT NULL AND pairs.new IS NOT NULL
     LOOP
         EXECUTE format('SELECT setval(%L, n.last_value, n.is_called) FROM %s AS o, %s AS n
                          WHERE (n.last_value, n.is_called) > (o.last_value, o.is_called)', item.old, item.old, item.new);
