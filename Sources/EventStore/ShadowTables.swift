@@ -201,7 +201,8 @@ package struct ShadowTables: Sendable {
     try await session.script("SET LOCAL client_min_messages = warning; DROP SCHEMA \(SQL.quoted(schema)) CASCADE")
     // Readers may have made another way the better one meanwhile.
     try await session.execute(
-      "UPDATE tidemark.rebuild SET chosen_way = \(choice.way.rawValue), way_reason = \(choice.reason) WHERE id = \(row.id)")
+      "UPDATE tidemark.rebuild SET chosen_way = \(choice.way.rawValue), way_reason = \(choice.reason) WHERE id = \(row.id)"
+    )
     try await table.end(row.id, .done, position: position, comparison: comparison, session)
   }
 }

@@ -81,7 +81,8 @@ private let slow = #"""
     running.cancel()
     _ = await running.result
     try await database.script("ALTER DATABASE \(database.name) RESET test.pause")
-    let doubled = try database.settings(slow.replacing("SELECT stream_id, count(*)", with: "SELECT stream_id, 2 * count(*)"))
+    let doubled = try database.settings(
+      slow.replacing("SELECT stream_id, count(*)", with: "SELECT stream_id, 2 * count(*)"))
     let row = try await database.rebuild(doubled, "Slow")
     #expect(row.state == .done)
     #expect(try await legs(database) == 40_000)
@@ -121,7 +122,8 @@ private let slow = #"""
     let watched = try await watching.value
     #expect(watched.code == 0 && watched.output.contains("rebuilt up to 20,000"), "\(watched)")
     let ended = try await second.stop()
-    #expect(ended.error.contains("Rebuild started") && ended.error.contains("resumed=true"), "from \(at): \(ended.error)")
+    #expect(
+      ended.error.contains("Rebuild started") && ended.error.contains("resumed=true"), "from \(at): \(ended.error)")
     #expect(try await legs(database) == 20_000)
   }
 

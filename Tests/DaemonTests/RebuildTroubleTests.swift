@@ -26,7 +26,8 @@ import Testing
 
   private func letters(_ database: TestDatabase) async throws -> String {
     try await database.value(
-      "SELECT coalesce(string_agg(shard || ' ' || seq_id || ' ' || class, ', ' ORDER BY shard, seq_id), '') FROM tidemark.dead_letter")
+      "SELECT coalesce(string_agg(shard || ' ' || seq_id || ' ' || class, ', ' ORDER BY shard, seq_id), '') FROM tidemark.dead_letter"
+    )
   }
 
   @Test func `stops at a poison event and leaves the old rows, and passes it over where it may`() async throws {
@@ -43,7 +44,8 @@ import Testing
       try await database.rebuild(settings, "Sum")
     } throws: { error in
       let problem = error as? RebuildProblem
-      return problem?.code == .pageFailed && problem!.message.contains("22P02") && problem!.hint.contains("[rebuild_errors]")
+      return problem?.code == .pageFailed && problem!.message.contains("22P02")
+        && problem!.hint.contains("[rebuild_errors]")
     }
     #expect(try await summary(database) == "2 18")
     #expect(try await letters(database) == "Sum:All 4 event")
@@ -122,7 +124,10 @@ import Testing
     try await database.follow(settings)
     for (sql, words) in [
       ("INSERT INTO public.sums SELECT stream_id, 1 FROM batch ON CONFLICT DO NOTHING", "it writes public.sums"),
-      ("INSERT INTO sums SELECT b.stream_id, 1 FROM batch AS b LEFT JOIN public.sums AS s ON s.id = b.stream_id", "it reads public.sums"),
+      (
+        "INSERT INTO sums SELECT b.stream_id, 1 FROM batch AS b LEFT JOIN public.sums AS s ON s.id = b.stream_id",
+        "it reads public.sums"
+      ),
       ("INSERT INTO log SELECT count(*) FROM batch", "it writes public.log"),
       ("SELECT named() FROM batch", "function named() uses public.sums"),
       ("SELECT fixed() FROM batch", "function fixed() uses public.sums"),
@@ -139,7 +144,8 @@ import Testing
     let before = try await summary(database)
     let (check, rebuild) = try await strays(database, "SELECT hidden() FROM batch")
     #expect(check.code == 0, "\(check)")
-    #expect(rebuild.code == 1 && rebuild.error.contains("writes public.sums, which a rebuild must leave alone"), "\(rebuild)")
+    #expect(
+      rebuild.code == 1 && rebuild.error.contains("writes public.sums, which a rebuild must leave alone"), "\(rebuild)")
     #expect(try await summary(database) == before)
   }
 
@@ -182,12 +188,14 @@ import Testing
     try await database.script("DROP OWNED BY \(role); DROP ROLE \(role)")
   }
 
-  @Test func `of a version that runs beside the old one leaves the old one alone, until it is forgotten`() async throws {
+  @Test func `of a version that runs beside the old one leaves the old one alone, until it is forgotten`() async throws
+  {
     let database = try await TestDatabase.make()
     let blue = try await database.install(Self.sums)
     try await database.append(type: "travel", count: 3, data: #"{"N": 1}"#)
     try await database.follow(blue)
-    let second = Self.sums.replacing("[projections.Sum]", with: "[projections.Sum]\nversion = 2").replacing("sums", with: "sums_2")
+    let second = Self.sums.replacing("[projections.Sum]", with: "[projections.Sum]\nversion = 2").replacing(
+      "sums", with: "sums_2")
     let green = try await database.install(second)
     try await database.append(type: "travel", count: 2, data: #"{"N": 1}"#)
     try await database.follow(green)
@@ -196,7 +204,8 @@ import Testing
     #expect(try await database.rebuild(green, "Sum").state == .done)
     let config = try Program.settings(database.conninfo, second)
     let listed = try await Program.run(["list", "-c", config])
-    #expect(listed.output.contains("Sum:V2:All         5") && listed.output.contains("Sum:All            3"), "\(listed)")
+    #expect(
+      listed.output.contains("Sum:V2:All         5") && listed.output.contains("Sum:All            3"), "\(listed)")
     #expect(listed.output.contains("nowhere: the database only"))
     let json = try await Program.run(["list", "--json", "-c", config])
     #expect(json.output.contains(#""declared" : false"#) && json.output.contains(#""version" : 2"#), "\(json)")

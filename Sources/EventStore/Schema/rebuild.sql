@@ -185,8 +185,12 @@ BEGIN
     END LOOP;
 
     FOR item IN
-        SELECT a.attname AS column, a.attstattarget AS target, array_to_string(a.attoptions, ', ') AS options
+        -- An option that a new column has by itself is the server's own, and differs from table to table.
+        SELECT a.attname AS column, a.attstattarget AS target,
+               (SELECT string_agg(o, ', ') FROM unnest(a.attoptions) AS o
+                 WHERE split_part(o, '=', 1) NOT IN (SELECT split_part(m, '=', 1) FROM unnest(b.attoptions) AS m)) AS options
           FROM pg_catalog.pg_attribute AS a
+          JOIN pg_catalog.pg_attribute AS b ON b.attrelid = shadow AND b.attname = a.attname
          WHERE a.attrelid = original AND a.attnum > 0 AND NOT a.attisdropped
     LOOP
         IF item.target >= 0 THEN
