@@ -55,7 +55,7 @@ struct RebuildClosing: Sendable {
     _ row: RebuildTable.Row, _ choice: ExchangeChoice, _ session: isolated Session,
     _ replay: @Sendable (Int64) async throws -> Void
   ) async throws -> Int64 {
-    try await session.script("SET LOCAL idle_in_transaction_session_timeout = 0; SET LOCAL statement_timeout = 0")
+    try await session.script("SET LOCAL idle_in_transaction_session_timeout = '60s'; SET LOCAL statement_timeout = 0")
     let live = try await shadows.lockPosition(session)
     let target = row.request.upTo ?? live
     guard target <= live else {

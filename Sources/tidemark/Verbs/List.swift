@@ -36,7 +36,8 @@ struct List: AsyncParsableCommand {
 
   func run() async throws {
     let settings = try settings.load()
-    let positions = offline ? nil : await positions(settings)
+    // Several databases have positions of their own each: one of them is asked when it is named.
+    let positions = offline || !settings.namedDatabases.isEmpty ? nil : await positions(settings)
     var items = settings.projections.map { projection in
       let form =
         switch projection.effect {

@@ -78,7 +78,7 @@ final class RebuildWatch: Observer {
   }
 
   /// Of the work in this process; what the bar says already is left out.
-  func observe(_ observation: Observation) {
+  func observe(_ observation: Observation, in database: String?) {
     switch observation {
     case .rebuildHindered(let shard, let reason): line("\(shard): the exchange is put off for a moment: \(reason)")
     case .deadLetter(let shard, let sequence, let failure):
