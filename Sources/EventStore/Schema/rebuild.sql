@@ -261,7 +261,8 @@ DECLARE
 BEGIN
     -- What default privileges may have given the new one, and, where the owner's own were narrowed, those too.
     FOR item IN
-        SELECT DISTINCT a.grantee FROM pg_catalog.pg_class AS c, aclexplode(c.relacl) AS a WHERE c.oid = target
+        SELECT DISTINCT a.grantee FROM pg_catalog.pg_class AS c, aclexplode(c.relacl) AS a
+         WHERE c.oid = target AND a.grantee <> c.relowner
          UNION
         SELECT c.relowner FROM pg_catalog.pg_class AS c
          WHERE c.oid = target AND EXISTS (SELECT FROM pg_catalog.pg_class AS s WHERE s.oid = source AND s.relacl IS NOT NULL)
@@ -273,7 +274,7 @@ BEGIN
         SELECT a.privilege_type AS privilege, a.is_grantable, NULL AS column,
                CASE WHEN a.grantee = s.relowner THEN t.relowner ELSE a.grantee END AS grantee
           FROM pg_catalog.pg_class AS s, pg_catalog.pg_class AS t,
-               aclexplode(coalesce(s.relacl, acldefault(CASE WHEN s.relkind = 'S' THEN 's' ELSE 'r' END::"char", s.relowner))) AS a
+               aclexplode(s.relacl) AS a
          WHERE s.oid = source AND t.oid = target
          UNION ALL
         SELECT a.privilege_type, a.is_grantable, format(' (%I)', c.attname),
