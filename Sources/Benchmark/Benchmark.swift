@@ -91,6 +91,7 @@ enum Measurement: String, CaseIterable {
   case gaps
   case anatomy
   case growth
+  case rebuild
   case failOver = "failover"
   case against
 
@@ -104,6 +105,7 @@ enum Measurement: String, CaseIterable {
     case .gaps: try await Gaps.measure(bench)
     case .anatomy: try await Anatomy.measure(bench)
     case .growth: try await Growth.measure(bench)
+    case .rebuild: try await Rebuild.measure(bench)
     case .failOver: try await FailOver.measure(bench)
     case .against: try await Against.measure(bench)
     }

@@ -117,10 +117,18 @@ actor DatabaseFollower: Service {
     let books = SessionPool(
       options, limit: 1, name: "books", prepare: { try await SessionBounds.work.apply(to: $0) })
     let (marks, health, wishes, node) = (marks, health, wishes, node)
+    let rebuilds = RebuildBoard()
     let shards = ShardSet { definition in
-      ShardAgent(
+      let follower = ShardAgent(
         definition: definition, shape: shape, pool: pool, marks: marks, health: health, wishes: wishes,
         policy: { [self] in await settings.failurePolicy }, node: node, observer: observer)
+      let rebuilder = RebuildRunner(
+        definition, shape: shape, options: options, workMemory: workMemory,
+        policy: { [self] in await settings.rebuildPolicy }, node: node, observer: observer,
+        hold: { try await follower.hold($0) })
+      return LedShard(services: [
+        follower, RebuildAgent(shard: definition.shard, runner: rebuilder, board: rebuilds),
+      ])
     }
     // Before the first page, so that a shard that was stopped stays so over a restart.
     if let wished = try? await books.withSession(for: "books", { try await ShardWishes().all($0) }) {
@@ -146,6 +154,7 @@ actor DatabaseFollower: Service {
           await settings.projections.map { MarkTable.Taker(shard: "\($0.shard)", types: $0.takes) }
         }, node: node, observer: observer),
       WishAgent(board: wishes, pool: books),
+      RebuildLookout(board: rebuilds, pool: books, declared: { [self] in await settings.projections }),
       HealthWriter(board: health, pool: books, node: node),
       shards, leadership,
     ]

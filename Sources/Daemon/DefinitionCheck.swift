@@ -115,7 +115,7 @@ package struct DefinitionCheck: Sendable {
     }
   }
 
-  private static let plannable: Set<String> = [
+  static let plannable: Set<String> = [
     "SELECT", "INSERT", "UPDATE", "DELETE", "MERGE", "WITH", "VALUES", "TABLE",
   ]
 

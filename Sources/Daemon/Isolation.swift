@@ -13,8 +13,9 @@ struct Isolation: Sendable {
   let node: String
   /// The chain that has come to the step of passing events over; another failure with steps before that is not passed over yet.
   let chain: [FailureAction]
+  /// Under which name letters are kept.
+  let shard: String
 
-  private var shard: String { "\(definition.shard)" }
   private var parks: Bool { definition.onPoison == .parkStream }
 
   /// An event that fails, and why.

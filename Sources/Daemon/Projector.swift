@@ -10,7 +10,7 @@ package struct Projector: Sendable {
   package let definition: ProjectionDefinition
   private let isolation: Isolation
   private let streamIDType: String
-  private let shard: String
+  private let book: PageBook
   private let takes: [String]?
   private let rows: EventRows
 
@@ -28,12 +28,14 @@ package struct Projector: Sendable {
 
   package init(
     _ definition: ProjectionDefinition, shape: StoreShape, policy: FailurePolicy, node: String,
-    chain: [FailureAction] = []
+    chain: [FailureAction] = [], book: PageBook? = nil
   ) {
     self.definition = definition
-    isolation = Isolation(definition: definition, shape: shape, policy: policy, node: node, chain: chain)
+    let book = book ?? .live(shard: "\(definition.shard)")
+    isolation = Isolation(
+      definition: definition, shape: shape, policy: policy, node: node, chain: chain, shard: book.letters)
     streamIDType = shape.streamIDType
-    shard = "\(definition.shard)"
+    self.book = book
     if case .perEvent = definition.effect, policy.looksAtUnknownEvents(of: definition.name) {
       takes = nil
     } else {
@@ -72,7 +74,7 @@ package struct Projector: Sendable {
   private func attempt(_ page: Page, _ manner: Manner, on session: Session) async throws -> Applied {
     var begin: [SQL] = [
       "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE",
-      beginPage(shard, floor: page.floor, ceiling: page.ceiling, types: takes, durable: false),
+      book.begin(floor: page.floor, ceiling: page.ceiling, types: takes),
     ]
     if definition.onPoison == .parkStream { begin.append(isolation.park) }
     switch (definition.effect, manner) {
@@ -87,7 +89,7 @@ package struct Projector: Sendable {
       let events = try begun.last!.rows[0].get("events", as: Int.self)
       let findings = try await isolation.find(statements.map { batchStatement($0, page) }, chunk: chunk, on: session)
       let (letters, ignored) = try isolation.decide(findings)
-      _ = try await session.pipeline(isolation.keep(letters) + ["COMMIT"])
+      _ = try await session.pipeline(isolation.keep(letters) + book.end + ["COMMIT"])
       return Applied(page: page, events: events, letters: letters, ignored: ignored)
 
     case (.perEvent(let statements), _):
@@ -142,7 +144,7 @@ package struct Projector: Sendable {
           sequence: sequence, sql: rows.bound(statement, to: row, streamIDType: streamIDType),
           source: statement.statement.source))
     }
-    let end = ceiling < page.ceiling ? [cutPage(shard, ceiling: ceiling)] : []
+    let end = ceiling < page.ceiling ? [book.cut(ceiling: ceiling)] : []
     var (letters, ignored) = try isolation.decide(unknown)
     let applied = Page(floor: page.floor, ceiling: ceiling)
     guard case .isolating = manner else {
@@ -153,7 +155,7 @@ package struct Projector: Sendable {
     let found = try isolation.decide(try await applyOneByOne(steps, on: session))
     letters = (letters + found.letters).sorted { $0.sequence < $1.sequence }
     ignored += found.ignored
-    _ = try await session.pipeline(end + isolation.keep(letters) + ["COMMIT"])
+    _ = try await session.pipeline(end + isolation.keep(letters) + book.end + ["COMMIT"])
     return Applied(page: applied, events: count, letters: letters, ignored: ignored)
   }
 
@@ -220,7 +222,7 @@ package struct Projector: Sendable {
     _ effects: [(SQL, SourceLocation)], _ last: [SQL] = [], sequences: [Int64] = [], on session: Session
   ) async throws {
     do {
-      _ = try await session.pipeline(effects.map(\.0) + last + ["COMMIT"])
+      _ = try await session.pipeline(effects.map(\.0) + last + book.end + ["COMMIT"])
     } catch {
       throw failure(error, effects, sequences)
     }

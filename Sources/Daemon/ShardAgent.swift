@@ -154,6 +154,14 @@ package struct ShardAgent: Service {
     }
   }
 
+  /// Makes the shard stand still, and returns when the page under way is done; or lets it go on, from where its position then is.
+  func hold(_ holds: Bool) async throws {
+    await wishes.hold(name, holds)
+    while holds, !Task.isCancelled, let entry = await health.entries[name], entry.condition != "stopped" {
+      try await Task.sleep(for: .milliseconds(5))
+    }
+  }
+
   private func start() -> ShardStart {
     ShardStart(definition: definition, positions: Positions(shape), key: key, observer: observer)
   }

@@ -32,11 +32,22 @@ package struct StatusReport: Sendable, Encodable {
     package var declared: Bool
   }
 
+  /// One that is under way, or waits for an operator.
+  package struct Rebuild: Sendable, Encodable {
+    package var shard: String
+    package var state: String
+    package var position: Int64
+    package var target: Int64?
+    package var node: String?
+    package var error: String?
+  }
+
   /// The name of one of several databases; nil where there is only one.
   package var database: String?
   package var store: Store
   package var nodes: [Membership.Node]
   package var shards: [Shard]
+  package var rebuilds: [Rebuild]
 
   package static func read(_ session: Session, shape: StoreShape, declared: [ShardName]) async throws -> StatusReport {
     let statistics = try await Statistics.read(session, shape: shape)
@@ -60,6 +71,11 @@ package struct StatusReport: Sendable, Encodable {
         events_are_estimated: statistics.eventsAreEstimated, missing_numbers: statistics.missingNumbers,
         recorded_gaps: statistics.recordedGaps, late_arrivals: statistics.lateArrivals,
         dead_letters: statistics.deadLetters),
-      nodes: try await Membership().live(session), shards: shards)
+      nodes: try await Membership().live(session), shards: shards,
+      rebuilds: try await RebuildTable().all(session).filter { $0.state.isOpen || $0.schema != nil }.map {
+        Rebuild(
+          shard: $0.shard, state: $0.state.rawValue, position: $0.position, target: $0.target, node: $0.node,
+          error: $0.error)
+      })
   }
 }

@@ -26,6 +26,8 @@ package actor WishBoard {
   private var slots: [String: Slot] = [:]
   private var hasTaken = false
   private var everyone = Slot()
+  /// Shards that stand still for a rebuild, whatever else is wished.
+  private var held: [String: Int] = [:]
   private var continuations: [Int: CheckedContinuation<Void, any Error>] = [:]
   private var nextID = 0
 
@@ -38,7 +40,8 @@ package actor WishBoard {
       slot.wish = .run
       slots["\(shard)"] = slot
     }
-    let revision = slot.revision + everyone.revision
+    let revision = slot.revision + everyone.revision + (held["\(shard)"] ?? 0)
+    if let holds = held["\(shard)"], !holds.isMultiple(of: 2) { return (.stop(by: Self.rebuild), revision) }
     if case .run = slot.wish {} else { return (slot.wish, revision) }
     if case .pause(let until?, _) = everyone.wish, until <= .now { everyone.wish = .run }
     return (everyone.wish, revision)
@@ -68,6 +71,17 @@ package actor WishBoard {
       if isNews { wake() }
     }
     hasTaken = true
+  }
+
+  /// Who wants a shard to stand still, while its position is moved.
+  static let rebuild = "a rebuild"
+
+  /// Makes a shard stand still, after the page it is in, or lets it go on where its position then is.
+  func hold(_ shard: ShardName, _ holds: Bool) {
+    let count = held["\(shard)"] ?? 0
+    guard count.isMultiple(of: 2) == holds else { return }
+    held["\(shard)"] = count + 1
+    wake()
   }
 
   /// For every shard of this node, by a rule of the operator's.

@@ -20,6 +20,8 @@ package enum Privileges {
       ("tidemark", "dead_letter", all),
       ("tidemark", "shard", all),
       ("tidemark", "node", all),
+      ("tidemark", "rebuild", all),
+      ("tidemark", "rebuild_worker", all),
       (schema, "mt_doc_deadletterevent", ["INSERT"]),
     ]
     var statements: [String] = []

@@ -27,7 +27,7 @@ package struct SchemaPlan: Sendable {
   }
 
   /// The version of our tables that this program was written for.
-  package static let version = 3
+  package static let version = 4
 
   /// Tidemark's own schema on top of a store that exists.
   package static func forStore(_ session: Session, shape: StoreShape) async throws -> SchemaPlan {
@@ -53,6 +53,7 @@ package struct SchemaPlan: Sendable {
       plan.add("Tidemark's own tables", PackageResources.tables_1_sql, shape)
       plan.add("what operators want of shards", PackageResources.tables_2_sql, shape)
       plan.add("the nodes", PackageResources.tables_3_sql, shape)
+      plan.add("rebuilds", PackageResources.tables_4_sql, shape)
       plan.steps.append(
         Step(
           title: "which event store they serve",
@@ -64,13 +65,14 @@ package struct SchemaPlan: Sendable {
     }
     if let installed, installed.version < version {
       if installed.version < 2 { plan.add("what operators want of shards", PackageResources.tables_2_sql, shape) }
-      plan.add("the nodes", PackageResources.tables_3_sql, shape)
+      if installed.version < 3 { plan.add("the nodes", PackageResources.tables_3_sql, shape) }
+      plan.add("rebuilds", PackageResources.tables_4_sql, shape)
       plan.steps.append(
         Step(
           title: "remember the version of the tables",
           script: "UPDATE tidemark.installation SET version = \(version), updated_at = now();\n"))
     }
-    let objects = SQL.filled(PackageResources.objects_sql, shape.words)
+    let objects = SQL.filled(PackageResources.objects_sql + PackageResources.rebuild_sql, shape.words)
     let hash = fingerprint(objects)
     if installed?.objectsHash != hash {
       plan.steps.append(Step(title: "Tidemark's view and functions", script: objects))

@@ -42,6 +42,23 @@ package struct ShardTable: Sendable {
     _ = try await session.pipeline(statements)
   }
 
+  /// Removes all that is known of a shard nobody runs. Returns false where nothing was.
+  package func forget(_ shard: String, shape: StoreShape, _ session: Session) async throws -> Bool {
+    let rebuild = try await RebuildTable().read(shard, session)
+    if let rebuild, rebuild.schema != nil { try await ShadowTables.remove(rebuild, as: .aborted, session) }
+    return try await session.transaction { session in
+      let position = try await session.execute(
+        """
+        DELETE FROM \(raw: shape.store).mt_event_progression
+         WHERE name = \(shard) AND name NOT IN ('HighWaterMark', 'HighWaterAllocationFence', 'HighWaterStuckGap')
+        """)
+      try await session.execute("DELETE FROM tidemark.dead_letter WHERE shard = \(shard)")
+      try await session.execute("DELETE FROM tidemark.rebuild WHERE shard = \(shard)")
+      let health = try await session.execute("DELETE FROM tidemark.shard WHERE name = \(shard)")
+      return position.affectedRows + health.affectedRows > 0
+    }
+  }
+
   package func all(_ session: Session) async throws -> [String: Health] {
     let rows = try await session.execute(
       """

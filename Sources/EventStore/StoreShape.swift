@@ -109,6 +109,7 @@ package struct StoreShape: Sendable, Hashable {
     return [
       "store": store, "sequence": sequence, "sequence_literal": SQL.quoted(literal: sequence),
       "stream_id_type": streamIDType,
+      "stream_hash": streamIDType == "uuid" ? "uuid_hash(e.stream_id)" : "hashtext(e.stream_id)",
       "tenant_id": column("tenant_id", type: "text"), "headers": column("headers", type: "jsonb"),
       "causation_id": column("causation_id", type: "text"), "correlation_id": column("correlation_id", type: "text"),
       "live": livePredicate,

@@ -12,12 +12,19 @@ package struct ProjectionDefinition: Hashable, Sendable {
   package var effect: Effect
   package var start: StartPosition
   package var onPoison: OnPoison
+  /// The column of every table that holds what identifies the stream a row is made of; nil where rows are made of several.
+  package var key: String?
+  /// The column of every table that holds the tenant.
+  package var tenantKey: String?
+  /// Streams may be rebuilt side by side, though no column says which row is whose.
+  package var isParallel: Bool
   /// Where the projection's own table stands in the settings.
   package var source: SourceLocation
 
   package init(
     name: String, version: Int = 1, events: [String]? = nil, tables: [String] = [], setup: Statement? = nil,
-    effect: Effect, start: StartPosition = .beginning, onPoison: OnPoison = .skip, source: SourceLocation = .unknown
+    effect: Effect, start: StartPosition = .beginning, onPoison: OnPoison = .skip, key: String? = nil,
+    tenantKey: String? = nil, isParallel: Bool = false, source: SourceLocation = .unknown
   ) {
     self.name = name
     self.version = version
@@ -27,6 +34,9 @@ package struct ProjectionDefinition: Hashable, Sendable {
     self.effect = effect
     self.start = start
     self.onPoison = onPoison
+    self.key = key
+    self.tenantKey = tenantKey
+    self.isParallel = isParallel
     self.source = source
   }
 
@@ -48,6 +58,14 @@ package struct ProjectionDefinition: Hashable, Sendable {
     case .perEvent(let statements): statements.keys.sorted()
     }
   }
+}
+
+/// Which events of different streams may be applied in any order.
+package enum Parallelism: String, CaseIterable, Hashable, Sendable {
+  /// None: what an event does may depend on any earlier one.
+  case none
+  /// What an event does depends on earlier events of its own stream alone.
+  case byStream = "by-stream"
 }
 
 /// What a dead letter means for later events of its stream.

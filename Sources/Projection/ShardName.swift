@@ -10,6 +10,19 @@ package struct ShardName: Hashable, Sendable, Comparable, CustomStringConvertibl
     self.version = version
   }
 
+  /// A name as it stands in the progression; nil for one that is not a shard's.
+  package init?(parsing text: String) {
+    var parts = text.split(separator: ":", omittingEmptySubsequences: false)
+    guard parts.count >= 2, parts.removeLast() == "All" else { return nil }
+    var version = 1
+    if parts.count == 2, let last = parts.last, last.first == "V", let number = Int(last.dropFirst()), number > 1 {
+      version = number
+      parts.removeLast()
+    }
+    guard parts.count == 1, !parts[0].isEmpty else { return nil }
+    self.init(projection: String(parts[0]), version: version)
+  }
+
   package var description: String {
     version > 1 ? "\(projection):V\(version):All" : "\(projection):All"
   }

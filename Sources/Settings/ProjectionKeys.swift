@@ -24,6 +24,9 @@ struct ProjectionDraft: Hashable, Sendable {
   var setupFile: Text?
   var start = StartPosition.beginning
   var onPoison = OnPoison.skip
+  var key: String?
+  var tenantKey: String?
+  var parallel = Parallelism.none
 
   static let keys: [Key<ProjectionDraft>] = [
     .integer(
@@ -103,6 +106,21 @@ struct ProjectionDraft: Hashable, Sendable {
       """
       What a dead letter means for later events of its stream: "skip" applies them; "park-stream" makes dead letters of them too, to
       be replayed in order, for read models in which an event builds on the one before.
+      """),
+    .optionalString(
+      "key", \.key, "the name of a column", example: "id",
+      """
+      The column of every table in `tables` that holds what identifies a stream, for read models in which each row is made of one
+      stream. `tidemark rebuild` can then rebuild the rows of single streams (--stream), and share streams out (--workers).
+      """),
+    .optionalString(
+      "tenant_key", \.tenantKey, "the name of a column", example: "tenant_id",
+      "The column of every table in `tables` that holds the tenant: for `tidemark rebuild --tenant`."),
+    .choice(
+      "parallel", \.parallel,
+      """
+      "by-stream" says that what an event does depends on earlier events of its own stream alone, so that `tidemark rebuild --workers`
+      may share streams out, also without a `key`.
       """),
   ]
 

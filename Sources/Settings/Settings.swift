@@ -14,9 +14,9 @@ package struct Settings: Hashable, Sendable {
   package var eventStore = EventStoreSettings()
   package var logLevel = LogLevel.info
   package var errors = ErrorSettings()
-  /// The same while a read model is rebuilt: there nothing is passed over unless the operator says so.
-  package var rebuildErrors = ErrorSettings(
-    skipApplyErrors: false, skipSerializationErrors: false, skipUnknownEvents: false)
+  /// The same while a read model is rebuilt: there no event that fails is passed over unless the operator says so. Events of other types are
+  /// passed over all the same: in a store with several projections most of them are not for this one.
+  package var rebuildErrors = ErrorSettings(skipApplyErrors: false, skipSerializationErrors: false)
   /// `[[on_error]]`, in the order of the file.
   package var failureRules: [FailureRule] { failureRuleDrafts.map(\.rule) }
   var failureRuleDrafts: [FailureRuleDraft] = []
@@ -46,6 +46,16 @@ extension Settings {
     FailurePolicy(
       rules: failureRules, skipApplyErrors: errors.skipApplyErrors,
       skipSerializationErrors: errors.skipSerializationErrors, skipUnknownEvents: errors.skipUnknownEvents)
+  }
+}
+
+extension Settings {
+  /// The same while a read model is rebuilt.
+  package var rebuildPolicy: FailurePolicy {
+    FailurePolicy(
+      rules: failureRules, skipApplyErrors: rebuildErrors.skipApplyErrors,
+      skipSerializationErrors: rebuildErrors.skipSerializationErrors, skipUnknownEvents: rebuildErrors.skipUnknownEvents
+    )
   }
 }
 

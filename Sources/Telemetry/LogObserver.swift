@@ -73,6 +73,11 @@ extension Observation {
     case .definitionChanged: .definitionChanged
     case .shardWaiting: .shardWaiting
     case .shardEnded: .shardEnded
+    case .rebuildStarted: .rebuildStarted
+    case .rebuildHindered: .rebuildHindered
+    case .rebuildCompared: .rebuildCompared
+    case .rebuildExchanged: .rebuildExchanged
+    case .rebuildFailed: .rebuildFailed
     }
   }
 
@@ -132,6 +137,14 @@ extension Observation {
     case .shardWaiting(let shard, let reason): ["shard": "\(shard)", "reason": "\(reason)"]
     case .shardEnded(let shard, let position):
       ["shard": "\(shard)", "position": "\(position.map(String.init) ?? "unknown")"]
+
+    case .rebuildStarted(let shard, let position, let resumed):
+      ["shard": "\(shard)", "position": "\(position)", "resumed": "\(resumed)"]
+    case .rebuildHindered(let shard, let reason): ["shard": "\(shard)", "reason": "\(reason)"]
+    case .rebuildCompared(let shard, let position): ["shard": "\(shard)", "position": "\(position)"]
+    case .rebuildExchanged(let shard, let position, let way, let reason, let took):
+      ["shard": "\(shard)", "position": "\(position)", "way": "\(way)", "reason": "\(reason)", "took": "\(took.brief)"]
+    case .rebuildFailed(let shard, let failure): ["shard": "\(shard)"] + failure.fields
     }
   }
 

@@ -55,6 +55,13 @@ package enum Observation: Sendable {
   case shardStopped(ShardName, failure: Failure)
   case shardWaiting(ShardName, reason: String)
   case shardEnded(ShardName, position: Int64?)
+
+  // A rebuild
+  case rebuildStarted(ShardName, position: Int64, resumed: Bool)
+  case rebuildHindered(ShardName, reason: String)
+  case rebuildCompared(ShardName, position: Int64)
+  case rebuildExchanged(ShardName, position: Int64, way: String, reason: String, took: Duration)
+  case rebuildFailed(ShardName, failure: Failure)
 }
 
 /// Why something did not work, as far as an operator can use it.

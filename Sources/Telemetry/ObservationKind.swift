@@ -46,6 +46,11 @@ package enum ObservationKind: String, CaseIterable, Sendable {
   case shardStopped
   case shardWaiting
   case shardEnded
+  case rebuildStarted
+  case rebuildHindered
+  case rebuildCompared
+  case rebuildExchanged
+  case rebuildFailed
 
   package struct Entry: Sendable {
     /// For `journalctl MESSAGE_ID=…`.
@@ -326,6 +331,39 @@ package enum ObservationKind: String, CaseIterable, Sendable {
         meaning:
           "The shard's agent finished its page and ended, because the daemon stops or the projection was removed or changed.",
         action: "Nothing.")
+    case .rebuildStarted:
+      Entry(
+        "ad21a94b69b543c9949e94d1535d770f", .notice, "Rebuild started",
+        meaning:
+          "The shard's read model is replayed into new tables beside the old ones, or a replay that was interrupted goes on. Readers and the live shard notice nothing.",
+        action: "Nothing; `tidemark rebuild` of the same shard shows how far it is, with --abort it ends it.")
+    case .rebuildHindered:
+      Entry(
+        "c7a704e72d784baa9f12824c7ec7b61e", .notice, "The exchange of a rebuilt read model was put off",
+        meaning:
+          "Readers held the old tables, or a transaction has a snapshot from before the new ones were full. The live shard goes on, and the exchange is tried again.",
+        action:
+          "Nothing. After 20 times the rows are copied instead of the tables swapped, unless the command said --by swap; then end the reader that stands in the way."
+      )
+    case .rebuildCompared:
+      Entry(
+        "91b5509f460c45fda1f2ff76b5f15e29", .notice, "A rebuilt read model was compared with the old one",
+        meaning: "Nothing was exchanged. The new tables wait in a schema of their own.",
+        action: "`tidemark rebuild` exchanges them, with --abort it removes them.")
+    case .rebuildExchanged:
+      Entry(
+        "8438ff359875439fb16e4d6f6f2fd4cb", .notice, "The rebuilt read model took the old one's place",
+        meaning:
+          "In one commit, by a swap of the tables or by a copy of the rows that differ; the reason says why that way. The live shard goes on from the same position.",
+        action: "Nothing.")
+    case .rebuildFailed:
+      Entry(
+        "eab19339c3054d87974969d77e79995e", .error, "Rebuild stopped",
+        meaning:
+          "The old read model is untouched, and its shard goes on. What was done is kept for another try, unless an operator ended it.",
+        action:
+          "Mend what the error names, then say `tidemark rebuild` again: it goes on where it was. With --abort it is removed."
+      )
     }
   }
 }

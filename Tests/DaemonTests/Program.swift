@@ -51,36 +51,56 @@ enum Program {
   }
 }
 
-/// `tidemark run` as a child process.
-struct DaemonProcess {
+/// `tidemark` as a child process that a test can send signals to.
+struct ProgramProcess {
   let pid: pid_t
   private let ending: Task<Program.Outcome, any Error>
 
-  /// - Parameter prefix: a command that becomes the daemon, such as `ip netns exec NAME`.
+  /// - Parameters:
+  ///   - arguments: the last of them tells the process from all others.
+  ///   - prefix: a command that becomes the program, such as `ip netns exec NAME`.
   static func start(
-    _ config: String, prefix: [String] = [], environment: [String: String] = [:]
-  ) async throws -> DaemonProcess {
+    _ arguments: [String], prefix: [String] = [], environment: [String: String] = [:]
+  ) async throws -> ProgramProcess {
     let ending = Task {
-      try await Program.command(prefix + [Program.path, "run", "-c", config], environment: environment)
+      try await Program.command(prefix + [Program.path] + arguments, environment: environment)
     }
     var found: pid_t?
-    try await eventually("the daemon's process") {
+    try await eventually("the process of \(arguments)") {
       for name in try FileManager.default.contentsOfDirectory(atPath: "/proc") {
         guard let pid = pid_t(name), let line = FileManager.default.contents(atPath: "/proc/\(pid)/cmdline") else {
           continue
         }
         let words = line.split(separator: 0).map { String(decoding: $0, as: UTF8.self) }
-        if words.first?.hasSuffix("/tidemark") == true, words.contains("run"), words.last == config { found = pid }
+        if words.first?.hasSuffix("/tidemark") == true, Array(words.dropFirst()) == arguments { found = pid }
       }
       return found != nil
     }
-    return DaemonProcess(pid: found!, ending: ending)
+    return ProgramProcess(pid: found!, ending: ending)
   }
 
   func send(_ signal: Int32) { kill(pid, signal) }
 
   /// What it said and how it ended; ends the test when it does not end.
   func outcome() async throws -> Program.Outcome { try await ending.value }
+}
+
+/// `tidemark run` as a child process.
+struct DaemonProcess {
+  private let process: ProgramProcess
+
+  var pid: pid_t { process.pid }
+
+  static func start(
+    _ config: String, prefix: [String] = [], environment: [String: String] = [:]
+  ) async throws -> DaemonProcess {
+    DaemonProcess(
+      process: try await ProgramProcess.start(["run", "-c", config], prefix: prefix, environment: environment))
+  }
+
+  func send(_ signal: Int32) { process.send(signal) }
+
+  func outcome() async throws -> Program.Outcome { try await process.outcome() }
 
   func stop() async throws -> Program.Outcome {
     send(SIGTERM)

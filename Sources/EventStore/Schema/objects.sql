@@ -28,11 +28,23 @@ SELECT e.seq_id,
    AND e.seq_id <= nullif(current_setting('tidemark.ceiling', true), '')::bigint
    AND ((SELECT nullif(current_setting('tidemark.types', true), '')) IS NULL
         OR e.type = ANY ((SELECT nullif(current_setting('tidemark.types', true), '')::text[])::text[]))
-   AND ((SELECT nullif(current_setting('tidemark.parked', true), '')) IS NULL
-        OR e.stream_id IS NULL
-        OR NOT e.stream_id::text = ANY ((SELECT nullif(current_setting('tidemark.parked', true), '')::text[])::text[]))
-   AND ((SELECT nullif(current_setting('tidemark.passed_over', true), '')) IS NULL
-        OR NOT e.seq_id <@ (SELECT nullif(current_setting('tidemark.passed_over', true), '')::int8multirange))
+   -- What is rarely set is looked at row by row only when some of it is.
+   AND ((SELECT concat(current_setting('tidemark.parked', true), current_setting('tidemark.passed_over', true),
+                       current_setting('tidemark.streams', true), current_setting('tidemark.tenants', true),
+                       current_setting('tidemark.slices', true)) = '')
+        OR (((SELECT nullif(current_setting('tidemark.parked', true), '')) IS NULL
+             OR e.stream_id IS NULL
+             OR NOT e.stream_id::text = ANY ((SELECT nullif(current_setting('tidemark.parked', true), '')::text[])::text[]))
+        AND ((SELECT nullif(current_setting('tidemark.passed_over', true), '')) IS NULL
+             OR NOT e.seq_id <@ (SELECT nullif(current_setting('tidemark.passed_over', true), '')::int8multirange))
+        -- A rebuild of some streams or tenants, or of one worker's share of the streams.
+        AND ((SELECT nullif(current_setting('tidemark.streams', true), '')) IS NULL
+             OR e.stream_id::text = ANY ((SELECT nullif(current_setting('tidemark.streams', true), '')::text[])::text[]))
+        AND ((SELECT nullif(current_setting('tidemark.tenants', true), '')) IS NULL
+             OR {{tenant_id}} = ANY ((SELECT nullif(current_setting('tidemark.tenants', true), '')::text[])::text[]))
+        AND ((SELECT nullif(current_setting('tidemark.slices', true), '')) IS NULL
+             OR coalesce(({{stream_hash}} & 2147483647) % (SELECT nullif(current_setting('tidemark.slices', true), '')::integer), 0)
+                = (SELECT nullif(current_setting('tidemark.slice', true), '')::integer))))
    AND {{live}};
 
 COMMENT ON VIEW tidemark.batch IS 'The events of the current page: seq_id in (tidemark.floor, tidemark.ceiling], of tidemark.types';

@@ -2,6 +2,7 @@ import ArgumentParser
 import Daemon
 import EventStore
 import Postgres
+import Projection
 import Settings
 
 struct Check: AsyncParsableCommand {
@@ -32,7 +33,12 @@ struct Check: AsyncParsableCommand {
           .schemaBehind, "missing in the database: \(plan.steps.map(\.title).joined(separator: ", "))",
           hint: "Run `tidemark init`; with --dry-run it prints the statements.")
       }
-      let findings = try await DefinitionCheck(shape: shape).findings(settings.projections, session)
+      var findings = try await DefinitionCheck(shape: shape).findings(settings.projections, session)
+      let refused = Set(findings.map(\.projection))
+      // Nothing more can be said of a projection whose statements cannot be planned.
+      for projection in settings.projections where !refused.contains(projection.name) {
+        findings += try await Redirection(shape: shape).strays(projection, ConnectionOptions(settings.database))
+      }
       guard findings.isEmpty else {
         throw CommandFailure(
           .failed,

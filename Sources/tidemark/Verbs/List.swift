@@ -1,12 +1,23 @@
 import ArgumentParser
+import Daemon
+import EventStore
+import Postgres
 import Projection
 import Settings
 
-struct List: ParsableCommand {
+struct List: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "list", abstract: "List the projections of the settings file; does not ask the database.")
+    commandName: "list",
+    abstract: "List the projections of the settings file, and shards that only the database knows.",
+    discussion: """
+      A shard that is not in the settings has a position from an older version of a projection, or from one that was removed;
+      `tidemark forget` removes it. Where the database cannot be asked, the settings file alone is listed.
+      """)
 
   @OptionGroup var settings: SettingsOption
+
+  @Flag(help: "List the settings file only; do not connect.")
+  var offline = false
 
   @Flag(help: "Print JSON.")
   var json = false
@@ -15,14 +26,19 @@ struct List: ParsableCommand {
     var shard: String
     var projection: String
     var version: Int
-    var form: String
+    var form: String?
     var events: [String]?
     var tables: [String]
-    var source: String
+    var source: String?
+    var position: Int64?
+    var declared: Bool
   }
 
-  func run() throws {
-    let items = try settings.load().projections.map { projection in
+  func run() async throws {
+    let settings = try settings.load()
+    // Several databases have positions of their own each: one of them is asked when it is named.
+    let positions = offline || !settings.namedDatabases.isEmpty ? nil : await positions(settings)
+    var items = settings.projections.map { projection in
       let form =
         switch projection.effect {
         case .batch: "sql"
@@ -30,21 +46,45 @@ struct List: ParsableCommand {
         }
       return Item(
         shard: "\(projection.shard)", projection: projection.name, version: projection.version, form: form,
-        events: projection.takes, tables: projection.tables, source: "\(projection.source)")
+        events: projection.takes, tables: projection.tables, source: "\(projection.source)",
+        position: positions?["\(projection.shard)"], declared: true)
+    }
+    let declared = Set(items.map(\.shard))
+    for (name, position) in (positions ?? [:]).sorted(by: { $0.key < $1.key }) where !declared.contains(name) {
+      let parsed = ShardName(parsing: name)
+      items.append(
+        Item(
+          shard: name, projection: parsed?.projection ?? name, version: parsed?.version ?? 1, tables: [],
+          position: position, declared: false))
     }
     if json {
       print(try tidemark.json(items))
       return
     }
     var table = TextTable([
-      ("SHARD", .left), ("FORM", .left), ("EVENTS", .left), ("TABLES", .left), ("DECLARED AT", .left),
+      ("SHARD", .left), ("POSITION", .right), ("FORM", .left), ("EVENTS", .left), ("TABLES", .left),
+      ("DECLARED AT", .left),
     ])
     for item in items {
       table.add([
-        item.shard, item.form, item.events?.joined(separator: ",") ?? "all", item.tables.joined(separator: ","),
-        item.source,
+        item.shard, item.position.map(grouped) ?? "-", item.form ?? "-",
+        item.declared ? item.events?.joined(separator: ",") ?? "all" : "-", item.tables.joined(separator: ","),
+        item.source ?? "nowhere: the database only",
       ])
     }
     print(table.text)
+  }
+
+  /// Every shard's position; nil where the database cannot be asked.
+  private func positions(_ settings: Settings) async -> [String: Int64]? {
+    do {
+      return try await withSession(settings) { session in
+        let shape = try await StoreShape.read(session, schema: settings.eventStore.schema)
+        return shape.hasProgression ? try await Positions(shape).all(session) : [:]
+      }
+    } catch {
+      printError("\(error)")
+      return nil
+    }
   }
 }

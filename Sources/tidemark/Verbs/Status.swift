@@ -92,6 +92,12 @@ extension StatusReport {
       ])
     }
     lines += ["", table.text]
+    if !rebuilds.isEmpty { lines.append("") }
+    for rebuild in rebuilds {
+      let end = rebuild.target.map { " of \(grouped($0))" } ?? ""
+      let error = rebuild.error.map { ": \(printable($0))" } ?? ""
+      lines.append("rebuild of \(rebuild.shard): \(rebuild.state), \(grouped(rebuild.position))\(end)\(error)")
+    }
     let reasons = shards.filter { $0.reason != nil }
     if !reasons.isEmpty { lines.append("") }
     for shard in reasons { lines.append("\(shard.name): \(printable(shard.reason ?? ""))") }

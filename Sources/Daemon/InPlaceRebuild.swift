@@ -1,0 +1,88 @@
+import EventStore
+import Postgres
+import Projection
+import Telemetry
+
+/// The classic way: the read model is emptied and its shard set back, in one transaction, then filled again before the readers' eyes.
+///
+/// For projections whose statements cannot be led to other tables. The live shard stands still meanwhile; its own position is the progress,
+/// so a run that is cut off goes on where it was.
+struct InPlaceRebuild: Sendable {
+  let runner: RebuildRunner
+
+  /// Sequences between two words on how far it is.
+  private static let round: Int64 = 200_000
+
+  func run(_ row: RebuildTable.Row) async throws {
+    try await runner.hold(true)
+    do {
+      try await fill(row)
+      try await runner.hold(false)
+    } catch {
+      try await runner.hold(false)
+      throw error
+    }
+  }
+
+  private func fill(_ row: RebuildTable.Row) async throws {
+    let pool = SessionPool(
+      runner.options, limit: 1, name: "rebuild",
+      prepare: { [runner] in try await Daemon.prepareForShards($0, workMemory: runner.workMemory) })
+    do {
+      let target = if let begun = row.target { begun } else { try await empty(row, pool) }
+      let worker = RebuildWorker(
+        runner.definition, shape: runner.shape, book: .live(shard: runner.shard), pool: pool, policy: runner.policy,
+        node: runner.node, observer: runner.observer)
+      var position = try await position(pool)
+      while position < target {
+        try await worker.replay(to: min(target, position + Self.round))
+        position = try await self.position(pool)
+        let reached = position
+        try await pool.withSession { try await RebuildTable().progress(row.id, position: reached, $0) }
+      }
+      let end = position
+      try await pool.withSession { session in
+        try await session.transaction { session in
+          try await RebuildTable().end(row.id, .done, position: end, comparison: nil, session)
+        }
+      }
+      runner.observer.observe(
+        .rebuildExchanged(
+          runner.definition.shard, position: end, way: "in-place", reason: "as asked", took: .zero))
+    } catch {
+      await pool.close()
+      throw error
+    }
+    await pool.close()
+  }
+
+  private func position(_ pool: SessionPool) async throws -> Int64 {
+    try await pool.withSession { [runner] in try await Positions(runner.shape).read(runner.shard, $0) ?? 0 }
+  }
+
+  /// Returns the position that the shard had.
+  private func empty(_ row: RebuildTable.Row, _ pool: SessionPool) async throws -> Int64 {
+    try await pool.withSession { [runner] session in
+      let originals = try await OriginalTables.read(runner.definition.tables, of: runner.definition.name, session)
+      let first = try await runner.firstPosition(session)
+      let shadows = ShadowTables(runner.shape, shard: runner.shard, originals: originals)
+      return try await session.transaction { session in
+        let live = try await shadows.lockPosition(session)
+        try await shadows.empty(backTo: first, session)
+        try await RebuildTable().beginInPlace(row.id, position: first, target: live, node: runner.node, session)
+        return live
+      }
+    }
+  }
+}
+
+extension RebuildRunner {
+  /// Before which event a rebuild begins: where the projection itself was told to begin, as far as that can be said again.
+  func firstPosition(_ session: Session) async throws -> Int64 {
+    switch definition.start {
+    case .beginning, .present, .inlineHandover: 0
+    case .sequence(let sequence): sequence
+    case .time(let time): try await Positions(shape).before(time: time, session) ?? 0
+    }
+  }
+}

@@ -1,0 +1,104 @@
+import EventStore
+import Postgres
+import Projection
+import ServiceLifecycle
+import Telemetry
+
+/// Works on the rebuilds that operators ask for of one shard, for as long as this node leads it.
+struct RebuildAgent: Service {
+  var shard: ShardName
+  var runner: RebuildRunner
+  var board: RebuildBoard
+
+  func run() async throws {
+    while !Task.isCancelled && !Task.isShuttingDownGracefully {
+      do {
+        try await cancelWhenGracefulShutdown {
+          try await board.wanted(shard)
+          try await runner.run()
+        }
+      } catch let error as CancellationError {
+        if !Task.isShuttingDownGracefully { throw error }
+      } catch {
+        // The row says why, and the log has said it. Whoever asked has to ask again.
+        try? await cancelWhenGracefulShutdown { try await Task.sleep(for: .seconds(1)) }
+      }
+      await board.taken(shard)
+    }
+  }
+}
+
+/// Which shards have a rebuild that a node is to work on, and where their agents wait for one.
+package actor RebuildBoard {
+  private var shards: Set<ShardName> = []
+  private var waiters: [Int: (shard: ShardName, continuation: CheckedContinuation<Void, any Error>)] = [:]
+  private var nextID = 0
+
+  package init() {}
+
+  func post(_ names: Set<String>, among declared: [ShardName]) {
+    shards = Set(declared.filter { names.contains("\($0)") })
+    for (id, waiter) in waiters where shards.contains(waiter.shard) {
+      waiters[id] = nil
+      waiter.continuation.resume()
+    }
+  }
+
+  /// Returns when a rebuild of the shard is wanted.
+  func wanted(_ shard: ShardName) async throws {
+    if shards.contains(shard) { return }
+    let id = nextID
+    nextID += 1
+    try await withTaskCancellationHandler {
+      try await withCheckedThrowingContinuation { (continuation: CheckedContinuation<Void, any Error>) in
+        if Task.isCancelled {
+          continuation.resume(throwing: CancellationError())
+        } else {
+          waiters[id] = (shard, continuation)
+        }
+      }
+    } onCancel: {
+      Task { await self.giveUp(id) }
+    }
+  }
+
+  /// What was posted of the shard is old: the next look decides.
+  func taken(_ shard: ShardName) { shards.remove(shard) }
+
+  private func giveUp(_ id: Int) { waiters.removeValue(forKey: id)?.continuation.resume(throwing: CancellationError()) }
+}
+
+/// Looks at the rebuilds that operators want, twice a second.
+struct RebuildLookout: Service {
+  var board: RebuildBoard
+  var pool: SessionPool
+  var declared: @Sendable () async -> [ProjectionDefinition]
+
+  static let cadence = Duration.milliseconds(500)
+
+  func run() async throws {
+    while !Task.isCancelled && !Task.isShuttingDownGracefully {
+      do {
+        let wanted = try await pool.withSession(for: "books") { try await RebuildTable().wanted($0) }
+        await board.post(Set(wanted.map(\.shard)), among: await declared().map(\.shard))
+      } catch is CancellationError {
+        break
+      } catch {
+        // A database that is away is reported by the high-water agent.
+      }
+      try? await cancelWhenGracefulShutdown { try await Task.sleep(for: Self.cadence) }
+    }
+  }
+}
+
+/// All that a node does for a shard it leads: following the store, and rebuilding when asked.
+struct LedShard: Service {
+  var services: [any Service]
+
+  func run() async throws {
+    try await withThrowingTaskGroup(of: Void.self) { group in
+      for service in services { group.addTask { try await service.run() } }
+      for try await _ in group {}
+    }
+  }
+}

@@ -1,0 +1,116 @@
+package import EventStore
+package import Postgres
+package import Projection
+
+/// Where operators ask for rebuilds: decides whether one that is half done goes on, begins anew, or is in the way.
+package struct RebuildDesk: Sendable {
+  package var by: String
+  /// Whether the node that leads the shard is to do it.
+  package var byNode: Bool
+
+  package init(by: String, byNode: Bool) {
+    self.by = by
+    self.byNode = byNode
+  }
+
+  package enum Answer: Sendable, Hashable {
+    case begun
+    /// What was half done goes on from this position.
+    case resumed(at: Int64)
+    /// What was half done was made with another definition, so it was removed.
+    case begunAnew
+    /// The same one is under way already.
+    case joined
+  }
+
+  private var table: RebuildTable { RebuildTable() }
+
+  /// - Throws: ``RebuildProblem`` where another rebuild of the shard is under way, or half done.
+  package func ask(
+    _ request: RebuildTable.Request, for definition: ProjectionDefinition, restart: Bool, _ session: Session
+  ) async throws -> Answer {
+    let shard = "\(definition.shard)"
+    let mark = definition.rebuildFingerprint
+    guard let row = try await table.read(shard, session) else {
+      try await table.ask(request, shard: shard, fingerprint: mark, byNode: byNode, by: by, session)
+      return .begun
+    }
+    guard try await lock(row, session) else {
+      if row.request == request, row.fingerprint == mark, !restart, !row.isAborting, row.state.isOpen { return .joined }
+      throw RebuildProblem(
+        .underWay, "another rebuild of \(shard) is under way",
+        hint: "Watch it with `tidemark rebuild \(definition.name)` and the same options, or end it with --abort.")
+    }
+    do {
+      let answer = try await decide(row, request, definition, restart, session)
+      try await RebuildLock.release(shard, session)
+      return answer
+    } catch {
+      if session.isOpen { try await RebuildLock.release(shard, session) }
+      throw error
+    }
+  }
+
+  /// Whoever has ended one lets go of it a moment later.
+  private func lock(_ row: RebuildTable.Row, _ session: Session) async throws -> Bool {
+    let deadline = ContinuousClock.now + .seconds(5)
+    while try await !RebuildLock.take(row.shard, session) {
+      if row.state.isOpen || ContinuousClock.now >= deadline { return false }
+      try await Task.sleep(for: .milliseconds(20))
+    }
+    return true
+  }
+
+  /// With the lock held: nobody works on it.
+  private func decide(
+    _ row: RebuildTable.Row, _ request: RebuildTable.Request, _ definition: ProjectionDefinition, _ restart: Bool,
+    _ session: Session
+  ) async throws -> Answer {
+    let mark = definition.rebuildFingerprint
+    let isHalfDone = row.schema != nil || (row.chosenWay == .inPlace && row.state != .done)
+    let isOther = row.fingerprint != mark
+    if isHalfDone, !restart, !isOther {
+      let isSame =
+        row.request.workers == request.workers && row.request.upTo == request.upTo
+        && row.request.streams == request.streams && row.request.tenants == request.tenants
+        && (row.request.way == .inPlace) == (request.way == .inPlace)
+      guard isSame else {
+        throw RebuildProblem(
+          .otherRequest, "a rebuild of \(row.shard) with other options is half done, at \(row.position)",
+          hint: "Say the same options to go on with it, --restart to begin anew, or --abort to remove it.")
+      }
+      try await table.askAgain(row.id, request, byNode: byNode, by: by, session)
+      return .resumed(at: row.position)
+    }
+    if row.schema != nil { try await ShadowTables.remove(row, as: .aborted, session) }
+    try await table.ask(request, shard: row.shard, fingerprint: mark, byNode: byNode, by: by, session)
+    return isHalfDone && isOther && !restart ? .begunAnew : .begun
+  }
+
+  /// Ends a rebuild without an exchange. Returns false where there is none to end.
+  package func abort(_ shard: String, _ session: Session) async throws -> Bool {
+    guard let row = try await table.read(shard, session) else { return false }
+    guard row.state.isOpen || row.schema != nil else { return false }
+    if row.chosenWay == .inPlace {
+      throw RebuildProblem(
+        .underWay, "\(shard) is rebuilt in place: its read model was emptied, and there is nothing to go back to",
+        hint: "Let it end; the shard goes on by itself from where it is.")
+    }
+    if try await RebuildLock.take(shard, session) {
+      try await ShadowTables.remove(row, as: .aborted, session)
+      try await RebuildLock.release(shard, session)
+      return true
+    }
+    try await table.askToAbort(row.id, byNode: row.byNode, session)
+    let deadline = ContinuousClock.now + .seconds(30)
+    while let now = try await table.read(shard, session), now.id == row.id, now.isAborting {
+      guard ContinuousClock.now < deadline else {
+        throw RebuildProblem(
+          .underWay, "whoever works on the rebuild of \(shard) has not ended it within 30 s",
+          hint: "The wish stays. The log of \(row.node ?? "the node") says more.")
+      }
+      try await Task.sleep(for: .milliseconds(50))
+    }
+    return true
+  }
+}

@@ -1,0 +1,35 @@
+import EventStore
+import Projection
+
+/// Whether a projection can be rebuilt in the parts that were asked for: what it declares, held against its tables.
+enum RebuildFilter {
+  /// - Throws: ``RebuildProblem`` that names the missing key.
+  static func check(
+    _ request: RebuildTable.Request, _ definition: ProjectionDefinition, _ originals: OriginalTables
+  ) throws(RebuildProblem) -> RowFilter {
+    if request.workers > 1, definition.key == nil, !definition.isParallel {
+      throw RebuildProblem(
+        .noKey, "projection \(definition.name) does not say that its streams can be rebuilt side by side",
+        hint: "Declare `key`, the column that holds the stream, or parallel = \"by-stream\"; or leave --workers out.")
+    }
+    if request.streams != nil, request.tenants != nil {
+      throw RebuildProblem(
+        .noKey, "a rebuild is of some streams or of some tenants, not of both", hint: "Say one after the other.")
+    }
+    let part =
+      request.streams.map { ("--stream", "key", definition.key, $0) }
+      ?? request.tenants.map { ("--tenant", "tenant_key", definition.tenantKey, $0) }
+    guard let (option, name, column, values) = part else { return RowFilter() }
+    guard let column else {
+      throw RebuildProblem(
+        .noKey, "projection \(definition.name) does not say in which column it holds the \(option.dropFirst(2))",
+        hint: "Declare \(name) = \"…\", the column of its tables; or leave \(option) out and rebuild all rows.")
+    }
+    if let table = originals.tables.first(where: { !$0.columns.contains(column) }) {
+      throw RebuildProblem(
+        .noKey, "table \(table.declared) has no column \(column), which \(name) of projection \(definition.name) names",
+        hint: "Every table of the projection needs it; or leave \(option) out and rebuild all rows.")
+    }
+    return RowFilter(column: column, values: values)
+  }
+}

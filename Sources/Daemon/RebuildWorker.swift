@@ -1,0 +1,120 @@
+import EventStore
+import Postgres
+import Projection
+import Telemetry
+
+/// Applies pages of one rebuild, or of one worker's share of its streams, up to where it is told; performs what the rule ``Shard``
+/// decides, as ``ShardAgent`` does for a live shard.
+///
+/// It keeps what it has learned of page widths from one round to the next.
+actor RebuildWorker {
+  private let definition: ProjectionDefinition
+  private let shape: StoreShape
+  private let book: PageBook
+  private let pool: SessionPool
+  private let policy: @Sendable () async -> FailurePolicy
+  private let node: String
+  private let observer: any Observer
+  private var rule: Shard
+
+  init(
+    _ definition: ProjectionDefinition, shape: StoreShape, book: PageBook, pool: SessionPool,
+    policy: @escaping @Sendable () async -> FailurePolicy, node: String, observer: any Observer
+  ) {
+    self.definition = definition
+    self.shape = shape
+    self.book = book
+    self.pool = pool
+    self.policy = policy
+    self.node = node
+    self.observer = observer
+    rule = Shard(name: definition.shard)
+  }
+
+  private var key: String { "\(definition.shard)" }
+
+  /// Returns when the position is at `target`.
+  ///
+  /// - Throws: ``RebuildProblem`` where a page fails for good, or somebody else moves the position.
+  func replay(to target: Int64) async throws {
+    var command = rule.startAfresh()
+    while true {
+      try Task.checkCancellation()
+      switch command {
+      case .readPosition:
+        command = try await attempt {
+          let position = try await self.pool.withSession(for: self.key) { try await self.position($0) }
+          _ = self.rule.positionRead(position)
+          return self.rule.markMoved(to: target)
+        }
+      case .awaitMark: return
+      case .apply(let page): command = try await attempt { try await self.apply(page, .whole) }
+      case .isolate(let page):
+        let share = rule.poisonShare
+        let chunk = share > 0 ? min(max(8, Int(70 / share)), 100_000) : 0
+        command = try await attempt { try await self.apply(page, .isolating(chunk: chunk)) }
+      case .awaitDatabase(let delay), .wait(let delay), .pause(let delay), .pauseAll(let delay):
+        if delay > .zero { try await Task.sleep(for: delay) }
+        command = .readPosition
+      case .stop, .stopAll: throw CancellationError()
+      }
+    }
+  }
+
+  private func position(_ session: Session) async throws -> Int64 {
+    switch book {
+    case .live(let shard): return try await Positions(shape).read(shard, session) ?? 0
+    case .rebuild(let id, let worker, _, _, _):
+      guard let position = try await RebuildTable().worker(id, worker, session) else {
+        throw RebuildProblem(.underWay, "the rebuild was begun anew by somebody else", hint: "Watch that one.")
+      }
+      return position
+    }
+  }
+
+  private func apply(_ page: Page, _ manner: Projector.Manner) async throws -> Shard.Command {
+    let projector = Projector(
+      definition, shape: shape, policy: await policy(), node: node, chain: rule.passingChain, book: book)
+    let began = ContinuousClock.now
+    let applied = try await pool.withSession(for: key) { try await projector.apply(page, manner, on: $0) }
+    let took = ContinuousClock.now - began
+    for letter in applied.letters {
+      observer.observe(
+        .deadLetter(
+          definition.shard, sequence: letter.sequence,
+          failure: Failure(serverMessage: letter.message, detail: letter.detail, hint: nil, sqlState: letter.sqlState)))
+    }
+    return manner == .whole
+      ? rule.pageApplied(applied.page, took: took)
+      : rule.pageIsolated(applied.page, events: applied.events ?? 0, poison: applied.poison)
+  }
+
+  private func attempt(_ step: () async throws -> Shard.Command) async throws -> Shard.Command {
+    let failed: PageFailure
+    do {
+      return try await step()
+    } catch let error as PageFailure {
+      failed = error
+    } catch let error as PostgresError where error.isCancelled {
+      throw CancellationError()
+    } catch let error as PostgresError {
+      failed = PageFailure(error)
+    }
+    if failed.failureClass == .order {
+      throw RebuildProblem(
+        .underWay, "somebody else moved the rebuild's position: \(failed.failure.message)", hint: "Watch that one.")
+    }
+    let actions = await policy().actions(for: failed.facts(projection: definition.name))
+    let command = rule.failed(failed.failureClass, "\(failed.failure)", actions: actions)
+    guard [.stop, .stopAll].contains(command) else { return command }
+    if failed.failure.sqlState == "TM304" {
+      throw RebuildProblem(.notRedirected, failed.failure.message, hint: failed.failure.hint ?? "")
+    }
+    let event = failed.failure.sequence.map { "event \($0): " } ?? ""
+    throw RebuildProblem(
+      .pageFailed, "\(event)\(failed.failure)",
+      hint: failed.failureClass == .event || failed.failureClass == .unknownEvent
+        ? "Mend the statement or the event, or let [rebuild_errors] pass such events over; then say `tidemark rebuild` again to go on from here."
+        : failed.failure.hint ?? "Mend it, then say `tidemark rebuild` again.")
+  }
+}

@@ -1,0 +1,161 @@
+package import Postgres
+package import Projection
+
+/// The tables of a read model as they stand, looked at before they are rebuilt.
+package struct OriginalTables: Sendable {
+  package struct Table: Sendable, Hashable {
+    /// As the operator declared it.
+    package var declared: String
+    package var oid: Int64
+    package var schema: String
+    /// Without its schema.
+    package var name: String
+    /// What hangs on it and would not come along with a swap, in words.
+    package var obstacles: [String]
+    /// The tables its foreign keys refer to, qualified.
+    package var references: [String]
+    package var columns: [String]
+
+    /// With its schema, quoted for SQL.
+    package var qualified: String { "\(SQL.quoted(schema)).\(SQL.quoted(name))" }
+  }
+
+  package let tables: [Table]
+  /// Tells whether columns, indexes or constraints have changed since.
+  package let shape: String
+
+  package var oids: [Int64] { tables.map(\.oid) }
+
+  package var obstacles: [ExchangeChoice.Obstacles] {
+    tables.map { ExchangeChoice.Obstacles(table: "\($0.schema).\($0.name)", found: $0.obstacles) }
+  }
+
+  /// Each after those it refers to.
+  package var inOrder: [Table] {
+    let references = Dictionary(uniqueKeysWithValues: tables.map { ($0.qualified, $0.references) })
+    let order = ExchangeChoice.inOrder(tables.map(\.qualified), references: references)
+    return order.compactMap { name in tables.first { $0.qualified == name } }
+  }
+
+  /// Looks the tables up, by the session's search path.
+  ///
+  /// - Throws: ``RebuildProblem`` where there is none to rebuild.
+  package static func read(_ declared: [String], of projection: String, _ session: Session) async throws
+    -> OriginalTables
+  {
+    guard !declared.isEmpty else {
+      throw RebuildProblem(
+        .noTables, "projection \(projection) does not say which tables it fills",
+        hint: "Declare them: tables = [\"…\"]. Without them nothing can be made anew beside the old.")
+    }
+    var tables: [Table] = []
+    for name in declared {
+      let row = try await session.execute(lookUp(name)).rows.first
+      guard let row else {
+        throw RebuildProblem(
+          .noTables, "table \(name) of projection \(projection) does not exist", hint: "Run `tidemark init`.")
+      }
+      let kind = try row.get("kind", as: String.self)
+      guard ["r", "p"].contains(kind) else {
+        throw RebuildProblem(
+          .noTables, "\(name) of projection \(projection) is not a table", hint: "Only tables can be made anew.")
+      }
+      tables.append(
+        Table(
+          declared: name, oid: try row.get("oid", as: Int64.self), schema: try row.get("schema", as: String.self),
+          name: try row.get("name", as: String.self),
+          obstacles: try list(row, "obstacles"), references: try list(row, "refers_to"),
+          columns: try list(row, "columns")))
+    }
+    if let twice = tables.first(where: { table in tables.count { $0.name == table.name } > 1 }) {
+      throw RebuildProblem(
+        .notRedirected, "projection \(projection) fills two tables named \(twice.name), in different schemas",
+        hint: "The search path can only lead to one of them. Rebuild with --in-place.")
+    }
+    let shape = try await session.execute(shapeStatement(tables.map(\.oid))).rows[0].get(0, as: String.self)
+    return OriginalTables(tables: tables, shape: shape)
+  }
+
+  private static func list(_ row: Row, _ column: String) throws -> [String] {
+    try row.get(column, as: String?.self)?.split(separator: "\u{1F}").map(String.init) ?? []
+  }
+
+  /// What hangs on a table is in `pg_depend`; what is a part of it goes with it and does not count.
+  private static func lookUp(_ name: String) -> SQL {
+    """
+    SELECT c.oid::bigint AS oid, n.nspname::text AS schema, c.relname::text AS name, c.relkind::text AS kind,
+           (SELECT string_agg(a.attname, chr(31)) FROM pg_catalog.pg_attribute AS a
+             WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped) AS columns,
+           (SELECT string_agg(format('%I.%I', rn.nspname, rc.relname), chr(31))
+              FROM pg_catalog.pg_constraint AS k
+              JOIN pg_catalog.pg_class AS rc ON rc.oid = k.confrelid
+              JOIN pg_catalog.pg_namespace AS rn ON rn.oid = rc.relnamespace
+             WHERE k.conrelid = c.oid AND k.contype = 'f' AND k.confrelid <> c.oid) AS refers_to,
+           (SELECT string_agg(o.what, chr(31) ORDER BY o.rank, o.what) FROM (
+              SELECT DISTINCT 1 AS rank,
+                     CASE WHEN d.classid = 'pg_catalog.pg_rewrite'::regclass
+                          THEN (SELECT pg_describe_object('pg_catalog.pg_class'::regclass, w.ev_class, 0)
+                                  FROM pg_catalog.pg_rewrite AS w WHERE w.oid = d.objid)
+                          ELSE pg_describe_object(d.classid, d.objid, 0) END AS what
+                FROM pg_catalog.pg_depend AS d
+               WHERE d.deptype = 'n'
+                 AND ((d.refclassid = 'pg_catalog.pg_class'::regclass AND d.refobjid = c.oid)
+                      OR (d.refclassid = 'pg_catalog.pg_type'::regclass
+                          AND d.refobjid IN (SELECT t.oid FROM pg_catalog.pg_type AS t
+                                              WHERE t.oid = c.reltype
+                                                 OR t.oid = (SELECT y.typarray FROM pg_catalog.pg_type AS y WHERE y.oid = c.reltype)))
+                      OR (d.refclassid = 'pg_catalog.pg_class'::regclass
+                          AND d.refobjid IN (SELECT s.objid FROM pg_catalog.pg_depend AS s
+                                              WHERE s.refobjid = c.oid AND s.deptype IN ('a', 'i')
+                                                AND s.classid = 'pg_catalog.pg_class'::regclass
+                                                AND s.refclassid = 'pg_catalog.pg_class'::regclass)))
+                 AND NOT (d.classid = 'pg_catalog.pg_constraint'::regclass
+                          AND d.objid IN (SELECT k.oid FROM pg_catalog.pg_constraint AS k WHERE k.conrelid = c.oid))
+                 AND NOT (d.classid = 'pg_catalog.pg_attrdef'::regclass
+                          AND d.objid IN (SELECT e.oid FROM pg_catalog.pg_attrdef AS e WHERE e.adrelid = c.oid))
+                 AND NOT (d.classid = 'pg_catalog.pg_class'::regclass AND d.objid = c.oid)
+              UNION ALL
+              SELECT 2, format('foreign key %s', k.conname) FROM pg_catalog.pg_constraint AS k
+               WHERE k.conrelid = c.oid AND k.contype = 'f'
+              UNION ALL
+              SELECT 3, format('trigger %s', t.tgname) FROM pg_catalog.pg_trigger AS t WHERE t.tgrelid = c.oid AND NOT t.tgisinternal
+              UNION ALL
+              SELECT 4, 'row security' WHERE c.relrowsecurity
+                  OR EXISTS (SELECT FROM pg_catalog.pg_policy AS p WHERE p.polrelid = c.oid)
+              UNION ALL
+              SELECT 5, format('publication %s', p.pubname) FROM pg_catalog.pg_publication_tables AS p
+               WHERE p.schemaname = n.nspname AND p.tablename = c.relname
+              UNION ALL
+              SELECT 6, 'partitions or inheritance' WHERE c.relkind = 'p'
+                  OR EXISTS (SELECT FROM pg_catalog.pg_inherits AS i WHERE c.oid IN (i.inhrelid, i.inhparent))
+              UNION ALL
+              SELECT 7, format('extension %s', x.extname) FROM pg_catalog.pg_depend AS d
+                JOIN pg_catalog.pg_extension AS x ON x.oid = d.refobjid
+               WHERE d.classid = 'pg_catalog.pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e'
+              UNION ALL
+              SELECT 8, format('its owner %s, whom %s cannot act for,', pg_get_userbyid(c.relowner), current_user)
+               WHERE NOT pg_has_role(c.relowner, 'USAGE')
+              UNION ALL
+              SELECT 9, format('the missing privilege to create tables in schema %s', n.nspname)
+               WHERE NOT has_schema_privilege(n.oid, 'CREATE') OR NOT has_schema_privilege(c.relowner, n.oid, 'CREATE')
+           ) AS o) AS obstacles
+      FROM pg_catalog.pg_class AS c
+      JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+     WHERE c.oid = to_regclass(\(name))
+    """
+  }
+
+  private static func shapeStatement(_ oids: [Int64]) -> SQL {
+    """
+    SELECT md5(string_agg(part, ';' ORDER BY part)) FROM (
+      SELECT format('%s %s %s %s', a.attrelid, a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull) AS part
+        FROM pg_catalog.pg_attribute AS a
+       WHERE a.attrelid = ANY (\(oids)::bigint[]::oid[]) AND a.attnum > 0 AND NOT a.attisdropped
+      UNION ALL
+      SELECT pg_get_indexdef(i.indexrelid) FROM pg_catalog.pg_index AS i WHERE i.indrelid = ANY (\(oids)::bigint[]::oid[])
+      UNION ALL
+      SELECT format('%s %s', k.conname, pg_get_constraintdef(k.oid)) FROM pg_catalog.pg_constraint AS k
+       WHERE k.conrelid = ANY (\(oids)::bigint[]::oid[]) AND k.contype = 'c') AS parts
+    """
+  }
+}

@@ -1,0 +1,44 @@
+package import Postgres
+
+/// Which position a page moves, and what else its transaction has to say for that.
+package enum PageBook: Sendable, Hashable {
+  /// The live position of a shard, in the progression.
+  case live(shard: String)
+  /// The position of one worker of a rebuild, which fills the tables in `schema` and must leave `originals` alone.
+  case rebuild(id: Int64, worker: Int, shard: String, schema: String, originals: [Int64])
+
+  /// Under which name the page's dead letters are kept.
+  package var letters: String {
+    switch self {
+    case .live(let shard): shard
+    case .rebuild(_, _, let shard, _, _): Self.letters(ofRebuildOf: shard)
+    }
+  }
+
+  package static func letters(ofRebuildOf shard: String) -> String { "\(shard) (rebuild)" }
+
+  package func begin(floor: Int64, ceiling: Int64, types: [String]?) -> SQL {
+    switch self {
+    case .live(let shard): beginPage(shard, floor: floor, ceiling: ceiling, types: types, durable: false)
+    case .rebuild(let id, let worker, _, _, _):
+      "SELECT tidemark.begin_rebuild_page(\(id), \(worker)::integer, \(floor), \(ceiling), \(types))"
+    }
+  }
+
+  package func cut(ceiling: Int64) -> SQL {
+    switch self {
+    case .live(let shard): cutPage(shard, ceiling: ceiling)
+    case .rebuild(let id, let worker, _, _, _):
+      "SELECT tidemark.cut_rebuild_page(\(id), \(worker)::integer, \(letters), \(ceiling))"
+    }
+  }
+
+  /// What comes last before COMMIT.
+  package var end: [SQL] {
+    switch self {
+    case .live: []
+    case .rebuild(_, _, _, let schema, let originals):
+      ["SELECT tidemark.refuse_strays(\(schema), \(originals)::bigint[]::oid[])"]
+    }
+  }
+}

@@ -1,0 +1,17 @@
+package import Postgres
+
+/// Whoever works on the rebuild of a shard holds this lock: an advisory one of its session, gone with it.
+package enum RebuildLock {
+  private static func key(_ shard: String) -> Int64 {
+    Int64(bitPattern: UInt64(fingerprint("tidemark rebuild \(shard)"), radix: 16)!)
+  }
+
+  /// Without waiting; false where somebody else has it.
+  package static func take(_ shard: String, _ session: Session) async throws -> Bool {
+    try await session.execute("SELECT pg_try_advisory_lock(\(key(shard)))").rows[0].get(0, as: Bool.self)
+  }
+
+  package static func release(_ shard: String, _ session: Session) async throws {
+    try await session.execute("SELECT pg_advisory_unlock(\(key(shard)))")
+  }
+}

@@ -1,0 +1,121 @@
+/// How a rebuild's new tables take the place of the old ones, in one commit.
+package enum ExchangeWay: String, CaseIterable, Hashable, Sendable {
+  /// The new table gets the old one's name: at once, whatever its size, but only where nothing else hangs on the old one.
+  case swap
+  /// The rows that differ are deleted and inserted: keeps whatever hangs on the table.
+  case copy
+}
+
+/// What the operator asked for.
+package enum WishedWay: String, CaseIterable, Hashable, Sendable {
+  /// A swap where possible, else a copy.
+  case auto
+  case swap
+  case copy
+  /// No new tables: the old ones are emptied and filled again before the readers' eyes.
+  case inPlace = "in-place"
+}
+
+/// The way of an exchange, and why.
+package struct ExchangeChoice: Hashable, Sendable {
+  package var way: ExchangeWay
+  package var reason: String
+
+  package init(_ way: ExchangeWay, reason: String) {
+    self.way = way
+    self.reason = reason
+  }
+
+  /// What hangs on a table and would not come along with a swap, in words.
+  package struct Obstacles: Hashable, Sendable {
+    package var table: String
+    package var found: [String]
+
+    package init(table: String, found: [String]) {
+      self.table = table
+      self.found = found
+    }
+  }
+
+  /// - Parameter isPartial: only some rows are rebuilt, so the table itself stays.
+  /// - Throws: where a swap was asked for and cannot be.
+  package static func choose(
+    _ wished: WishedWay, isPartial: Bool, _ obstacles: [Obstacles]
+  ) throws(RebuildProblem) -> ExchangeChoice {
+    let hindered = obstacles.first { !$0.found.isEmpty }
+    let reason = hindered.map { "\($0.found.joined(separator: ", ")) on \($0.table)" }
+    switch wished {
+    case .copy, .inPlace: return ExchangeChoice(.copy, reason: "as asked")
+    case .swap:
+      if isPartial {
+        throw RebuildProblem(
+          .wrongWay, "a part of the rows cannot be exchanged by a swap", hint: "Leave --by out, or say --by copy.")
+      }
+      if let reason {
+        throw RebuildProblem(
+          .wrongWay, "a swap would lose what hangs on the table: \(reason)", hint: "Leave --by out, or say --by copy.")
+      }
+      return ExchangeChoice(.swap, reason: "as asked")
+    case .auto:
+      if isPartial { return ExchangeChoice(.copy, reason: "only some rows are rebuilt") }
+      if let reason { return ExchangeChoice(.copy, reason: reason) }
+      return ExchangeChoice(.swap, reason: "nothing else hangs on the tables")
+    }
+  }
+
+  /// The tables in an order in which each comes after those it refers to; tables that refer to each other keep theirs.
+  package static func inOrder(_ tables: [String], references: [String: [String]]) -> [String] {
+    var ordered: [String] = []
+    var visiting: Set<String> = []
+    func visit(_ table: String) {
+      guard !ordered.contains(table), visiting.insert(table).inserted else { return }
+      for other in references[table] ?? [] where tables.contains(other) { visit(other) }
+      ordered.append(table)
+    }
+    for table in tables { visit(table) }
+    return ordered
+  }
+}
+
+/// Why a rebuild cannot be done, or cannot go on, as an operator can use it. The old read model is untouched.
+package struct RebuildProblem: Error, Hashable, Sendable, CustomStringConvertible {
+  /// Stable, for searching the manual.
+  package enum Code: String, Sendable, Hashable {
+    /// The projection does not say which tables it fills, or one of them is not there, or is no table.
+    case noTables = "TM321"
+    /// A statement writes or reads past the search path.
+    case notRedirected = "TM322"
+    /// This way of exchange is not possible.
+    case wrongWay = "TM323"
+    /// The shard has no position: nothing was ever applied.
+    case nothingApplied = "TM324"
+    /// Somebody else works on it.
+    case underWay = "TM325"
+    /// What is half made was begun for something else.
+    case otherRequest = "TM326"
+    /// Only some streams or tenants, or several workers, of a projection that does not say how to tell rows apart.
+    case noKey = "TM327"
+    /// A page failed, and the policy of rebuilds says stop.
+    case pageFailed = "TM328"
+    /// The tables were changed meanwhile.
+    case tablesChanged = "TM329"
+    /// The role may not make the new tables.
+    case noPrivilege = "TM330"
+    /// The node runs another definition than the command's settings file has.
+    case otherDefinition = "TM331"
+    /// An operator ended it.
+    case aborted = "TM332"
+  }
+
+  package var code: Code
+  package var message: String
+  package var hint: String
+
+  package init(_ code: Code, _ message: String, hint: String) {
+    self.code = code
+    self.message = message
+    self.hint = hint
+  }
+
+  package var description: String { "\(message) [\(code.rawValue)]" }
+}

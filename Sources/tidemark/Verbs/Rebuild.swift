@@ -1,0 +1,205 @@
+import ArgumentParser
+import Daemon
+import EventStore
+@preconcurrency import Glibc
+import Postgres
+import Projection
+import Settings
+import Telemetry
+
+struct RebuildVerb: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "rebuild",
+    abstract: "Replay projections into new tables and exchange them for the old ones, which serve readers meanwhile.",
+    discussion: """
+      The node that leads the shard does the work and this command watches it; with --here, while no node runs, the command does it
+      itself. One that was interrupted goes on where it was when the same command is given again.
+      """)
+
+  @OptionGroup var settings: SettingsOption
+  @OptionGroup var choice: RebuildChoice
+
+  @Argument(help: "Shards like Trip:All, or projections like Trip.") var shards: [String] = []
+  @Flag(help: "Every shard of the settings file, one after the other.") var all = false
+  @Flag(name: [.customShort("i"), .long], help: "Choose from a list on the terminal.") var interactive = false
+  @Flag(help: "Do the work in this process, while no node runs.") var here = false
+  @Flag(help: "Begin anew what is half done.") var restart = false
+  @Flag(help: "End a rebuild and remove its new tables; the old ones stay as they are.") var abort = false
+  @Flag(help: "Print JSON when it is over.") var json = false
+  @Flag(help: "Do not ask back.") var yes = false
+
+  func run() async throws {
+    let settings = try settings.load()
+    let request = try choice.request()
+    let definitions = try chosen(settings)
+    if request.way == .inPlace, !abort { try confirmInPlace(definitions) }
+    let watch = RebuildWatch(settings: settings, isQuiet: json)
+    var results: [RebuildResult] = []
+    for definition in definitions {
+      do {
+        if abort {
+          try await end(definition, settings)
+        } else {
+          let row = try await rebuild(definition, request, settings, watch)
+          let result = try RebuildResult(row)
+          results.append(result)
+          if !json { print(result.text) }
+          if row.state == .failed {
+            throw CommandFailure(.failed, row.error ?? "the rebuild failed", hint: row.hint)
+          }
+          if row.state == .aborted {
+            throw CommandFailure(.failed, "the rebuild of \(row.shard) was ended by an operator")
+          }
+        }
+      } catch {
+        if json, !results.isEmpty { print(try tidemark.json(results)) }
+        throw rebuildFailure(error)
+      }
+    }
+    if json { print(try tidemark.json(results)) }
+  }
+
+  private func chosen(_ settings: Settings) throws -> [ProjectionDefinition] {
+    let ways = [all, interactive, !shards.isEmpty].count { $0 }
+    guard ways == 1 else {
+      throw CommandFailure(.usage, "expected names of shards, --all or -i\(ways == 0 ? "" : ", found several of them")")
+    }
+    if all { return settings.projections.filter { !$0.tables.isEmpty } }
+    return try ShardArguments(settings: settings).definitions(interactive ? try ask(settings) : shards)
+  }
+
+  private func ask(_ settings: Settings) throws -> [String] {
+    guard isatty(STDIN_FILENO) == 1 else { throw CommandFailure(.usage, "-i needs a terminal") }
+    for (index, projection) in settings.projections.enumerated() {
+      print("\(index + 1)  \(projection.shard)  \(projection.tables.joined(separator: ", "))")
+    }
+    print("Which? Numbers with spaces between them: ", terminator: "")
+    fflush(stdout)
+    return try (readLine() ?? "").split(separator: " ").map { word in
+      guard let number = Int(word), settings.projections.indices.contains(number - 1) else {
+        throw CommandFailure(.usage, "expected numbers from 1 to \(settings.projections.count), found \"\(word)\"")
+      }
+      return "\(settings.projections[number - 1].shard)"
+    }
+  }
+
+  private func confirmInPlace(_ definitions: [ProjectionDefinition]) throws {
+    let tables = definitions.flatMap(\.tables).joined(separator: ", ")
+    printError(
+      """
+      --in-place empties \(tables) now and fills them again from the first event. Until that is done, readers see rows missing and \
+      values that are too old, and whatever refers to these rows must bear with their being gone. There is no way back.
+      """)
+    if yes { return }
+    guard isatty(STDIN_FILENO) == 1 else {
+      throw CommandFailure(.usage, "--in-place needs --yes where nobody can be asked")
+    }
+    print("Go on? Type yes: ", terminator: "")
+    fflush(stdout)
+    guard readLine() == "yes" else { throw CommandFailure(.failed, "nothing was changed") }
+  }
+
+  private func end(_ definition: ProjectionDefinition, _ settings: Settings) async throws {
+    let name = "\(definition.shard)"
+    let hasEnded = try await withSession(settings) { session in
+      try await RebuildDesk(by: operatorName(), byNode: false).abort(name, session)
+    }
+    print(
+      hasEnded ? "the rebuild of \(name) is ended; its new tables are gone" : "there is no rebuild of \(name) to end")
+  }
+
+  private func rebuild(
+    _ definition: ProjectionDefinition, _ request: RebuildTable.Request, _ settings: Settings, _ watch: RebuildWatch
+  ) async throws -> RebuildTable.Row {
+    let (shape, answer) = try await withSession(settings) { session in
+      let shape = try await StoreShape.read(session, schema: settings.eventStore.schema)
+      let plan = try await SchemaPlan.forStore(session, shape: shape)
+      guard plan.isEmpty else {
+        throw StoreProblem(
+          .schemaBehind, "missing in the database: \(plan.steps.map(\.title).joined(separator: ", "))",
+          hint: "Run `tidemark init`; with --dry-run it prints the statements.")
+      }
+      let nodes = try await Membership().live(session).map(\.name)
+      if here, let node = nodes.first {
+        throw CommandFailure(.failed, "\(node) follows this store", hint: "Leave --here out: that node does the work.")
+      }
+      if !here, nodes.isEmpty {
+        throw CommandFailure(
+          .failed, "no node follows this store that could do the work",
+          hint: "Start the service, or say --here to do it in this process.")
+      }
+      let desk = RebuildDesk(by: operatorName(), byNode: !here)
+      return (shape, try await desk.ask(request, for: definition, restart: restart, session))
+    }
+    watch.say(answer, definition.shard)
+    guard here else { return try await watch.untilEnded("\(definition.shard)") }
+    let runner = RebuildRunner(
+      definition, shape: shape, options: ConnectionOptions(settings.database), workMemory: settings.database.workMemory,
+      policy: { settings.rebuildPolicy }, node: nodeName(), observer: watch)
+    return try await withThrowingTaskGroup(of: RebuildTable.Row?.self) { group in
+      group.addTask {
+        do {
+          try await runner.run()
+        } catch let problem as RebuildProblem where problem.code != .underWay {
+          // The row has it.
+        }
+        return nil
+      }
+      group.addTask { try await watch.untilEnded("\(definition.shard)") }
+      defer { group.cancelAll() }
+      while let row = try await group.next() {
+        if let row { return row }
+      }
+      throw CancellationError()
+    }
+  }
+}
+
+/// What exactly is rebuilt, and how it ends.
+struct RebuildChoice: ParsableArguments {
+  @Option(help: "How the new tables take the old ones' place: auto, swap or copy.") var by: By = .auto
+  @Flag(help: "Without new tables: empty the old ones and fill them again before the readers' eyes.") var inPlace =
+    false
+  @Flag(help: "Print what differs between old and new.") var diff = false
+  @Flag(help: "With --diff: stop there, and leave the old tables in place.") var dryRun = false
+  @Option(help: "End at this sequence rather than where the shard is, and let it go on from there.") var to: Int64?
+  @Option(help: "Sessions to share the streams out to.") var workers = 1
+  @Option(help: "Only the rows of this stream; may be repeated.") var stream: [String] = []
+  @Option(help: "Only the rows of this tenant; may be repeated.") var tenant: [String] = []
+
+  enum By: String, ExpressibleByArgument, CaseIterable { case auto, swap, copy }
+
+  func request() throws -> RebuildTable.Request {
+    var request = RebuildTable.Request()
+    request.way = inPlace ? .inPlace : WishedWay(rawValue: by.rawValue)!
+    request.compares = diff
+    request.exchanges = !dryRun
+    request.upTo = to
+    request.workers = workers
+    request.streams = stream.isEmpty ? nil : stream
+    request.tenants = tenant.isEmpty ? nil : tenant
+    if dryRun, !diff { throw CommandFailure(.usage, "--dry-run goes with --diff") }
+    guard (1...64).contains(workers) else {
+      throw CommandFailure(.usage, "--workers: expected 1 to 64, found \(workers)")
+    }
+    if let to, to < 0 { throw CommandFailure(.usage, "--to: expected a sequence, found \(to)") }
+    if to != nil, request.isPartial {
+      throw CommandFailure(
+        .usage, "--to does not go with --stream or --tenant: the shard has one position for all rows")
+    }
+    if inPlace, by != .auto || diff || to != nil || workers > 1 || request.isPartial {
+      throw CommandFailure(
+        .usage, "--in-place does not go with --by, --diff, --to, --workers, --stream or --tenant: it has no new tables")
+    }
+    return request
+  }
+}
+
+func operatorName() -> String {
+  "\(environment["SUDO_USER"] ?? environment["USER"] ?? "an operator") on \(nodeName().prefix { $0 != "/" })"
+}
+
+private func rebuildFailure(_ error: any Error) -> any Error {
+  if let problem = error as? RebuildProblem { return CommandFailure(.failed, "\(problem)", hint: problem.hint) }
+  return commandFailure(error)
+}

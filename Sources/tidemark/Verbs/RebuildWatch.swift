@@ -1,0 +1,189 @@
+import Daemon
+import EventStore
+import FoundationEssentials
+@preconcurrency import Glibc
+import Postgres
+import Projection
+import Settings
+import Synchronization
+import Telemetry
+
+/// Shows how a rebuild is going, from its row in the database: a bar on a terminal, a line now and then elsewhere.
+final class RebuildWatch: Observer {
+  private let settings: Settings
+  private let isQuiet: Bool
+  private let isTerminal = isatty(STDERR_FILENO) == 1
+  private let hasBar = Mutex(false)
+
+  init(settings: Settings, isQuiet: Bool) {
+    self.settings = settings
+    self.isQuiet = isQuiet
+  }
+
+  /// Between two looks.
+  static let cadence = Duration.milliseconds(100)
+  /// Between two lines where there is no terminal.
+  static let lineEvery = Duration.seconds(10)
+  /// A node takes a rebuild up within a second; after this long it is worth a word.
+  static let takeUpLimit = Duration.seconds(10)
+
+  func say(_ answer: RebuildDesk.Answer, _ shard: ShardName) {
+    switch answer {
+    case .begun: line("\(shard): begun")
+    case .resumed(let position): line("\(shard): goes on at \(grouped(position))")
+    case .begunAnew: line("\(shard): begun anew, as the definition has changed since it was half done")
+    case .joined: line("\(shard): is under way already")
+    }
+  }
+
+  /// Follows the row until the rebuild has ended one way or another, and returns it.
+  func untilEnded(_ shard: String) async throws -> RebuildTable.Row {
+    let began = ContinuousClock.now
+    var lastLine = began
+    var first: (position: Int64, at: ContinuousClock.Instant)?
+    var hasWarned = false
+    while true {
+      do {
+        let session = try await Session.connect(ConnectionOptions(settings.database), threadName: "watch")
+        let row = try await session.closing { session in
+          while true {
+            guard let row = try await RebuildTable().read(shard, session) else {
+              throw RebuildProblem(.aborted, "the rebuild of \(shard) was forgotten", hint: "")
+            }
+            guard row.state.isOpen else { return row }
+            let now = ContinuousClock.now
+            if row.state == .asked, !hasWarned, now - began > Self.takeUpLimit {
+              hasWarned = true
+              line("\(shard): no node has taken it up yet: does one run the shard? `tidemark status` says")
+            }
+            if row.state != .asked, first == nil { first = (row.position, now) }
+            let rate = first.map { Double(row.position - $0.position) / max(0.001, (now - $0.at) / .seconds(1)) } ?? 0
+            if isTerminal {
+              bar(row, rate)
+            } else if now - lastLine > Self.lineEvery {
+              lastLine = now
+              line(Self.words(row, rate))
+            }
+            try await Task.sleep(for: Self.cadence)
+          }
+        }
+        endBar()
+        return row
+      } catch let error as PostgresError where error.isConnectionLoss {
+        // The rebuild outlives a server that restarts; so does whoever watches it.
+        line("\(shard): the database is away: \(error.message)")
+        try await Task.sleep(for: .seconds(1))
+      }
+    }
+  }
+
+  /// Of the work in this process; what the bar says already is left out.
+  func observe(_ observation: Observation, in database: String?) {
+    switch observation {
+    case .rebuildHindered(let shard, let reason): line("\(shard): the exchange is put off for a moment: \(reason)")
+    case .deadLetter(let shard, let sequence, let failure):
+      line("\(shard): event \(sequence) was passed over: \(failure)")
+    case .databaseUnreachable(_, let failure, _): line("the database is away: \(failure)")
+    default: break
+    }
+  }
+
+  static func words(_ row: RebuildTable.Row, _ rate: Double) -> String {
+    let target = row.target ?? 0
+    var text = "\(row.shard): \(grouped(row.position)) of \(grouped(target))"
+    if target > 0 { text += " (\(min(100, row.position * 100 / target)) %)" }
+    if rate >= 1 {
+      text += ", \(grouped(Int64(rate))) a second"
+      if target > row.position { text += ", \(Duration.seconds(Double(target - row.position) / rate).brief) left" }
+    }
+    return text
+  }
+
+  private func bar(_ row: RebuildTable.Row, _ rate: Double) {
+    guard !isQuiet else { return }
+    let share = row.target.map { $0 > 0 ? min(1, Double(row.position) / Double($0)) : 0 } ?? 0
+    let full = Int(share * 24)
+    let bar = String(repeating: "━", count: full) + String(repeating: "─", count: 24 - full)
+    fputs("\r\u{1B}[K\(bar) \(Self.words(row, rate))", stderr)
+    fflush(stderr)
+    hasBar.withLock { $0 = true }
+  }
+
+  private func endBar() {
+    if hasBar.withLock({ has in
+      defer { has = false }; return has
+    }) {
+      fputs("\r\u{1B}[K", stderr)
+    }
+  }
+
+  private func line(_ text: String) {
+    guard !isQuiet else { return }
+    endBar()
+    fputs(text + "\n", stderr)
+  }
+}
+
+/// How a rebuild ended, for people and for scripts.
+struct RebuildResult: Encodable {
+  struct Table: Codable {
+    struct Example: Codable {
+      var old: JSONValue?
+      var new: JSONValue?
+    }
+
+    var table: String
+    /// Rows.
+    var old: Int64
+    var new: Int64
+    var only_old: Int64
+    var only_new: Int64
+    var changed: Int64
+    var examples: [Example]
+  }
+
+  var shard: String
+  var state: String
+  var way: String?
+  var reason: String?
+  var position: Int64
+  var seconds: Double?
+  var error: String?
+  var hint: String?
+  var tables: [Table]?
+
+  init(_ row: RebuildTable.Row) throws {
+    shard = row.shard
+    state = row.state.rawValue
+    way = row.chosenWay?.rawValue
+    reason = row.wayReason
+    position = row.position
+    seconds = row.seconds.map { ($0 * 1000).rounded() / 1000 }
+    error = row.error
+    hint = row.hint
+    tables = try row.comparison.map { try JSONDecoder().decode([Table].self, from: Data($0.utf8)) }
+  }
+
+  var text: String {
+    var lines: [String] = []
+    for table in tables ?? [] {
+      lines.append(
+        "\(table.table): \(grouped(table.old)) rows old, \(grouped(table.new)) new; \(grouped(table.only_old)) only in the old, "
+          + "\(grouped(table.only_new)) only in the new, \(grouped(table.changed)) changed")
+      for example in table.examples {
+        if let old = example.old { lines.append("  - \(old.text)") }
+        if let new = example.new { lines.append("  + \(new.text)") }
+      }
+    }
+    let took = seconds.map { " in \(Duration.seconds($0).brief)" } ?? ""
+    switch state {
+    case "done": lines.append("\(shard): rebuilt up to \(grouped(position))\(took), by \(way ?? "") (\(reason ?? ""))")
+    case "compared":
+      lines.append(
+        "\(shard): compared at \(grouped(position))\(took); nothing was exchanged. `tidemark rebuild` exchanges, with --abort it removes"
+      )
+    default: lines.append("\(shard): \(state) at \(grouped(position))")
+    }
+    return lines.joined(separator: "\n")
+  }
+}
