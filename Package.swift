@@ -30,6 +30,7 @@ let package = Package(
     ),
 
     .target(name: "Projection", swiftSettings: strict),
+    .target(name: "Plugins", dependencies: ["Projection"], swiftSettings: strict),
     .target(name: "Postgres", dependencies: ["CLibpq"], swiftSettings: strict),
     .target(
       name: "EventStore",
@@ -47,8 +48,9 @@ let package = Package(
     .target(
       name: "Daemon",
       dependencies: [
-        "EventStore", "Postgres", "Projection", "Settings", "Systemd", "Telemetry",
+        "EventStore", "Plugins", "Postgres", "Projection", "Settings", "Systemd", "Telemetry",
         .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
+        .product(name: "Subprocess", package: "swift-subprocess"),
       ],
       swiftSettings: strict
     ),
@@ -63,7 +65,7 @@ let package = Package(
     .executableTarget(
       name: "tidemark",
       dependencies: [
-        "Daemon", "EventStore", "Postgres", "Projection", "Sandbox", "Settings", "Systemd", "Telemetry",
+        "Daemon", "EventStore", "Plugins", "Postgres", "Projection", "Sandbox", "Settings", "Systemd", "Telemetry",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "Logging", package: "swift-log"),
         .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
@@ -82,6 +84,7 @@ let package = Package(
     ),
 
     .testTarget(name: "ProjectionTests", dependencies: ["Projection"], swiftSettings: strict),
+    .testTarget(name: "PluginsTests", dependencies: ["Plugins", "Projection"], swiftSettings: strict),
     .testTarget(
       name: "TelemetryTests",
       dependencies: ["Projection", "Telemetry", .product(name: "Logging", package: "swift-log")],
@@ -93,7 +96,7 @@ let package = Package(
     .testTarget(
       name: "DaemonTests",
       dependencies: [
-        "Daemon", "EventStore", "Postgres", "Projection", "Sandbox", "Settings", "Telemetry", "tidemark",
+        "Daemon", "EventStore", "Plugins", "Postgres", "Projection", "Sandbox", "Settings", "Telemetry", "tidemark",
         .product(name: "Logging", package: "swift-log"),
         .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
         .product(name: "Subprocess", package: "swift-subprocess"),

@@ -118,10 +118,13 @@ actor DatabaseFollower: Service {
       options, limit: 1, name: "books", prepare: { try await SessionBounds.work.apply(to: $0) })
     let (marks, health, wishes, node) = (marks, health, wishes, node)
     let rebuilds = RebuildBoard()
+    let feed = EventFeed(shape: shape, pool: pool, marks: marks)
+    let database = name ?? "main"
     let shards = ShardSet { definition in
       let follower = ShardAgent(
         definition: definition, shape: shape, pool: pool, marks: marks, health: health, wishes: wishes,
-        policy: { [self] in await settings.failurePolicy }, node: node, observer: observer)
+        policy: { [self] in await settings.failurePolicy }, node: node, observer: observer, feed: feed,
+        database: database)
       let rebuilder = RebuildRunner(
         definition, shape: shape, options: options, workMemory: workMemory,
         policy: { [self] in await settings.rebuildPolicy }, node: node, observer: observer,

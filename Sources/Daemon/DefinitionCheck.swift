@@ -1,4 +1,5 @@
 package import EventStore
+import Plugins
 package import Postgres
 package import Projection
 
@@ -88,6 +89,11 @@ package struct DefinitionCheck: Sendable {
         if let found = try await plan(sql, parameters: binds.count, projection, bound.statement, session) {
           findings.append(found)
         }
+      }
+    case .plugin(let plugin):
+      if let problem = plugin.problemHere {
+        findings.append(
+          Finding(projection: projection.name, source: projection.source, message: problem.message, hint: problem.hint))
       }
     }
     return findings

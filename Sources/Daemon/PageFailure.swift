@@ -1,3 +1,4 @@
+package import Plugins
 package import Postgres
 package import Projection
 package import Telemetry
@@ -25,6 +26,18 @@ package struct PageFailure: Error, Sendable {
     detail = error.detail
   }
 
+  package init(_ problem: PluginProblem) {
+    self.init(problem.failureClass, Failure(problem))
+  }
+
+  /// What a plugin says of an event.
+  init(_ failure: PluginFailure) {
+    self.init(
+      failure.kind.failureClass,
+      Failure(failure.message.shortened(to: 300), sqlState: failure.kind.sqlState, sequence: failure.sequence))
+    detail = failure.message
+  }
+
   /// As rules look at it.
   package func facts(projection: String) -> FailureFacts {
     FailureFacts(failureClass, sqlState: failure.sqlState, message: failure.message, projection: projection)
@@ -48,6 +61,12 @@ extension Failure {
     self.init(
       serverMessage.shortened(to: 300), detail: repeatsRows ? nil : detail?.nonEmpty?.shortened(to: 300),
       hint: hint?.nonEmpty?.shortened(to: 300), sqlState: sqlState, source: source, sequence: sequence)
+  }
+}
+
+extension Failure {
+  package init(_ problem: PluginProblem) {
+    self.init(problem.message.shortened(to: 300), hint: problem.hint?.shortened(to: 300), sqlState: problem.code)
   }
 }
 

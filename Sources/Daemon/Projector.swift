@@ -43,7 +43,7 @@ package struct Projector: Sendable {
     }
     rows =
       switch definition.effect {
-      case .batch: EventRows(columns: [])
+      case .batch, .plugin: EventRows(columns: [])
       case .perEvent(let statements): EventRows(columns: Set(statements.values.flatMap(\.columns)))
       }
   }
@@ -95,6 +95,8 @@ package struct Projector: Sendable {
     case (.perEvent(let statements), _):
       let begun = try await session.pipeline(begin + [rows.statement])
       return try await applyEvents(begun.last!, statements, page, manner, on: session)
+
+    case (.plugin, _): preconditionFailure("pages of a plugin are applied by PluginProjector")
     }
   }
 

@@ -1,7 +1,8 @@
 package import EventStore
+import Plugins
 package import Postgres
 package import Projection
-import Telemetry
+package import Telemetry
 
 /// Runs dead letters through their projections again: each in one transaction with the removal of the letter, so never twice.
 package struct Replay: Sendable {
@@ -16,15 +17,34 @@ package struct Replay: Sendable {
 
   package let shape: StoreShape
   package let node: String
+  /// Is told what plugins say.
+  package let observer: any Observer
 
-  package init(shape: StoreShape, node: String) {
+  package init(shape: StoreShape, node: String, observer: any Observer = Observers([])) {
     self.shape = shape
     self.node = node
+    self.observer = observer
   }
 
   /// - Parameter definition: of the letter's shard, as it is declared now.
   package func replay(
     _ sequence: Int64, _ definition: ProjectionDefinition, _ session: Session
+  ) async throws -> Outcome {
+    guard let declaration = definition.plugin else { return try await replay(sequence, definition, nil, session) }
+    let plugin = makePlugin(declaration, for: definition.shard, observer: observer)
+    return try await plugin.running { [self] in
+      do {
+        // Before the transaction, so that it does not wait for a program to start.
+        try await plugin.prepare(position: sequence - 1)
+      } catch let problem as PluginProblem {
+        return .failed(problem.message)
+      }
+      return try await replay(sequence, definition, plugin, session)
+    }
+  }
+
+  private func replay(
+    _ sequence: Int64, _ definition: ProjectionDefinition, _ plugin: (any Plugin)?, _ session: Session
   ) async throws -> Outcome {
     let letters = DeadLetters(shape)
     let shard = "\(definition.shard)"
@@ -33,13 +53,19 @@ package struct Replay: Sendable {
         let inOrder = definition.onPoison == .parkStream
         guard try await letters.take(sequence, shard: shard, inOrder: inOrder, session) else { return .notTaken }
         try await letters.showOnly(sequence, session)
-        guard try await apply(definition, session) else { throw NothingToApply() }
+        guard try await apply(sequence, definition, plugin, session) else { throw NothingToApply() }
         return .applied
       }
     } catch is NothingToApply {
       return .nothingToApply
-    } catch let error as PostgresError where !error.isConnectionLoss && !error.isCancelled {
-      let failed = PageFailure(error)
+    } catch {
+      let failed: PageFailure
+      switch error {
+      case let error as PostgresError where !error.isConnectionLoss && !error.isCancelled: failed = PageFailure(error)
+      case let problem as PluginProblem: failed = PageFailure(problem)
+      case let failure as PageFailure: failed = failure
+      default: throw error
+      }
       let letter = DeadLetters.Letter(
         sequence: sequence, failureClass: failed.failureClass.rawValue, sqlState: failed.failure.sqlState,
         message: failed.failure.message, detail: failed.detail)
@@ -51,7 +77,9 @@ package struct Replay: Sendable {
   private struct NothingToApply: Error {}
 
   /// Returns false where the projection does not see the event.
-  private func apply(_ definition: ProjectionDefinition, _ session: isolated Session) async throws -> Bool {
+  private func apply(
+    _ sequence: Int64, _ definition: ProjectionDefinition, _ plugin: (any Plugin)?, _ session: isolated Session
+  ) async throws -> Bool {
     switch definition.effect {
     case .batch(let statements):
       let isThere = try await session.execute("SELECT EXISTS (SELECT FROM tidemark.batch)").rows[0]
@@ -65,6 +93,18 @@ package struct Replay: Sendable {
       else { return false }
       try await session.execute(rows.bound(statement, to: row, streamIDType: shape.streamIDType))
       return true
+    case .plugin(let declaration):
+      let page = Page(floor: sequence - 1, ceiling: sequence)
+      let block = try await EventBlocks(shape).shown(page, on: session)
+      let slice = EventSlice(block, types: definition.takes)
+      guard let plugin, slice.count == 1 else { return false }
+      switch try await plugin.apply(slice) {
+      case .applied(_, let statements):
+        guard declaration.effects == .database else { return true }
+        for sql in try PluginEffects.sql(statements ?? []) { try await session.execute(sql) }
+        return true
+      case .failed(let failure): throw PageFailure(failure)
+      }
     }
   }
 }

@@ -19,11 +19,22 @@ package struct ShardAgent: Service {
   package var policy: @Sendable () async -> FailurePolicy
   package var node: String
   package var observer: any Observer
+  /// Reads for plugins.
+  package var feed: EventFeed
+  /// The name of the database, for plugins.
+  package var database: String
+  /// Of a projection that is a plugin.
+  var plugin: PluginProjector?
 
-  private var name: ShardName { definition.shard }
+  var name: ShardName { definition.shard }
   private var key: String { "\(definition.shard)" }
 
   package func run() async throws {
+    guard let declaration = definition.plugin, plugin == nil else { return try await follow() }
+    try await run(declaration)
+  }
+
+  private func follow() async throws {
     var rule = Shard(name: name)
     // Of the mark when the position was last read.
     var life = 0
@@ -71,6 +82,7 @@ package struct ShardAgent: Service {
           }
           if hasChanged, position > 0 { observer.observe(.definitionChanged(name, position: position)) }
         }
+        try await plugin?.start(at: position)
         return rule.positionRead(position)
       }
     case .awaitMark(let position):
@@ -166,17 +178,13 @@ package struct ShardAgent: Service {
     ShardStart(definition: definition, positions: Positions(shape), key: key, observer: observer)
   }
 
-  private enum Outcome {
-    case applied(Projector.Applied)
-    /// The page reaches beyond what is proven in this life of the server.
-    case beyond(mark: Int64)
-  }
-
   private func apply(_ page: Page, _ manner: Projector.Manner, _ rule: inout Shard) async throws -> Shard.Command {
-    let projector = Projector(definition, shape: shape, policy: await policy(), node: node, chain: rule.passingChain)
+    let (policy, chain) = (await policy(), rule.passingChain)
+    let projector = Projector(definition, shape: shape, policy: policy, node: node, chain: chain)
     let began = ContinuousClock.now
-    let outcome: Outcome = try await watched(page) {
-      try await pool.withSession(for: key) { session in
+    let outcome: PageOutcome = try await watched(page) {
+      if let plugin { return try await plugin.apply(page, manner, policy: policy, chain: chain) }
+      return try await pool.withSession(for: key) { session in
         // See MarkBoard: a mark is good only on a session that was open when its proof began.
         let mark = try await cancelWhenGracefulShutdown { try await marks.mark { $0.provenAt >= session.openedAt } }
         guard mark.sequence >= page.ceiling else { return .beyond(mark: mark.sequence) }

@@ -165,6 +165,6 @@ extension ProjectionDefinition {
   /// Whether the same work would be done; where in its file a definition stands does not matter.
   func isSame(as other: ProjectionDefinition) -> Bool {
     workText == other.workText && takes == other.takes && start == other.start && tables == other.tables
-      && onPoison == other.onPoison
+      && onPoison == other.onPoison && plugin == other.plugin
   }
 }

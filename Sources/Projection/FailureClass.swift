@@ -20,6 +20,8 @@ package enum FailureClass: String, Sendable, Hashable, CaseIterable {
   package static func classify(sqlState: String) -> FailureClass {
     switch sqlState {
     case "TM301": return .order
+    // A page that was read before has changed: it is read again.
+    case "TM304": return .transient
     case "57P01", "57P02", "57P03", "57P05": return .connection
     // Cancelled by a timeout of the operator's; lock not available; idle-in-transaction timeout.
     case "57014", "55P03", "25P03", "55006": return .transient

@@ -46,7 +46,12 @@ package struct ProjectionDefinition: Hashable, Sendable {
     case .batch(let statements): statements.map(\.text).joined(separator: ";")
     case .perEvent(let statements):
       statements.sorted { $0.key < $1.key }.map { "\($0.key): \($0.value.text)" }.joined(separator: ";")
+    case .plugin(let plugin): plugin.workText
     }
+  }
+
+  package var plugin: PluginDefinition? {
+    if case .plugin(let plugin) = effect { plugin } else { nil }
   }
 
   package var shard: ShardName { ShardName(projection: name, version: version) }
@@ -54,7 +59,7 @@ package struct ProjectionDefinition: Hashable, Sendable {
   /// Every event type the shard takes, or nil for all of them.
   package var takes: [String]? {
     switch effect {
-    case .batch: events
+    case .batch, .plugin: events
     case .perEvent(let statements): statements.keys.sorted()
     }
   }
@@ -82,6 +87,8 @@ package enum Effect: Hashable, Sendable {
   case batch([Statement])
   /// One statement per event type, run once per event in sequence order; the names in it are binds.
   case perEvent([String: BoundStatement])
+  /// A program of the operator's, which is handed a page at a time.
+  case plugin(PluginDefinition)
 }
 
 /// One SQL statement and where the operator wrote it.

@@ -55,16 +55,25 @@ struct ProjectionCheck {
   }
 
   private mutating func effect(_ read: (ProjectionDraft.Text, String) -> Statement?) -> Effect? {
-    let given = [("sql", draft.sql != nil), ("sql_file", draft.sqlFile != nil), ("on", draft.on != nil)].filter(\.1)
-      .map(\.0)
+    let given = [
+      ("sql", draft.sql != nil), ("sql_file", draft.sqlFile != nil), ("on", draft.on != nil),
+      ("exec", draft.plugin.exec != nil), ("library", draft.plugin.library != nil),
+    ].filter(\.1).map(\.0)
     guard given.count == 1 else {
       if given.isEmpty {
-        add(.missingKey, nil, "", "expected `sql`, `sql_file` or `on`, found none of them")
+        add(.missingKey, nil, "", "expected `sql`, `sql_file`, `on`, `exec` or `library`, found none of them")
       } else {
-        add(.conflict, nil, "", "expected one of `sql`, `sql_file` and `on`, found \(given.joined(separator: " and "))")
+        add(
+          .conflict, nil, "",
+          "expected one of `sql`, `sql_file`, `on`, `exec` and `library`, found \(given.joined(separator: " and "))")
       }
       return nil
     }
+    if let key = draft.plugin.stray(for: given[0]) {
+      add(.conflict, nil, key, "does not go with `\(given[0])`", hint: PluginDraft.company[key])
+      return nil
+    }
+    if let plugin = draft.plugin.definition(besides: declaration.file) { return .plugin(plugin) }
     if let on = draft.on { return perEvent(on) }
     guard let script = text(draft.sql, "sql", draft.sqlFile, "sql_file", read) else { return nil }
     let statements = SQLText.statements(in: script.text)
@@ -103,28 +112,6 @@ struct ProjectionCheck {
     return bound.count == on.count ? .perEvent(bound) : nil
   }
 
-  /// The daemon holds the transaction: a statement that ended it would part the effect from the position.
-  private static let transactionControl: Set<String> = [
-    "BEGIN", "START", "COMMIT", "END", "ROLLBACK", "ABORT", "SAVEPOINT", "RELEASE", "PREPARE",
-  ]
-
-  /// Why a statement that begins with this word cannot be part of a projection; nil for one that can.
-  private static func objection(to statement: String, isSetup: Bool) -> (problem: String, hint: String)? {
-    let keyword = SQLText.firstKeyword(of: statement)
-    switch keyword {
-    case _ where transactionControl.contains(keyword):
-      return ("\(keyword) is not allowed here", "the statements run in the transaction that moves the position")
-    case _ where isSetup: return nil
-    case "DISCARD", "DEALLOCATE", "LISTEN", "UNLISTEN", "RESET", "LOAD":
-      return ("\(keyword) is not allowed here", "the session is shared with other projections")
-    case "SET" where SQLText.firstKeywords(of: statement, limit: 2) != ["SET", "LOCAL"]:
-      return ("SET is not allowed here", "use SET LOCAL, which ends with the page")
-    case "COPY":
-      return ("COPY is not allowed here", "use INSERT … SELECT")
-    default: return nil
-    }
-  }
-
   private mutating func checkStatements(_ statements: [(text: String, line: Int)], of script: Statement, _ key: String)
     -> Bool
   {
@@ -134,7 +121,9 @@ struct ProjectionCheck {
       isFine = false
     }
     for statement in statements {
-      guard let (problem, hint) = Self.objection(to: statement.text, isSetup: key.hasPrefix("setup")) else { continue }
+      guard let (problem, hint) = SQLText.objection(to: statement.text, isSetup: key.hasPrefix("setup")) else {
+        continue
+      }
       add(
         .statement, SourceLocation(file: script.source.file, line: script.source.line + statement.line), key, problem,
         hint: hint)

@@ -27,8 +27,11 @@ struct ProjectionDraft: Hashable, Sendable {
   var key: String?
   var tenantKey: String?
   var parallel = Parallelism.none
+  var plugin = PluginDraft()
 
-  static let keys: [Key<ProjectionDraft>] = [
+  static let keys = commonKeys + pluginKeys
+
+  private static let commonKeys: [Key<ProjectionDraft>] = [
     .integer(
       "version", \.version, 1...9999,
       "Raise it to begin again under a new name, beside the old one: Trip:V2:All has a position of its own."),

@@ -20,11 +20,13 @@ package final class LogObserver: Observer {
 
   package func observe(_ observation: Observation, in database: String?) {
     let entry = observation.kind.entry
-    guard entry.level >= level else { return }
+    let weight = observation.givenLevel ?? entry.level
+    guard weight >= level else { return }
     var fields = observation.fields
     fields["message_id"] = "\(entry.id)"
     if let database { fields["database"] = "\(database)" }
     logger.log(level: entry.level, "\(entry.message)", metadata: fields)
+    logger.log(level: weight, "\(entry.message)", metadata: fields)
   }
 }
 
@@ -78,7 +80,17 @@ extension Observation {
     case .rebuildCompared: .rebuildCompared
     case .rebuildExchanged: .rebuildExchanged
     case .rebuildFailed: .rebuildFailed
+    case .pluginStarted: .pluginStarted
+    case .pluginSaid: .pluginSaid
+    case .pluginLinesDropped: .pluginLinesDropped
+    case .pluginLost: .pluginLost
+    case .pluginEnded: .pluginEnded
     }
+  }
+
+  /// Where whoever speaks says how much it weighs; otherwise the catalogue does.
+  var givenLevel: Logger.Level? {
+    if case .pluginSaid(_, let level, _) = self { Logger.Level(rawValue: level) } else { nil }
   }
 
   package var fields: Logger.Metadata {
@@ -145,6 +157,13 @@ extension Observation {
     case .rebuildExchanged(let shard, let position, let way, let reason, let took):
       ["shard": "\(shard)", "position": "\(position)", "way": "\(way)", "reason": "\(reason)", "took": "\(took.brief)"]
     case .rebuildFailed(let shard, let failure): ["shard": "\(shard)"] + failure.fields
+
+    case .pluginStarted(let shard, let pid):
+      ["shard": "\(shard)", "pid": "\(pid.map(String.init) ?? "none, it is a library")"]
+    case .pluginSaid(let shard, _, let text): ["shard": "\(shard)", "text": "\(text)"]
+    case .pluginLinesDropped(let shard, let count): ["shard": "\(shard)", "count": "\(count)"]
+    case .pluginLost(let shard, let failure): ["shard": "\(shard)"] + failure.fields
+    case .pluginEnded(let shard, let how): ["shard": "\(shard)", "how": "\(how)"]
     }
   }
 

@@ -62,6 +62,13 @@ package enum Observation: Sendable {
   case rebuildCompared(ShardName, position: Int64)
   case rebuildExchanged(ShardName, position: Int64, way: String, reason: String, took: Duration)
   case rebuildFailed(ShardName, failure: Failure)
+
+  // A plugin
+  case pluginStarted(ShardName, pid: Int?)
+  case pluginSaid(ShardName, level: String, text: String)
+  case pluginLinesDropped(ShardName, count: Int)
+  case pluginLost(ShardName, failure: Failure)
+  case pluginEnded(ShardName, how: String)
 }
 
 /// Why something did not work, as far as an operator can use it.

@@ -51,6 +51,11 @@ package enum ObservationKind: String, CaseIterable, Sendable {
   case rebuildCompared
   case rebuildExchanged
   case rebuildFailed
+  case pluginStarted
+  case pluginSaid
+  case pluginLinesDropped
+  case pluginLost
+  case pluginEnded
 
   package struct Entry: Sendable {
     /// For `journalctl MESSAGE_ID=…`.
@@ -364,6 +369,35 @@ package enum ObservationKind: String, CaseIterable, Sendable {
         action:
           "Mend what the error names, then say `tidemark rebuild` again: it goes on where it was. With --abort it is removed."
       )
+    case .pluginStarted:
+      Entry(
+        "90e1fa61903146e1aac2e57998178197", .info, "Plugin started",
+        meaning: "The program of the shard runs, and has been asked whether it is ready.",
+        action: "Nothing.")
+    case .pluginSaid:
+      Entry(
+        "c1f7f90f8e2b4c97a53aa5ff5dd97f31", .info, "The plugin says",
+        meaning:
+          "A line of its standard error, which weighs info, or an entry that it asked for, which weighs what it says.",
+        action: "Whatever the text suggests; its author knows.")
+    case .pluginLinesDropped:
+      Entry(
+        "b0c3694751f3449ebf5cd7630e4ff700", .warning, "Lines of the plugin were left out of the log",
+        meaning: "It wrote more than 100 lines in five seconds. Count says how many are not in the log.",
+        action: "Have the plugin say less.")
+    case .pluginLost:
+      Entry(
+        "8ffdc7ebd0b04c59b8bf7288e68ecbbb", .warning, "The plugin is gone, though nobody asked it to go",
+        meaning:
+          "It ended or was killed. It is started again for the next page; a page it had not answered for is handed over again.",
+        action:
+          "Read error and its last words; `tidemark plugin try` runs it over a few events without moving a position.")
+    case .pluginEnded:
+      Entry(
+        "08c3aef3e49e4ab5af1c7181737d7a92", .info, "Plugin ended",
+        meaning:
+          "It was asked to end: its shard ended, or it did something that the protocol does not allow, as an entry before this one says.",
+        action: "Nothing.")
     }
   }
 }

@@ -66,6 +66,7 @@ extension Observation {
     case .leadershipBlocked(let shard, let who): ("\(shard) lock", who)
     case .leadershipLost(let failure, _), .otherNode(let failure): ("leadership", failure.message)
     case .deadLetter(let shard, _, let failure): ("\(shard) letters", failure.message)
+    case .pluginLost(let shard, let failure): ("\(shard) plugin", failure.message)
     case .gapsUnwatched(let failure): ("gaps", failure.message)
     case .shardRetrying(let shard, let failure, _, _), .shardPaused(let shard, let failure, _):
       ("\(shard)", "\(failure)")

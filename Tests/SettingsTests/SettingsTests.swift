@@ -206,3 +206,49 @@ import Testing
     #expect(!Settings.printConfig(settings).contains("hush"))
   }
 }
+
+@Suite struct `A plugin in the settings` {
+  @Test func `has paths that start from its file, and defaults`() throws {
+    let settings = try parse(
+      database + """
+        [projections.A]
+        exec = ["bin/mailer", "x/y", "x/y"]
+        working_directory = "work"
+        env = { HOST = "h" }
+        [projections.B]
+        exec = ["mailer"]
+        events = ["a"]
+        effects = "database"
+        timeout = "5m"
+        rebuild_external = true
+        [projections.C]
+        library = "lib/search.so"
+        config = "index=1"
+        """)
+    let plugins = settings.projections.compactMap(\.plugin)
+    try #require(plugins.count == 3)
+    #expect(
+      plugins[0]
+        == PluginDefinition(
+          program: .exec(["/etc/bin/mailer", "x/y", "x/y"]), environment: ["HOST": "h"], workingDirectory: "/etc/work"))
+    #expect(!plugins[0].runsInRebuild)
+    #expect(
+      plugins[1]
+        == PluginDefinition(
+          program: .exec(["mailer"]), effects: .database, timeout: .seconds(300), rebuildsExternal: true))
+    #expect(settings.projections[1].takes == ["a"] && plugins[1].runsInRebuild)
+    #expect(plugins[2].program == .library(path: "/etc/lib/search.so", config: "index=1"))
+    #expect(plugins[2].timeout == .seconds(30))
+  }
+
+  @Test func `is another one when its command or its environment changes`() throws {
+    func plugin(_ keys: String) throws -> PluginDefinition {
+      try #require(try parse(database + "[projections.A]\n\(keys)\n").projections[0].plugin)
+    }
+    let first = try plugin("exec = [\"a\"]")
+    #expect(try first == plugin("exec = [\"a\"]"))
+    for keys in ["exec = [\"b\"]", "exec = [\"a\", \"\"]", "exec = [\"a\"]\nenv = { A = \"b\" }", "library = \"a\""] {
+      #expect(try first != plugin(keys))
+    }
+  }
+}

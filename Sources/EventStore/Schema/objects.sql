@@ -49,6 +49,26 @@ SELECT e.seq_id,
 
 COMMENT ON VIEW tidemark.batch IS 'The events of the current page: seq_id in (tidemark.floor, tidemark.ceiling], of tidemark.types';
 
+-- What a page leaves out because the mark had stepped over it; NULL where that is nothing.
+--
+-- Numbers that the mark stepped over are left out, except where an event has since arrived and was accounted for: that was
+-- done under this position's lock, so a shard either reads the event in a page or has a dead letter for it, never both.
+-- Gaps never overlap, so at most one of them begins at or before the floor and reaches into the page.
+CREATE OR REPLACE FUNCTION tidemark.passed_over(floor bigint, ceiling bigint)
+RETURNS text
+LANGUAGE sql
+AS $function$
+    WITH gap AS (
+        SELECT first_seq_id, last_seq_id, arrived FROM tidemark.gap
+         WHERE first_seq_id > passed_over.floor AND first_seq_id <= passed_over.ceiling
+         UNION ALL
+        (SELECT first_seq_id, last_seq_id, arrived FROM tidemark.gap
+          WHERE first_seq_id <= passed_over.floor ORDER BY first_seq_id DESC LIMIT 1))
+    SELECT (range_agg(int8range(first_seq_id, last_seq_id, '[]'))
+            - coalesce((SELECT range_agg(int8range(a, a, '[]')) FROM gap, unnest(arrived) AS a), '{}'))::text
+      FROM gap;
+$function$;
+
 -- Begins a page: moves the shard's position from floor to ceiling by compare-and-swap, and sets what tidemark.batch reads.
 --
 -- It comes first in the page's transaction: the row lock it takes fences everything after it, so a leader that was paused and
@@ -72,23 +92,11 @@ BEGIN
                   HINT = 'Somebody else moved the position: a second daemon, a host that runs a shard of this name, or a person.';
     END IF;
 
-    -- Numbers that the mark stepped over are left out, except where an event has since arrived and was accounted for: that was
-    -- done under this position's lock, so a shard either reads the event in a page or has a dead letter for it, never both.
-    -- Gaps never overlap, so at most one of them begins at or before the floor and reaches into the page.
     -- The lock keeps a node that is just recording a gap from deciding by what this page did not show yet. It is needed for the
     -- look alone, and is given back with the subtransaction, so that no mark ever waits for a page.
     BEGIN
         PERFORM pg_advisory_xact_lock_shared(hashtextextended('tidemark.gap', 0));
-        WITH gap AS (
-            SELECT first_seq_id, last_seq_id, arrived FROM tidemark.gap
-             WHERE first_seq_id > begin_page.floor AND first_seq_id <= begin_page.ceiling
-             UNION ALL
-            (SELECT first_seq_id, last_seq_id, arrived FROM tidemark.gap
-              WHERE first_seq_id <= begin_page.floor ORDER BY first_seq_id DESC LIMIT 1))
-        SELECT (range_agg(int8range(first_seq_id, last_seq_id, '[]'))
-                - coalesce((SELECT range_agg(int8range(a, a, '[]')) FROM gap, unnest(arrived) AS a), '{}'))::text
-          INTO passed_over
-          FROM gap;
+        passed_over := tidemark.passed_over(begin_page.floor, begin_page.ceiling);
         RAISE EXCEPTION USING ERRCODE = 'TM000', MESSAGE = 'seen';
     EXCEPTION WHEN SQLSTATE 'TM000' THEN
         NULL;
@@ -101,6 +109,46 @@ BEGIN
             set_config('tidemark.parked', '', true);
     IF NOT durable THEN
         PERFORM set_config('synchronous_commit', 'off', true);
+    END IF;
+END
+$function$;
+
+-- Shows a page in tidemark.batch without beginning it: for a plugin, which has its page before the position moves. Returns what is
+-- left out; tidemark.same_page holds that against what is left out when the position moves.
+CREATE OR REPLACE FUNCTION tidemark.show_page(
+    shard text, floor bigint, ceiling bigint, types text[], parks boolean, OUT passed_over text, OUT parked text)
+LANGUAGE plpgsql
+AS $function$
+BEGIN
+    passed_over := coalesce(tidemark.passed_over(floor, ceiling), '');
+    parked := '';
+    IF parks THEN
+        SELECT coalesce(array_agg(DISTINCT d.stream_id)::text, '') INTO parked
+          FROM tidemark.dead_letter AS d
+         WHERE d.shard = show_page.shard AND d.stream_id IS NOT NULL AND d.class <> 'unknown-event';
+    END IF;
+    PERFORM set_config('tidemark.floor', floor::text, true),
+            set_config('tidemark.ceiling', ceiling::text, true),
+            set_config('tidemark.types', coalesce(types::text, ''), true),
+            set_config('tidemark.passed_over', passed_over, true),
+            set_config('tidemark.parked', parked, true);
+END
+$function$;
+
+-- After begin_page, and park where streams are parked: whether the page still leaves out what it left out when it was read. An event
+-- that has arrived in a gap meanwhile, or a stream whose letters were replayed, was not in what the plugin saw; SQLSTATE TM304.
+CREATE OR REPLACE FUNCTION tidemark.same_page(floor bigint, ceiling bigint, passed_over text, parked text)
+RETURNS void
+LANGUAGE plpgsql
+AS $function$
+DECLARE
+    page int8multirange := int8multirange(int8range(floor, ceiling, '(]'));
+BEGIN
+    IF coalesce(nullif(current_setting('tidemark.passed_over'), ''), '{}')::int8multirange * page
+       <> coalesce(nullif(passed_over, ''), '{}')::int8multirange * page
+       OR current_setting('tidemark.parked') <> parked THEN
+        RAISE EXCEPTION 'the page after % is not what it was when it was read', floor
+            USING ERRCODE = 'TM304', HINT = 'It is read again.';
     END IF;
 END
 $function$;

@@ -43,6 +43,7 @@ struct List: AsyncParsableCommand {
         switch projection.effect {
         case .batch: "sql"
         case .perEvent: "on"
+        case .plugin(let plugin): plugin.form
         }
       return Item(
         shard: "\(projection.shard)", projection: projection.name, version: projection.version, form: form,

@@ -1,0 +1,146 @@
+package import EventStore
+package import Postgres
+import Projection
+import ServiceLifecycle
+
+/// Reads pages of events for the plugin shards of one database, each page once for all shards that stand at the same place.
+///
+/// A block is kept for as long as some shard holds it, and no longer: the feed itself holds none. What is under way is waited for by whoever
+/// comes second. Where shards take different types, what is read are the types of all that stand there.
+package actor EventFeed {
+  private let blocks: EventBlocks
+  private let pool: SessionPool
+  private let marks: MarkBoard
+
+  /// Bytes of one block, about; a larger event is a block by itself.
+  static let blockBytes = 4 << 20
+  /// Longest a block may become when its events are larger than those before it.
+  static let hardBytes = 2 * blockBytes
+  static let rowLimits = 1_000...100_000
+
+  private struct Place {
+    var floor: Int64?
+    var types: Set<String>?
+  }
+  private var places: [ShardName: Place] = [:]
+  private var kept: [Int64: Kept] = [:]
+  private var flights: [Int64: Flight] = [:]
+  private var nextWaiter = 0
+  /// Of the last block, to guess how many rows the next one may have.
+  private var bytesPerRow = 1_000
+
+  private struct Kept { weak var block: EventBlock? }
+
+  /// A read that is under way.
+  private struct Flight {
+    var types: Set<String>?
+    var waiters: [Int: CheckedContinuation<EventBlock?, Never>] = [:]
+  }
+
+  /// What there is at a place.
+  enum Reading: Sendable {
+    case block(EventBlock)
+    /// The mark of this life of the server is lower than what was asked for.
+    case beyond(mark: Int64)
+  }
+
+  package init(shape: StoreShape, pool: SessionPool, marks: MarkBoard) {
+    blocks = EventBlocks(shape)
+    self.pool = pool
+    self.marks = marks
+  }
+
+  /// A shard's types are read for it from here on where it stands.
+  func join(_ shard: ShardName, types: [String]?) {
+    places[shard] = Place(types: types.map { Set($0) })
+  }
+
+  func leave(_ shard: ShardName) { places[shard] = nil }
+
+  /// The events after a floor, up to a ceiling that the mark has reached, or fewer.
+  ///
+  /// - Parameter parks: the shard's parked streams are left out; such a block is nobody else's.
+  func read(_ page: Page, for shard: ShardName, parks: Bool) async throws -> Reading {
+    let types = places[shard].flatMap(\.types)
+    places[shard]?.floor = page.floor
+    guard !parks else { return try await load(page, types, for: shard, parkedFor: "\(shard)") }
+    let life = await marks.life
+    if let block = kept[page.floor]?.block, block.life == life, Self.covers(block.types, types) { return .block(block) }
+    if let flight = flights[page.floor], Self.covers(flight.types, types) {
+      if let block = await landing(at: page.floor), block.life == life { return .block(block) }
+    }
+    return try await readForAll(page, types, for: shard)
+  }
+
+  private func readForAll(_ page: Page, _ own: Set<String>?, for shard: ShardName) async throws -> Reading {
+    var types = own
+    for place in places.values where place.floor == page.floor {
+      types = types.flatMap { mine in place.types.map { mine.union($0) } }
+    }
+    let isFirst = flights[page.floor] == nil
+    if isFirst { flights[page.floor] = Flight(types: types) }
+    let reading: Reading
+    do {
+      reading = try await load(page, types, for: shard, parkedFor: nil)
+    } catch {
+      if isFirst { land(page.floor, nil) }
+      throw error
+    }
+    var block: EventBlock?
+    if case .block(let read) = reading { block = read }
+    if isFirst { land(page.floor, block) }
+    kept = kept.filter { $0.value.block != nil }
+    if let block { kept[page.floor] = Kept(block: block) }
+    return reading
+  }
+
+  private func load(
+    _ page: Page, _ types: Set<String>?, for shard: ShardName, parkedFor: String?
+  ) async throws -> Reading {
+    let rows = min(max(Self.blockBytes / max(bytesPerRow, 1), Self.rowLimits.lowerBound), Self.rowLimits.upperBound)
+    let request = EventBlocks.Request(
+      page: page, types: types, parkedFor: parkedFor, rowLimit: rows, byteLimit: Self.hardBytes)
+    let (blocks, marks) = (blocks, marks)
+    let reading: Reading = try await pool.withSession(for: "\(shard)") { session in
+      // See MarkBoard: a mark is good only on a session that was open when its proof began.
+      let mark = try await cancelWhenGracefulShutdown { try await marks.mark { $0.provenAt >= session.openedAt } }
+      guard mark.sequence >= page.ceiling else { return .beyond(mark: mark.sequence) }
+      return .block(try await blocks.read(request, life: mark.life, on: session))
+    }
+    if case .block(let block) = reading, block.count > 0 { bytesPerRow = block.size / block.count }
+    return reading
+  }
+
+  private static func covers(_ types: Set<String>?, _ wanted: Set<String>?) -> Bool {
+    guard let types else { return true }
+    return wanted.map { $0.isSubset(of: types) } ?? false
+  }
+
+  // MARK: Waiting for another shard's read
+
+  private func landing(at floor: Int64) async -> EventBlock? {
+    let waiter = nextWaiter
+    nextWaiter += 1
+    return await withTaskCancellationHandler {
+      await withCheckedContinuation { continuation in
+        if Task.isCancelled || flights[floor] == nil {
+          continuation.resume(returning: nil)
+        } else {
+          flights[floor]?.waiters[waiter] = continuation
+        }
+      }
+    } onCancel: {
+      Task { await self.giveUp(waiter, at: floor) }
+    }
+  }
+
+  private func giveUp(_ waiter: Int, at floor: Int64) {
+    flights[floor]?.waiters.removeValue(forKey: waiter)?.resume(returning: nil)
+  }
+
+  private func land(_ floor: Int64, _ block: EventBlock?) {
+    for waiter in flights.removeValue(forKey: floor)?.waiters.values ?? [:].values {
+      waiter.resume(returning: block)
+    }
+  }
+}

@@ -1,0 +1,39 @@
+import Glibc
+import Plugins
+import Projection
+
+extension PluginDefinition {
+  /// What is wrong with the plugin's files as this host has them; nil where they look right.
+  var problemHere: PluginProblem? {
+    reasonHere.map { .notStarted(program: programName, reason: $0) }
+  }
+
+  private var reasonHere: String? {
+    if let workingDirectory, !Self.isDirectory(workingDirectory) { return "there is no directory \(workingDirectory)" }
+    switch program {
+    case .exec(let command):
+      guard command[0].contains("/") else {
+        return Self.isInPath(command[0]) ? nil : "no directory in PATH has a program of this name"
+      }
+      if access(command[0], F_OK) != 0 { return "there is no such file" }
+      return access(command[0], X_OK) != 0 || Self.isDirectory(command[0]) ? "it is not executable" : nil
+    case .library(let path, _):
+      if access(path, F_OK) != 0 { return "there is no such file" }
+      return access(path, R_OK) != 0 ? "it cannot be read" : nil
+    }
+  }
+
+  private static func isInPath(_ name: String) -> Bool {
+    let path = getenv("PATH").map { String(cString: $0) } ?? "/usr/bin:/bin"
+    return path.split(separator: ":").contains { access("\($0)/\(name)", X_OK) == 0 }
+  }
+
+  private static func isDirectory(_ path: String) -> Bool {
+    var information = stat()
+    return stat(path, &information) == 0 && information.st_mode & S_IFMT == S_IFDIR
+  }
+}
+
+extension PluginProblem {
+  var reason: String? { if case .notStarted(_, let reason) = self { reason } else { nil } }
+}

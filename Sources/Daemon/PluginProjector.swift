@@ -1,0 +1,272 @@
+import EventStore
+import Plugins
+import Postgres
+import Projection
+import ServiceLifecycle
+import Telemetry
+
+/// Applies pages of one plugin shard: reads, hands over, and moves the position once the plugin has answered.
+///
+/// While a page is with the plugin no transaction is open and no session is taken, so a plugin may take its time without holding up anybody.
+/// What was read is held against what the store says when the position moves: by compare-and-swap, by the life of the mark, and by what
+/// was left out. Where any of them has changed, nothing is committed and the page is read again.
+actor PluginProjector {
+  private let definition: ProjectionDefinition
+  private let declaration: PluginDefinition
+  private let shape: StoreShape
+  private let node: String
+  private let plugin: any Plugin
+  private let feed: EventFeed
+  private let pool: SessionPool
+  private let marks: MarkBoard
+
+  private var pace = PluginPace()
+  /// What was read and is not done yet; it begins at the position.
+  private var rest: EventSlice?
+
+  private var shard: ShardName { definition.shard }
+  private var parks: Bool { definition.onPoison == .parkStream }
+
+  init(
+    definition: ProjectionDefinition, declaration: PluginDefinition, plugin: any Plugin, shape: StoreShape,
+    node: String,
+    feed: EventFeed, pool: SessionPool, marks: MarkBoard
+  ) {
+    self.definition = definition
+    self.declaration = declaration
+    self.plugin = plugin
+    self.shape = shape
+    self.node = node
+    self.feed = feed
+    self.pool = pool
+    self.marks = marks
+  }
+
+  /// Has the plugin running before there is a page, so that one that cannot run is known at once.
+  ///
+  /// - Throws: ``PageFailure``.
+  func start(at position: Int64) async throws {
+    do {
+      try await plugin.prepare(position: position)
+    } catch let problem as PluginProblem {
+      throw PageFailure(problem)
+    }
+  }
+
+  /// - Throws: ``PageFailure``, or what ended the wait.
+  func apply(
+    _ page: Page, _ manner: Projector.Manner, policy: FailurePolicy, chain: [FailureAction]
+  ) async throws -> PageOutcome {
+    let isolation = Isolation(definition: definition, shape: shape, policy: policy, node: node, chain: chain)
+    do {
+      switch try await slice(page) {
+      case .beyond(let mark): return .beyond(mark: mark)
+      case .block(let block):
+        let all = rest ?? EventSlice(block, types: definition.takes)
+        rest = nil
+        return try await apply(all, manner, isolation)
+      }
+    } catch {
+      // Whatever failed, the position is read again before the next page.
+      rest = nil
+      switch error {
+      case let problem as PluginProblem: throw PageFailure(problem)
+      case let error as PostgresError where error.isCancelled: throw CancellationError()
+      case let error as PostgresError: throw PageFailure(error)
+      default: throw error
+      }
+    }
+  }
+
+  /// The events after the page's floor: what is left of the last block, or another.
+  private func slice(_ page: Page) async throws -> EventFeed.Reading {
+    if let rest, rest.page.floor == page.floor, await rest.block.life == marks.life { return .block(rest.block) }
+    rest = nil
+    return try await feed.read(page, for: shard, parks: parks)
+  }
+
+  private func apply(
+    _ all: EventSlice, _ manner: Projector.Manner, _ isolation: Isolation
+  ) async throws -> PageOutcome {
+    var slice = all.prefix(pace.limit)
+    guard slice.count > 0 else { return try await commit(slice, [], isolation) }
+    if slice.firstSize > PluginLimits.lineBytes {
+      return try await pass(over: try tooLarge(slice), of: slice, isolation)
+    }
+    // What is read ahead is read while the plugin works.
+    let ceiling = slice.page.ceiling
+    async let ahead = ceiling == all.page.ceiling ? readAhead(ceiling) : nil
+    while true {
+      let answer = try await handOver(slice)
+      do {
+        let outcome = try await take(answer, slice, isolation)
+        if case .applied(let applied) = outcome { keep(all.after(applied.page.ceiling), try await ahead, applied) }
+        return outcome
+      } catch let failure as PageFailure {
+        // With effects in the database a statement of the answer failed. Which event it came from is found by handing over fewer.
+        guard case .isolating = manner, failure.failureClass == .event, failure.failure.sequence == nil else {
+          throw failure
+        }
+        guard slice.count > 1 else { return try await pass(over: failure, of: slice, isolation) }
+        slice = slice.prefix(slice.count / 2)
+      }
+    }
+  }
+
+  private func keep(_ left: EventSlice?, _ ahead: EventBlock?, _ applied: Projector.Applied) {
+    // With parked streams what may be seen has changed with the letter.
+    if parks, applied.poison > 0 { return }
+    if let left, left.page.floor < left.page.ceiling {
+      rest = left
+    } else if let ahead, ahead.page.floor == applied.page.ceiling {
+      rest = EventSlice(ahead, types: definition.takes)
+    }
+  }
+
+  /// The next block, where there is one already; a failure of reading ahead is met again by whoever needs it.
+  private func readAhead(_ floor: Int64) async throws -> EventBlock? {
+    guard !parks, let mark = await marks.current, mark.sequence > floor else { return nil }
+    let ceiling = min(mark.sequence, floor + PageWidth.limits.upperBound)
+    guard case .block(let block)? = try? await feed.read(Page(floor: floor, ceiling: ceiling), for: shard, parks: false)
+    else { return nil }
+    return block
+  }
+
+  private func handOver(_ slice: EventSlice) async throws -> PluginAnswer {
+    let began = ContinuousClock.now
+    do {
+      let answer = try await plugin.apply(slice)
+      pace.answered(slice.count, took: ContinuousClock.now - began, timeout: declaration.timeout)
+      return answer
+    } catch let problem as PluginProblem {
+      if case .silent = problem { pace.timedOut(slice.count) }
+      throw problem
+    }
+  }
+
+  // MARK: What an answer comes to
+
+  private func take(_ answer: PluginAnswer, _ slice: EventSlice, _ isolation: Isolation) async throws -> PageOutcome {
+    switch answer {
+    case .applied(_, let statements):
+      return try await commit(slice, statements ?? [], isolation)
+    case .failed(let failure):
+      let before = slice.before(failure.sequence)
+      let failed = PageFailure(failure)
+      let isDone = declaration.effects == .external || failure.statements != nil || before.count == 0
+      guard isDone else {
+        // What the events before it come to was not said: they are a page by themselves.
+        return try await take(try await handOver(before), before, isolation)
+      }
+      let statements = failure.statements ?? []
+      do {
+        let (letters, ignored) = try isolation.decide([Isolation.Finding(sequence: failure.sequence, failure: failed)])
+        let through = slice.prefix(before.count + 1)
+        return try await commit(through, statements, isolation, letters: letters, ignored: ignored)
+      } catch let undecided as PageFailure where before.count > 0 && undecided.failure.sequence == failure.sequence {
+        // The policy says to stop or to try again, at this event and not before it.
+        return try await commit(before, statements, isolation)
+      }
+    }
+  }
+
+  /// The first event of the slice is given up on, if the policy says so.
+  private func pass(over failure: PageFailure, of slice: EventSlice, _ isolation: Isolation) async throws -> PageOutcome
+  {
+    let one = slice.prefix(1)
+    var failure = failure
+    failure.failure.sequence = slice.block.sequences[slice.indices.first!]
+    let (letters, ignored) = try isolation.decide([
+      Isolation.Finding(sequence: failure.failure.sequence!, failure: failure)
+    ])
+    return try await commit(one, [], isolation, letters: letters, ignored: ignored)
+  }
+
+  private func tooLarge(_ slice: EventSlice) throws -> PageFailure {
+    var failure = PageFailure(PluginProblem.lineTooLong(bytes: slice.firstSize))
+    failure.failureClass = .event
+    return failure
+  }
+
+  // MARK: The position
+
+  /// Position, returned statements and dead letters in one transaction.
+  private func commit(
+    _ slice: EventSlice, _ statements: [PluginStatement], _ isolation: Isolation,
+    letters: [DeadLetters.Letter] = [], ignored: [Int64] = []
+  ) async throws -> PageOutcome {
+    let effects = try PluginEffects.sql(declaration.effects == .database ? statements : [])
+    let page = slice.page
+    let (leftOut, life) = (slice.block.leftOut, slice.block.life)
+    var begin: [SQL] = [
+      "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE",
+      // What left the database cannot be taken back with the position.
+      beginPage(
+        "\(shard)", floor: page.floor, ceiling: page.ceiling, types: definition.takes,
+        durable: declaration.effects == .external),
+    ]
+    if parks { begin.append(isolation.park) }
+    begin.append(
+      "SELECT tidemark.same_page(\(page.floor), \(page.ceiling), \(leftOut.passedOver), \(leftOut.parked))")
+    let work = begin + effects + isolation.keep(letters) + ["COMMIT"]
+    let range = begin.count..<begin.count + effects.count
+    let marks = marks
+    let isSameLife = try await pool.withSession(for: "\(shard)") { session in
+      // The server has not crashed since the page was read: the agent of the mark has had one session all the time, and its newest proof
+      // began after this session was there.
+      let mark = try await PluginProjector.mark(marks, provenSince: session.openedAt)
+      guard mark.life == life else { return false }
+      do throws(PostgresError) {
+        _ = try await session.pipeline(work)
+      } catch {
+        if session.isOpen { try? await session.rollBackIfNeeded() }
+        throw PluginEffects.failure(error, statements: range)
+      }
+      return true
+    }
+    guard isSameLife else { return .changed }
+    return .applied(
+      Projector.Applied(page: page, events: slice.count, letters: letters, ignored: ignored))
+  }
+}
+
+extension PluginProjector {
+  /// A page that was answered while the daemon stops is kept, if the mark that is there will do.
+  fileprivate static func mark(
+    _ marks: MarkBoard, provenSince opening: ContinuousClock.Instant
+  ) async throws -> MarkBoard.Mark {
+    if let mark = await marks.current, mark.provenAt >= opening { return mark }
+    return try await cancelWhenGracefulShutdown { try await marks.mark { $0.provenAt >= opening } }
+  }
+}
+
+/// What became of a page that was asked for.
+enum PageOutcome: Sendable {
+  case applied(Projector.Applied)
+  /// The page reaches beyond what is proven in this life of the server.
+  case beyond(mark: Int64)
+  /// What was read is of an earlier life of the server, and is read again.
+  case changed
+}
+
+/// The statements of an answer, made fit for the page's transaction.
+enum PluginEffects {
+  static func sql(_ statements: [PluginStatement]) throws(PluginProblem) -> [SQL] {
+    var checked: Set<String> = []
+    for statement in statements where checked.insert(statement.text).inserted {
+      if let (problem, hint) = SQLText.objection(to: statement.text) { throw .badStatement(problem, hint: hint) }
+    }
+    return statements.map { SQL(text: $0.text, binds: $0.values.map { Bind($0) }) }
+  }
+
+  /// Says which statement of the answer it was.
+  static func failure(_ error: PostgresError, statements: Range<Int>) -> any Error {
+    if error.isCancelled { return CancellationError() }
+    var failure = PageFailure(error)
+    if let index = error.statementIndex, statements.contains(index) {
+      failure.failure.message =
+        "statement \(index - statements.lowerBound + 1) of the plugin's answer: \(failure.failure.message)"
+    }
+    return failure
+  }
+}

@@ -1,0 +1,96 @@
+package import Postgres
+package import Projection
+
+/// Reads the events of a page in bulk, as ``EventBlock``s: for plugins, which are handed them outside of any transaction.
+package struct EventBlocks: Sendable {
+  package let shape: StoreShape
+
+  package init(_ shape: StoreShape) { self.shape = shape }
+
+  /// What is to be read.
+  package struct Request: Sendable {
+    package var page: Page
+    /// Nil is every type.
+    package var types: Set<String>?
+    /// The shard whose parked streams are left out; nil leaves none out.
+    package var parkedFor: String?
+    /// Rows at most.
+    package var rowLimit: Int
+    /// Bytes at most; the first event always comes.
+    package var byteLimit: Int
+
+    package init(page: Page, types: Set<String>?, parkedFor: String? = nil, rowLimit: Int, byteLimit: Int) {
+      self.page = page
+      self.types = types
+      self.parkedFor = parkedFor
+      self.rowLimit = rowLimit
+      self.byteLimit = byteLimit
+    }
+  }
+
+  /// Reads in a transaction of its own, which is over when this returns.
+  ///
+  /// - Parameter life: of the mark that the page was cut by.
+  package func read(_ request: Request, life: Int, on session: Session) async throws -> EventBlock {
+    do {
+      let shown = try await session.pipeline([
+        "BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY",
+        """
+        SELECT passed_over, parked
+          FROM tidemark.show_page(\(request.parkedFor ?? ""), \(request.page.floor), \(request.page.ceiling),
+                                  \(request.types.map { $0.sorted() })::text[], \(request.parkedFor != nil))
+        """,
+      ]).last!.rows[0]
+      let leftOut = EventBlock.LeftOut(
+        passedOver: try shown.get("passed_over", as: String.self), parked: try shown.get("parked", as: String.self))
+      let builder = try await copy(rowLimit: request.rowLimit, byteLimit: request.byteLimit, on: session)
+      try await session.script("ROLLBACK")
+      return builder.block(
+        request.page, types: request.types, leftOut: leftOut, life: life, hasUUIDStreams: shape.streamIDType == "uuid")
+    } catch {
+      if session.isOpen { try? await session.rollBackIfNeeded() }
+      throw error
+    }
+  }
+
+  /// What `tidemark.batch` shows in the transaction under way, for a letter that is replayed.
+  package func shown(_ page: Page, on session: isolated Session) async throws -> EventBlock {
+    try await copy(rowLimit: 1, byteLimit: .max, on: session)
+      .block(page, types: nil, leftOut: EventBlock.LeftOut(), life: 0, hasUUIDStreams: shape.streamIDType == "uuid")
+  }
+
+  /// There are more rows than the limits allow, and the server need not send them.
+  private struct Enough: Error {}
+
+  private func copy(rowLimit: Int, byteLimit: Int, on session: Session) async throws -> EventBlockBuilder {
+    let building = Building(EventBlockBuilder(rowLimit: rowLimit, byteLimit: byteLimit))
+    do {
+      _ = try await session.copyOut(statement(rowLimit: rowLimit)) { row in
+        guard try building.builder.take(row) else { throw Enough() }
+      }
+    } catch is Enough {
+      // The statement was cancelled, and the transaction with it.
+    }
+    return building.builder
+  }
+
+  /// Filled on the session's thread while the caller waits for it.
+  private final class Building: @unchecked Sendable {
+    var builder: EventBlockBuilder
+    init(_ builder: EventBlockBuilder) { self.builder = builder }
+  }
+
+  /// The columns in the order of `EventFields`. One row more than the limit tells that there are more.
+  private func statement(rowLimit: Int) -> SQL {
+    let stream = shape.streamIDType == "uuid" ? "stream_id" : "stream_id::text"
+    let limit = rowLimit < .max ? "LIMIT \(rowLimit + 1)" : ""
+    return """
+      COPY (
+        SELECT seq_id, version::bigint, "timestamp", id, \(raw: stream), type, tenant_id, causation_id, correlation_id, headers, data
+          FROM tidemark.batch
+         ORDER BY seq_id
+        \(raw: limit)
+      ) TO STDOUT (FORMAT binary)
+      """
+  }
+}

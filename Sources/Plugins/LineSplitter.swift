@@ -1,0 +1,46 @@
+/// Cuts a stream of bytes into lines, whatever pieces it comes in.
+package struct LineSplitter: Sendable {
+  private let limit: Int
+  private let cutsLongLines: Bool
+  private var rest: [UInt8] = []
+
+  /// - Parameters:
+  ///   - limit: bytes of one line, at most.
+  ///   - cutsLongLines: a longer one is handed over in parts; otherwise it is an error.
+  package init(limit: Int = PluginLimits.lineBytes, cutsLongLines: Bool = false) {
+    self.limit = limit
+    self.cutsLongLines = cutsLongLines
+  }
+
+  /// The lines that are complete now, without their ends; empty ones are left out.
+  ///
+  /// - Throws: ``PluginProblem/lineTooLong(bytes:)``.
+  package mutating func take(_ bytes: [UInt8]) throws(PluginProblem) -> [[UInt8]] {
+    var lines: [[UInt8]] = []
+    var begin = bytes.startIndex
+    while let end = bytes[begin...].firstIndex(of: UInt8(ascii: "\n")) {
+      try add(bytes[begin..<end], &lines)
+      begin = end + 1
+      if rest.last == UInt8(ascii: "\r") { rest.removeLast() }
+      if !rest.isEmpty { lines.append(rest) }
+      rest = []
+    }
+    try add(bytes[begin...], &lines)
+    return lines
+  }
+
+  private mutating func add(_ bytes: ArraySlice<UInt8>, _ lines: inout [[UInt8]]) throws(PluginProblem) {
+    rest += bytes
+    while rest.count > limit {
+      guard cutsLongLines else { throw .lineTooLong(bytes: rest.count) }
+      lines.append(Array(rest.prefix(limit)))
+      rest.removeFirst(limit)
+    }
+  }
+
+  /// A last line without an end.
+  package mutating func takeRest() -> [UInt8]? {
+    defer { rest = [] }
+    return rest.isEmpty ? nil : rest
+  }
+}

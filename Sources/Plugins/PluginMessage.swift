@@ -1,0 +1,178 @@
+import FoundationEssentials
+package import Projection
+
+/// One line of a plugin's standard output.
+package enum PluginMessage: Hashable, Sendable {
+  case ready(protocolVersion: Int)
+  case refused(message: String)
+  case answer(PluginAnswer)
+  case log(level: PluginLogLevel, message: String)
+}
+
+/// What became of a page.
+package enum PluginAnswer: Hashable, Sendable {
+  /// All of it is done; with effects in the database, the statements are what is to be done.
+  case applied(ceiling: Int64, statements: [PluginStatement]?)
+  /// One event failed; everything before it is done.
+  case failed(PluginFailure)
+}
+
+/// A statement of an answer. Values are bound as text, and PostgreSQL infers their types.
+package struct PluginStatement: Hashable, Sendable {
+  package var text: String
+  package var values: [String?]
+
+  package init(text: String, values: [String?] = []) {
+    self.text = text
+    self.values = values
+  }
+}
+
+/// The event that failed, and why.
+package struct PluginFailure: Hashable, Sendable {
+  package enum Kind: String, Hashable, Sendable, CaseIterable {
+    case event, serialization, unknown, transient, definition
+
+    package var failureClass: FailureClass {
+      switch self {
+      case .event, .serialization: .event
+      case .unknown: .unknownEvent
+      case .transient: .transient
+      case .definition: .definition
+      }
+    }
+
+    /// `skip_serialization_errors` looks at class 22, "data exception".
+    package var sqlState: String? { self == .serialization ? "22000" : nil }
+  }
+
+  package var sequence: Int64
+  package var kind: Kind
+  package var message: String
+  /// With effects in the database: what the events before it come to; nil where they are to be handed over again, alone.
+  package var statements: [PluginStatement]?
+
+  package init(sequence: Int64, kind: Kind, message: String, statements: [PluginStatement]? = nil) {
+    self.sequence = sequence
+    self.kind = kind
+    self.message = message
+    self.statements = statements
+  }
+}
+
+package enum PluginLogLevel: String, Hashable, Sendable, CaseIterable {
+  case debug, info, notice, warning, error
+}
+
+extension PluginMessage {
+  /// Reads one line.
+  ///
+  /// - Throws: ``PluginProblem/garbage(_:)``, with the beginning of the line and what is wrong with it.
+  package static func parse(_ line: some Collection<UInt8>) throws(PluginProblem) -> PluginMessage {
+    let wire: Wire
+    do {
+      wire = try JSONDecoder().decode(Wire.self, from: Data(line))
+    } catch {
+      throw .garbage("\(beginning(of: line)) (\(explanation(error)))")
+    }
+    let messages: [PluginMessage?] = [
+      wire.ready.map { .ready(protocolVersion: $0.protocol) },
+      wire.refused.map { .refused(message: $0.message) },
+      wire.applied.map { .answer(.applied(ceiling: $0.ceiling, statements: $0.sql?.map(\.statement))) },
+      wire.failed.map {
+        .answer(
+          .failed(
+            PluginFailure(
+              sequence: $0.seq_id, kind: $0.class ?? .event, message: $0.message ?? "the plugin gave no reason",
+              statements: $0.sql?.map(\.statement))))
+      },
+      wire.log.map { .log(level: $0.level ?? .info, message: $0.message) },
+    ]
+    let found = messages.compactMap { $0 }
+    guard found.count == 1 else {
+      throw .garbage("\(beginning(of: line)) (expected one of ready, refused, applied, failed and log)")
+    }
+    return found[0]
+  }
+
+  /// Enough to recognize a line by; it is the plugin's own text and may be of any length.
+  static func beginning(of line: some Collection<UInt8>) -> String {
+    let text = String(decoding: line.prefix(80), as: UTF8.self).unicodeScalars
+      .reduce(into: "") { $0 += $1.value < 0x20 || $1.value == 0x7F ? "·" : String($1) }
+    return line.count > 80 ? text + "…" : text
+  }
+
+  private static func explanation(_ error: any Error) -> String {
+    func path(_ context: DecodingError.Context) -> String {
+      context.codingPath.map { $0.intValue.map { "[\($0)]" } ?? $0.stringValue }.joined(separator: ".")
+    }
+    return switch error {
+    case DecodingError.keyNotFound(let key, let context):
+      "expected \((context.codingPath + [key]).map(\.stringValue).joined(separator: "."))"
+    case DecodingError.typeMismatch(_, let context), DecodingError.valueNotFound(_, let context):
+      "another type is expected at \(path(context))"
+    case DecodingError.dataCorrupted(let context) where !context.codingPath.isEmpty:
+      "\(path(context)): \(context.debugDescription)"
+    default: "it is not JSON"
+    }
+  }
+
+  /// As it is on the wire.
+  private struct Wire: Decodable {
+    var ready: Ready?
+    var refused: Refused?
+    var applied: Applied?
+    var failed: Failed?
+    var log: Log?
+
+    struct Ready: Decodable { var `protocol`: Int }
+    struct Refused: Decodable { var message: String }
+    struct Applied: Decodable {
+      var ceiling: Int64
+      var sql: [Statement]?
+    }
+    struct Failed: Decodable {
+      var seq_id: Int64
+      var `class`: Kind?
+      var message: String?
+      var sql: [Statement]?
+
+      typealias Kind = PluginFailure.Kind
+    }
+    struct Log: Decodable {
+      var level: PluginLogLevel?
+      var message: String
+    }
+    struct Statement: Decodable {
+      var text: String
+      var values: [Value]?
+
+      var statement: PluginStatement { PluginStatement(text: text, values: (values ?? []).map(\.text)) }
+    }
+    /// What PostgreSQL can read as text; anything larger is for the plugin to write as a string.
+    struct Value: Decodable {
+      var text: String?
+
+      init(from decoder: any Decoder) throws {
+        let container = try decoder.singleValueContainer()
+        if container.decodeNil() {
+          text = nil
+        } else if let string = try? container.decode(String.self) {
+          text = string
+        } else if let flag = try? container.decode(Bool.self) {
+          text = flag ? "true" : "false"
+        } else if let number = try? container.decode(Int64.self) {
+          text = "\(number)"
+        } else if let number = try? container.decode(Decimal.self) {
+          text = "\(number)"
+        } else {
+          throw DecodingError.dataCorruptedError(
+            in: container, debugDescription: "expected a string, a number, true, false or null")
+        }
+      }
+    }
+  }
+}
+
+extension PluginFailure.Kind: Decodable {}
+extension PluginLogLevel: Decodable {}

@@ -1,0 +1,166 @@
+/// A run of events as PostgreSQL sent them, in one piece of memory that everybody who needs them shares.
+///
+/// Nothing is decoded on the way in: a row stays in the binary format of COPY, and ``EventFields`` finds its columns when somebody looks.
+package final class EventBlock: Sendable {
+  /// The range the block has every event of, as far as ``types`` goes.
+  package let page: Page
+  /// The event types in it; nil is all of them.
+  package let types: Set<String>?
+  package let leftOut: LeftOut
+  /// Of the high-water mark it was read under; a block of an earlier life is not used.
+  package let life: Int
+  /// Stream ids are 16 bytes, rather than text.
+  package let hasUUIDStreams: Bool
+
+  /// What `tidemark.batch` did not show when the block was read, as the server wrote it.
+  package struct LeftOut: Hashable, Sendable {
+    /// Numbers that the mark had stepped over.
+    package var passedOver: String
+    /// Streams that wait behind a dead letter.
+    package var parked: String
+
+    package init(passedOver: String = "", parked: String = "") {
+      self.passedOver = passedOver
+      self.parked = parked
+    }
+  }
+
+  package let sequences: [Int64]
+  private let bytes: [UInt8]
+  /// Where each row begins, and at the end where the last one ends.
+  private let starts: [Int]
+
+  package var count: Int { sequences.count }
+  /// Bytes held.
+  package var size: Int { bytes.count }
+
+  init(
+    page: Page, types: Set<String>?, leftOut: LeftOut, life: Int, hasUUIDStreams: Bool, sequences: [Int64],
+    bytes: [UInt8], starts: [Int]
+  ) {
+    self.page = page
+    self.types = types
+    self.leftOut = leftOut
+    self.life = life
+    self.hasUUIDStreams = hasUUIDStreams
+    self.sequences = sequences
+    self.bytes = bytes
+    self.starts = starts
+  }
+
+  /// The memory that ``fields(of:in:)`` reads, valid during the call only.
+  package func withBytes<T>(_ body: (UnsafeRawBufferPointer) throws -> T) rethrows -> T {
+    try bytes.withUnsafeBytes(body)
+  }
+
+  package func fields(of index: Int, in bytes: UnsafeRawBufferPointer) -> EventFields {
+    EventFields(row: UnsafeRawBufferPointer(rebasing: bytes[starts[index]..<starts[index + 1]]))
+  }
+
+  /// Bytes of one row.
+  package func size(of index: Int) -> Int { starts[index + 1] - starts[index] }
+}
+
+/// Puts a block together from what `COPY … TO STDOUT (FORMAT binary)` sends.
+package struct EventBlockBuilder {
+  /// Rows the block takes; one more says that there are more.
+  private let rowLimit: Int
+  /// Bytes it takes; the first event always comes, whatever its size.
+  private let byteLimit: Int
+  private var bytes: [UInt8] = []
+  private var starts = [0]
+  private var sequences: [Int64] = []
+  /// There were more events than the limits allow.
+  package private(set) var isFull = false
+
+  package init(rowLimit: Int, byteLimit: Int) {
+    self.rowLimit = rowLimit
+    self.byteLimit = byteLimit
+  }
+
+  /// "PGCOPY\n\377\r\n\0", flags, and the length of an extension that does not exist yet.
+  private static let header = 19
+
+  package enum Wrong: Error { case format }
+
+  /// Takes what one message of COPY holds: a row, behind the header where it is the first, or the end.
+  ///
+  /// Returns false where the limit of bytes is reached, and the server need not send what is left.
+  package mutating func take(_ message: UnsafeRawBufferPointer) throws -> Bool {
+    var message = message
+    if message.count >= Self.header, message.starts(with: "PGCOPY\n".utf8) {
+      message = UnsafeRawBufferPointer(rebasing: message[Self.header...])
+    }
+    // The end is a row of -1 columns.
+    guard message.count >= 2, message.loadUnaligned(as: Int16.self).bigEndian >= 0, !isFull else { return true }
+    guard message.count >= 14 else { throw Wrong.format }
+    if sequences.count >= rowLimit {
+      isFull = true
+      return true
+    }
+    if !sequences.isEmpty, bytes.count + message.count > byteLimit {
+      isFull = true
+      return false
+    }
+    bytes.append(contentsOf: message)
+    starts.append(bytes.count)
+    sequences.append(message.loadUnaligned(fromByteOffset: 6, as: Int64.self).bigEndian)
+    return true
+  }
+
+  /// - Parameter page: what was asked for; the block ends lower when there was more than the limits allow.
+  package func block(
+    _ page: Page, types: Set<String>?, leftOut: EventBlock.LeftOut, life: Int, hasUUIDStreams: Bool
+  ) -> EventBlock {
+    EventBlock(
+      page: Page(floor: page.floor, ceiling: isFull ? sequences.last ?? page.ceiling : page.ceiling), types: types,
+      leftOut: leftOut, life: life, hasUUIDStreams: hasUUIDStreams, sequences: sequences, bytes: bytes, starts: starts)
+  }
+}
+
+/// The columns of one event, as pointers into its row; nil is NULL.
+///
+/// The order is that of `EventBlocks.columns`, which reads them.
+package struct EventFields {
+  package typealias Bytes = UnsafeRawBufferPointer
+
+  package let sequence: Int64
+  package let version: Int64
+  /// Microseconds since the beginning of the year 2000, UTC.
+  package let timestamp: Int64
+  package let id: Bytes?
+  package let streamID: Bytes?
+  package let type: Bytes?
+  package let tenantID: Bytes?
+  package let causationID: Bytes?
+  package let correlationID: Bytes?
+  /// JSON text.
+  package let headers: Bytes?
+  /// JSON text.
+  package let data: Bytes?
+
+  init(row: Bytes) {
+    var offset = 2
+    func next() -> Bytes? {
+      let length = Int(row.loadUnaligned(fromByteOffset: offset, as: Int32.self).bigEndian)
+      offset += 4
+      guard length >= 0 else { return nil }
+      defer { offset += length }
+      return Bytes(rebasing: row[offset..<offset + length])
+    }
+    func integer() -> Int64 { next().map { $0.loadUnaligned(as: Int64.self).bigEndian } ?? 0 }
+    /// Of the type jsonb: a version of one byte, then its text.
+    func json() -> Bytes? { next().map { Bytes(rebasing: $0.dropFirst()) } }
+    sequence = integer()
+    version = integer()
+    timestamp = integer()
+    id = next()
+    streamID = next()
+    type = next()
+    tenantID = next()
+    causationID = next()
+    correlationID = next()
+    headers = json()
+    data = json()
+  }
+}

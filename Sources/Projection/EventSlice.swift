@@ -1,0 +1,77 @@
+/// The part of a block that one plugin is handed as a page: a run of its events, of the types that its shard takes.
+package struct EventSlice: Sendable {
+  package let block: EventBlock
+  /// The range of sequences it stands for; the position after it is the ceiling.
+  package let page: Page
+  /// Places in the block, in order.
+  package let indices: ArraySlice<Int>
+
+  package var count: Int { indices.count }
+
+  /// Everything in the block that a shard takes.
+  package init(_ block: EventBlock, types: [String]?) {
+    self.block = block
+    page = block.page
+    guard let types, block.types != Set(types) else {
+      indices = Array(block.sequences.indices)[...]
+      return
+    }
+    let taken = types.map { Array($0.utf8) }
+    indices =
+      block.withBytes { bytes in
+        block.sequences.indices.filter { index in
+          guard let type = block.fields(of: index, in: bytes).type else { return false }
+          return taken.contains { $0.count == type.count && $0.elementsEqual(type) }
+        }
+      }[...]
+  }
+
+  private init(_ block: EventBlock, _ page: Page, _ indices: ArraySlice<Int>) {
+    self.block = block
+    self.page = page
+    self.indices = indices
+  }
+
+  package func sequence(_ index: Int) -> Int64 { block.sequences[index] }
+
+  package func contains(_ sequence: Int64) -> Bool { place(of: sequence) != nil }
+
+  /// Bytes of the event at the front.
+  package var firstSize: Int { indices.first.map(block.size(of:)) ?? 0 }
+
+  /// At most so many events from the front. The page ends with the last of them, or where it ended when that is all.
+  package func prefix(_ count: Int) -> EventSlice {
+    guard count < self.count, let last = indices.prefix(count).last else { return self }
+    return EventSlice(block, Page(floor: page.floor, ceiling: block.sequences[last]), indices.prefix(count))
+  }
+
+  /// What comes before an event, which is one of the slice.
+  package func before(_ sequence: Int64) -> EventSlice {
+    let end = place(of: sequence) ?? indices.endIndex
+    return EventSlice(block, Page(floor: page.floor, ceiling: sequence - 1), indices[..<end])
+  }
+
+  /// One event alone, with everything before it left out.
+  package func only(_ sequence: Int64) -> EventSlice {
+    let place = place(of: sequence) ?? indices.endIndex
+    return EventSlice(
+      block, Page(floor: sequence - 1, ceiling: sequence), indices[place..<min(place + 1, indices.endIndex)])
+  }
+
+  /// What comes after a sequence; nil where that is nothing at all.
+  package func after(_ sequence: Int64) -> EventSlice? {
+    guard sequence >= page.floor, sequence < page.ceiling else { return nil }
+    let rest = indices.drop { block.sequences[$0] <= sequence }
+    return EventSlice(block, Page(floor: sequence, ceiling: page.ceiling), rest)
+  }
+
+  private func place(of sequence: Int64) -> Int? {
+    let places = indices
+    var (low, high) = (places.startIndex, places.endIndex)
+    while low < high {
+      let middle = (low + high) / 2
+      if block.sequences[places[middle]] < sequence { low = middle + 1 } else { high = middle }
+    }
+    return low < places.endIndex && block.sequences[places[low]] == sequence ? low : nil
+  }
+}

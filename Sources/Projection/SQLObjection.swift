@@ -1,0 +1,23 @@
+extension SQLText {
+  /// The daemon holds the transaction: a statement that ended it would part the effect from the position.
+  private static let transactionControl: Set<String> = [
+    "BEGIN", "START", "COMMIT", "END", "ROLLBACK", "ABORT", "SAVEPOINT", "RELEASE", "PREPARE",
+  ]
+
+  /// Why a statement that begins with such a word cannot be part of a projection; nil for one that can.
+  package static func objection(to statement: String, isSetup: Bool = false) -> (problem: String, hint: String)? {
+    let keyword = firstKeyword(of: statement)
+    switch keyword {
+    case _ where transactionControl.contains(keyword):
+      return ("\(keyword) is not allowed here", "the statements run in the transaction that moves the position")
+    case _ where isSetup: return nil
+    case "DISCARD", "DEALLOCATE", "LISTEN", "UNLISTEN", "RESET", "LOAD":
+      return ("\(keyword) is not allowed here", "the session is shared with other projections")
+    case "SET" where firstKeywords(of: statement, limit: 2) != ["SET", "LOCAL"]:
+      return ("SET is not allowed here", "use SET LOCAL, which ends with the page")
+    case "COPY":
+      return ("COPY is not allowed here", "use INSERT … SELECT")
+    default: return nil
+    }
+  }
+}

@@ -1,0 +1,78 @@
+import Foundation
+import Postgres
+import Settings
+import Testing
+
+/// Programs that tests run as plugins: real child processes, in a directory of their own.
+struct PluginPrograms {
+  let directory: String
+
+  init() throws {
+    directory = FileManager.default.temporaryDirectory.appending(path: "tidemark-plugin-\(UUID().uuidString)").path
+    try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true)
+  }
+
+  func path(_ name: String) -> String { "\(directory)/\(name)" }
+
+  /// An executable file with this text.
+  func program(_ text: String, name: String = "plugin") throws -> String {
+    try text.write(toFile: path(name), atomically: true, encoding: .utf8)
+    try FileManager.default.setAttributes([.posixPermissions: 0o755], ofItemAtPath: path(name))
+    return path(name)
+  }
+
+  /// A plugin in Python: greets, then calls `answer(page, events)` for each page and writes what that returns.
+  func python(_ answer: String, before: String = "", name: String = "plugin") throws -> String {
+    try program(
+      """
+      #!/usr/bin/python3
+      import json, os, signal, subprocess, sys, time
+      directory = \(String(reflecting: directory))
+      def say(message):
+          sys.stdout.write(json.dumps(message) + "\\n"); sys.stdout.flush()
+      def note(name, text):
+          with open(directory + "/" + name, "a") as file: file.write(str(text) + "\\n")
+      def applied(page, **more): return {"applied": {"ceiling": page["ceiling"], **more}}
+      def failed(event, kind="event", message="bad", **more):
+          return {"failed": {"seq_id": event["seq_id"], "class": kind, "message": message, **more}}
+      \(answer)
+      hello = json.loads(sys.stdin.readline())["hello"]
+      note("hello", json.dumps(hello))
+      \(before)
+      say({"ready": {"protocol": 1}})
+      for line in sys.stdin:
+          page = json.loads(line)["page"]
+          events = [json.loads(sys.stdin.readline()) for _ in range(page["count"])]
+          message = answer(page, events)
+          if message is not None: say(message)
+      note("ended", "end of input")
+      """, name: name)
+  }
+
+  /// The lines of a file that a plugin wrote; none where there is no such file yet.
+  func lines(_ name: String) -> [String] {
+    let text = (try? String(contentsOfFile: path(name), encoding: .utf8)) ?? ""
+    return text.split(separator: "\n").map(String.init)
+  }
+}
+
+extension TestDatabase {
+  /// Appends events with these data, all of one type.
+  func append(_ type: String = "x", data: [String]) async throws {
+    _ = try await connected { session in
+      try await session.execute(
+        """
+        SELECT tidemark.append(gen_random_uuid(), jsonb_agg(jsonb_build_object('type', \(type)::text, 'data', d::jsonb) ORDER BY i))
+          FROM unnest(\(data)::text[]) WITH ORDINALITY AS u (d, i)
+        """)
+    }
+  }
+
+  /// Settings with one plugin, installed.
+  func installPlugin(
+    _ command: [String], name: String = "Plug", keys: String = "", eventStore: String = "append = \"quick\""
+  ) async throws -> Settings {
+    let words = command.map { String(reflecting: $0) }.joined(separator: ", ")
+    return try await install("[projections.\(name)]\nexec = [\(words)]\n\(keys)\n", eventStore: eventStore)
+  }
+}

@@ -1,0 +1,385 @@
+import Daemon
+import EventStore
+import Foundation
+import Postgres
+import Projection
+import Settings
+import Telemetry
+import Testing
+
+/// Notes each event it is handed, in order.
+private let noting = """
+  def answer(page, events):
+      for event in events: note("seen", event["seq_id"])
+      return applied(page)
+  """
+
+@Suite(.gated) struct `A plugin with effects outside` {
+  @Test func `sees every event once and in order, and the position follows`() async throws {
+    let (database, programs) = (try await TestDatabase.make(), try PluginPrograms())
+    let settings = try await database.installPlugin([try programs.python(noting)])
+    try await database.append(type: "x", count: 2_500)
+    try await withDaemon(settings) { daemon in
+      try await daemon.caughtUp()
+      #expect(programs.lines("seen") == (1...2_500).map(String.init))
+      try await database.append(type: "y", count: 10)
+      try await daemon.caughtUp()
+      #expect(programs.lines("seen") == (1...2_510).map(String.init))
+    }
+    #expect(try await database.position("Plug:All") == 2_510)
+    #expect(programs.lines("hello").count == 1)
+    #expect(programs.lines("hello")[0].contains(#""shard": "Plug:All""#))
+    #expect(programs.lines("ended") == ["end of input"])
+  }
+
+  @Test func `is greeted with its position after a restart, and sees nothing twice`() async throws {
+    let (database, programs) = (try await TestDatabase.make(), try PluginPrograms())
+    let settings = try await database.installPlugin([try programs.python(noting)])
+    for round in 1...3 {
+      try await database.append(type: "x", count: 10)
+      try await withDaemon(settings) { daemon in try await daemon.caughtUp() }
+      #expect(programs.lines("seen") == (1...(10 * round)).map(String.init))
+    }
+    #expect(programs.lines("hello").map { $0.contains("\"position\": 0") } == [true, false, false])
+    #expect(programs.lines("hello")[2].contains("\"position\": 20"))
+  }
+
+  @Test func `is handed an event as the manual has it`() async throws {
+    let (database, programs) = (try await TestDatabase.make(), try PluginPrograms())
+    let plugin = try programs.python(
+      """
+      def answer(page, events):
+          for event in events: note("event", json.dumps(event))
+          return applied(page)
+      """)
+    let settings = try await database.installPlugin([plugin], keys: "events = [\"a\"]")
+    try await database.append("b", data: ["{}"])
+    try await database.append("a", data: [#"{"text": "ü \"x\" \\ \n", "n": 1.500, "list": [1, null]}"#])
+    try await withDaemon(settings) { daemon in try await daemon.caughtUp() }
+    let lines = programs.lines("event")
+    try #require(lines.count == 1)
+    let event = try JSONSerialization.jsonObject(with: Data(lines[0].utf8)) as! [String: Any]
+    #expect(event["seq_id"] as? Int == 2 && event["version"] as? Int == 1 && event["type"] as? String == "a")
+    #expect(event["tenant_id"] as? String == "*DEFAULT*")
+    #expect((event["data"] as! [String: Any])["text"] as? String == "ü \"x\" \\ \n")
+    let stored = try await database.value(
+      """
+      SELECT concat_ws('|', id, stream_id, to_char("timestamp" AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')) FROM mt_events WHERE seq_id = 2
+      """, as: String.self)
+    let given = ["id", "stream_id", "timestamp"].map { event[$0] as! String }.joined(separator: "|")
+    #expect(given == stored)
+    #expect(try await database.position("Plug:All") == 2)
+  }
+
+  @Test(arguments: ["event", "serialization"])
+  func `tells an event that failed, which becomes a dead letter, and goes on after it`(kind: String) async throws {
+    let (database, programs) = (try await TestDatabase.make(), try PluginPrograms())
+    let plugin = try programs.python(
+      """
+      def answer(page, events):
+          for event in events:
+              if "bad" in event["data"]: return failed(event, "\(kind)", "no such customer")
+              note("seen", event["seq_id"])
+          return applied(page)
+      """)
+    let settings = try await database.installPlugin([plugin])
+    let bad: Set<Int> = [1, 7, 8, 30]
+    try await database.append(data: (1...30).map { bad.contains($0) ? #"{"bad": 1}"# : "{}" })
+    try await withDaemon(settings) { daemon in
+      try await daemon.caughtUp()
+      #expect(programs.lines("seen") == (1...30).filter { !bad.contains($0) }.map(String.init))
+      let letters = try await database.connected { session in
+        try await DeadLetters(try await StoreShape.read(session, schema: "public"))
+          .list(DeadLetters.Filter(), limit: 10, session)
+      }
+      #expect(letters.map(\.sequence) == [1, 7, 8, 30])
+      #expect(letters.allSatisfy { $0.message == "no such customer" && $0.class == "event" })
+      #expect(letters[0].sqlstate == (kind == "serialization" ? "22000" : nil))
+    }
+    #expect(try await database.position("Plug:All") == 30)
+  }
+
+  @Test func `passes over an event of a type it does not know without a letter`() async throws {
+    let (database, programs) = (try await TestDatabase.make(), try PluginPrograms())
+    let plugin = try programs.python(
+      """
+      def answer(page, events):
+          for event in events:
+              if event["type"] != "x": return failed(event, "unknown", "what is this")
+              note("seen", event["seq_id"])
+          return applied(page)
+      """)
+    let settings = try await database.installPlugin([plugin])
+    for type in ["x", "strange", "x"] { try await database.append(type: type, count: 1) }
+    try await withDaemon(settings) { daemon in try await daemon.caughtUp() }
+    #expect(programs.lines("seen") == ["1", "3"])
+    #expect(try await database.value("SELECT count(*) FROM tidemark.dead_letter", as: Int.self) == 0)
+  }
+
+  @Test func `that is told to stop at a bad event has everything before it, and none after`() async throws {
+    let (database, programs) = (try await TestDatabase.make(), try PluginPrograms())
+    let plugin = try programs.python(
+      """
+      def answer(page, events):
+          for event in events:
+              if "bad" in event["data"]: return failed(event, message="stop here")
+              note("seen", event["seq_id"])
+          return applied(page)
+      """)
+    let settings = try await database.installPlugin(
+      [plugin], keys: "[[on_error]]\nprojection = \"Plug\"\nclass = \"event\"\ndo = [\"retry 10ms\", \"stop\"]")
+    try await database.append(data: ["{}", "{}", #"{"bad": 1}"#, "{}"])
+    try await withDaemon(settings) { daemon in
+      let failure = try await daemon.observed.first("it stops") { observation -> Failure? in
+        if case .shardStopped(_, let failure) = observation { failure } else { nil }
+      }
+      #expect(failure.message == "stop here" && failure.sequence == 3)
+      #expect(try await database.position("Plug:All") == 2)
+      #expect(programs.lines("seen") == ["1", "2"])
+    }
+  }
+
+  @Test func `that fails transiently is tried again from the event that failed`() async throws {
+    let (database, programs) = (try await TestDatabase.make(), try PluginPrograms())
+    let plugin = try programs.python(
+      """
+      tries = 0
+      def answer(page, events):
+          global tries
+          for event in events:
+              if "busy" in event["data"]:
+                  tries += 1
+                  if tries < 3: return failed(event, "transient", "the mail server is away")
+              note("seen", event["seq_id"])
+          return applied(page)
+      """)
+    let settings = try await database.installPlugin([plugin])
+    try await database.append(data: ["{}", #"{"busy": 1}"#, "{}"])
+    try await withDaemon(settings) { daemon in
+      try await daemon.caughtUp()
+      #expect(programs.lines("seen") == ["1", "2", "3"])
+      #expect(
+        daemon.observed.all.contains {
+          if case .shardRetrying(_, let failure, _, _) = $0 {
+            failure.message == "the mail server is away"
+          } else {
+            false
+          }
+        })
+    }
+    #expect(programs.lines("hello").count == 1, "the child was not started again")
+  }
+
+  @Test func `runs in the directory and with the variables that the settings say`() async throws {
+    let (database, programs) = (try await TestDatabase.make(), try PluginPrograms())
+    let plugin = try programs.python(
+      """
+      note("where", os.getcwd())
+      note("where", os.environ["SHOP"] + os.environ.get("NOTIFY_SOCKET", " none"))
+      note("where", os.getpgrp() == os.getpid())
+      def answer(page, events): return applied(page)
+      """)
+    let settings = try await database.installPlugin(
+      [plugin, "argument"], keys: "working_directory = \"\(programs.directory)\"\nenv = { SHOP = \"books\" }")
+    try await withDaemon(settings) { _ in
+      try await eventually("it runs") { programs.lines("where").count == 3 }
+    }
+    #expect(programs.lines("where")[0].hasSuffix(programs.directory))
+    #expect(programs.lines("where")[1...] == ["books none", "True"])
+  }
+
+  @Test func `speaks into the log with its shard's name`() async throws {
+    let (database, programs) = (try await TestDatabase.make(), try PluginPrograms())
+    let plugin = try programs.python(
+      """
+      def answer(page, events):
+          print("to standard error", file=sys.stderr, flush=True)
+          say({"log": {"level": "warning", "message": "low on stamps"}})
+          return applied(page)
+      """)
+    let settings = try await database.installPlugin([plugin])
+    try await withDaemon(settings) { daemon in
+      try await database.append(type: "x", count: 1)
+      try await daemon.caughtUp()
+      for (level, text) in [("info", "to standard error"), ("warning", "low on stamps")] {
+        _ = try await daemon.observed.first(text) { observation -> Bool? in
+          guard case .pluginSaid(let shard, level, text) = observation else { return nil }
+          return "\(shard)" == "Plug:All"
+        }
+      }
+    }
+  }
+
+  /// The page is with the plugin, and on the server nothing is open that belongs to it.
+  @Test func `holds no session and no transaction while it works, so many slow ones hold up nobody`() async throws {
+    let (database, programs) = (try await TestDatabase.make(), try PluginPrograms())
+    let plugin = try programs.python(
+      """
+      def answer(page, events):
+          note("begun", hello["shard"])
+          while not os.path.exists(directory + "/go"): time.sleep(0.01)
+          return applied(page)
+      """)
+    let slow = (1...12).map { "[projections.Slow\($0)]\nexec = [\"\(plugin)\"]\n" }.joined()
+    let settings = try await database.install(
+      slow + """
+        [projections.Quick]
+        tables = ["quick"]
+        setup = "CREATE TABLE quick (seq bigint)"
+        sql = "INSERT INTO quick SELECT seq_id FROM batch"
+        """, database: "pool_size = 2")
+    try await withDaemon(settings) { daemon in
+      try await database.append(type: "x", count: 5)
+      try await eventually("all are at work") { programs.lines("begun").count == 12 }
+      let open = try await database.value(
+        """
+        SELECT count(*) FROM pg_stat_activity
+         WHERE datname = current_database() AND application_name = 'tidemark' AND state LIKE 'idle in transaction%'
+        """, as: Int.self)
+      #expect(open == 0)
+      try await daemon.caughtUp(["Quick:All"])
+      _ = try programs.program("", name: "go")
+      try await daemon.caughtUp()
+    }
+  }
+}
+
+@Suite(.gated) struct `A plugin with effects in the database` {
+  private static let table = """
+    tables = ["sum"]
+    setup = "CREATE TABLE sum (seq bigint PRIMARY KEY, n int NOT NULL CHECK (n >= 0), note text)"
+    effects = "database"
+    """
+  /// One statement for each event.
+  private static let inserting = """
+    def insert(event):
+        return {"text": "INSERT INTO sum (seq, n, note) VALUES ($1, $2, $3)", "values": [event["seq_id"], str(event["data"].get("n", 1)), None]}
+    def answer(page, events):
+        note("pages", page["count"])
+        return applied(page, sql=[insert(event) for event in events])
+    """
+
+  @Test func `has its statements applied with the position, exactly once, though it is killed again and again`()
+    async throws
+  {
+    let (database, programs) = (try await TestDatabase.make(), try PluginPrograms())
+    let plugin = try programs.python(
+      Self.inserting + "\n" + """
+        inner = answer
+        def answer(page, events):
+            note("pid", os.getpid())
+            if events and events[-1]["seq_id"] % 7 == 0 and not os.path.exists(directory + "/killed%d" % events[-1]["seq_id"]):
+                open(directory + "/killed%d" % events[-1]["seq_id"], "w").close()
+                os.kill(os.getpid(), signal.SIGKILL)
+            return inner(page, events)
+        """)
+    let settings = try await database.installPlugin([plugin], keys: Self.table)
+    try await withDaemon(settings) { daemon in
+      for _ in 1...30 { try await database.append(type: "x", count: 3) }
+      try await daemon.caughtUp(within: .seconds(60))
+      #expect(try await database.value("SELECT count(*) FROM sum", as: Int.self) == 90)
+      #expect(try await database.value("SELECT sum(seq)::bigint FROM sum", as: Int.self) == 90 * 91 / 2)
+      #expect(try await database.value("SELECT count(*) FROM sum WHERE note IS NULL", as: Int.self) == 90)
+    }
+  }
+
+  @Test func `has an event whose statement fails found by handing over fewer, and all others applied`() async throws {
+    let (database, programs) = (try await TestDatabase.make(), try PluginPrograms())
+    let settings = try await database.installPlugin([try programs.python(Self.inserting)], keys: Self.table)
+    let bad: Set<Int> = [3, 64, 65]
+    try await database.append(data: (1...100).map { #"{"n": \#(bad.contains($0) ? -1 : $0)}"# })
+    try await withDaemon(settings) { daemon in
+      try await daemon.caughtUp()
+      #expect(try await database.value("SELECT count(*) FROM sum", as: Int.self) == 97)
+      let letters = try await database.value(
+        "SELECT string_agg(concat_ws(' ', seq_id, class, sqlstate), ', ' ORDER BY seq_id) FROM tidemark.dead_letter",
+        as: String.self)
+      #expect(letters == "3 event 23514, 64 event 23514, 65 event 23514")
+    }
+    #expect(programs.lines("pages").count < 60)
+    #expect(try await database.position("Plug:All") == 100)
+  }
+
+  @Test func `may say with a failure what came before it, or is handed that again`() async throws {
+    for saysIt in [true, false] {
+      let (database, programs) = (try await TestDatabase.make(), try PluginPrograms())
+      let plugin = try programs.python(
+        Self.inserting + "\n" + """
+          def answer(page, events):
+              sql = []
+              for event in events:
+                  if "bad" in event["data"]:
+                      return failed(event, message="bad", \(saysIt ? "sql=sql" : ""))
+                  sql.append(insert(event))
+              return applied(page, sql=sql)
+          """)
+      let settings = try await database.installPlugin([plugin], keys: Self.table)
+      try await database.append(data: (1...20).map { [5, 6, 20].contains($0) ? #"{"bad": 1}"# : #"{"n": 1}"# })
+      try await withDaemon(settings) { daemon in try await daemon.caughtUp() }
+      #expect(try await database.value("SELECT count(*) FROM sum", as: Int.self) == 17, "\(saysIt)")
+      #expect(
+        try await database.value(
+          "SELECT array_agg(seq_id ORDER BY seq_id)::text FROM tidemark.dead_letter", as: String.self)
+          == "{5,6,20}")
+    }
+  }
+
+  @Test(arguments: [
+    (#"{"text": "COMMIT"}"#, "COMMIT is not allowed here"),
+    (#"{"text": "INSERT INTO nowhere VALUES (1)"}"#, "relation \"nowhere\" does not exist"),
+    (#"{"text": "SELECT 1; SELECT 2"}"#, "cannot insert multiple commands into a prepared statement"),
+  ])
+  func `that answers with what can work for no event stops, and its position stays`(sql: String, message: String)
+    async throws
+  {
+    let (database, programs) = (try await TestDatabase.make(), try PluginPrograms())
+    let plugin = try programs.python("def answer(page, events): return applied(page, sql=[\(sql)])")
+    let settings = try await database.installPlugin([plugin], keys: Self.table)
+    try await database.append(type: "x", count: 1)
+    try await withDaemon(settings) { daemon in
+      let failure = try await daemon.observed.first("it stops") { observation -> Failure? in
+        if case .shardStopped(_, let failure) = observation { failure } else { nil }
+      }
+      #expect(failure.message.contains(message), "\(failure.message)")
+    }
+    #expect(try await database.position("Plug:All") == 0)
+  }
+
+  @Test func `parks the later events of a stream behind a dead letter, and has them replayed in order`() async throws {
+    let (database, programs) = (try await TestDatabase.make(), try PluginPrograms())
+    let plugin = try programs.python(
+      Self.inserting + "\n" + """
+        def answer(page, events):
+            sql = []
+            for event in events:
+                if "bad" in event["data"] and not os.path.exists(directory + "/mended"):
+                    return failed(event, message="bad", sql=sql)
+                sql.append(insert(event))
+            return applied(page, sql=sql)
+        """)
+    let settings = try await database.installPlugin([plugin], keys: Self.table + "\non_poison = \"park-stream\"")
+    try await database.append(data: ["{}", #"{"bad": 1}"#, "{}", "{}"])
+    try await database.append(data: ["{}", "{}"])
+    try await withDaemon(settings) { daemon in
+      try await daemon.caughtUp()
+      #expect(
+        try await database.value("SELECT array_agg(seq ORDER BY seq)::text FROM sum", as: String.self) == "{1,5,6}")
+      let letters = "SELECT string_agg(seq_id || ' ' || class, ', ' ORDER BY seq_id) FROM tidemark.dead_letter"
+      #expect(try await database.value(SQL(text: letters), as: String.self) == "2 event, 3 parked, 4 parked")
+      _ = try programs.program("", name: "mended")
+      let replay = try await database.connected { session in
+        Replay(shape: try await StoreShape.read(session, schema: "public"), node: "test")
+      }
+      for sequence: Int64 in [2, 3, 4] {
+        let outcome = try await database.connected {
+          try await Daemon.prepareForShards($0)
+          return try await replay.replay(sequence, settings.projections[0], $0)
+        }
+        #expect(outcome == .applied)
+      }
+      #expect(
+        try await database.value("SELECT array_agg(seq ORDER BY seq)::text FROM sum", as: String.self)
+          == "{1,2,3,4,5,6}")
+    }
+  }
+}

@@ -1,0 +1,40 @@
+import Plugins
+import Testing
+
+@Suite struct `The rules around a plugin` {
+  @Test func `hand over fewer events when a page was not answered in time, down to one, and more when it is quick`() {
+    var pace = PluginPace()
+    var tried: [Int] = []
+    while pace.limit > 1 {
+      tried.append(pace.limit)
+      pace.timedOut(pace.limit)
+    }
+    #expect(tried == [1000, 500, 250, 125, 62, 31, 15, 7, 3])
+    pace.timedOut(1)
+    #expect(pace.limit == 1)
+    for _ in 0..<40 { pace.answered(pace.limit, took: .milliseconds(1), timeout: .seconds(30)) }
+    #expect(pace.limit == PluginPace.limits.upperBound)
+  }
+
+  @Test func `keep the pace of a plugin that needs a part of its time`() {
+    var pace = PluginPace()
+    pace.answered(1_000, took: .seconds(10), timeout: .seconds(30))
+    #expect(pace.limit == 1_000)
+    pace.answered(1_000, took: .seconds(20), timeout: .seconds(30))
+    #expect(pace.limit == 500)
+    // A short page says nothing of what a full one would take.
+    pace.answered(3, took: .milliseconds(1), timeout: .seconds(30))
+    #expect(pace.limit == 500)
+  }
+
+  @Test func `let a hundred lines into the log, then count`() {
+    var output = OutputLimit()
+    let now = ContinuousClock.now
+    let verdicts = (0..<250).map { _ in output.meet(at: now) }
+    #expect(verdicts.count { $0 == .pass } == 100)
+    #expect(verdicts.count { $0 == .drop } == 150)
+    #expect(output.meet(at: now + OutputLimit.interval) == .passAfter(dropped: 150))
+    #expect(output.meet(at: now + OutputLimit.interval) == .pass)
+    #expect(output.takeDropped() == 0)
+  }
+}
