@@ -13,7 +13,10 @@ let strict: [SwiftSetting] = [
 let package = Package(
   name: "tidemark",
   products: [
-    .executable(name: "tidemark", targets: ["tidemark"])
+    .executable(name: "tidemark", targets: ["tidemark"]),
+    .library(name: "TidemarkPlugin", targets: ["TidemarkPlugin"]),
+    // What the tests load.
+    .library(name: "SwiftTestPlugin", type: .dynamic, targets: ["SwiftTestPlugin"]),
   ],
   dependencies: [
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
@@ -28,6 +31,9 @@ let package = Package(
       name: "CTomlplusplus",
       cxxSettings: [.define("TOML_EXCEPTIONS", to: "0"), .define("NDEBUG")]
     ),
+
+    .target(name: "CTidemarkPlugin"),
+    .target(name: "TidemarkPlugin", dependencies: ["CTidemarkPlugin"], swiftSettings: strict),
 
     .target(name: "Projection", swiftSettings: strict),
     .target(name: "Plugins", dependencies: ["Projection"], swiftSettings: strict),
@@ -48,7 +54,7 @@ let package = Package(
     .target(
       name: "Daemon",
       dependencies: [
-        "EventStore", "Plugins", "Postgres", "Projection", "Settings", "Systemd", "Telemetry",
+        "CTidemarkPlugin", "EventStore", "Plugins", "Postgres", "Projection", "Settings", "Systemd", "Telemetry",
         .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
         .product(name: "Subprocess", package: "swift-subprocess"),
       ],
@@ -80,10 +86,13 @@ let package = Package(
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "Subprocess", package: "swift-subprocess"),
       ],
+      exclude: ["Plugins"],
       swiftSettings: strict
     ),
 
     .testTarget(name: "ProjectionTests", dependencies: ["Projection"], swiftSettings: strict),
+    .target(
+      name: "SwiftTestPlugin", dependencies: ["TidemarkPlugin"], path: "Tests/SwiftTestPlugin", swiftSettings: strict),
     .testTarget(name: "PluginsTests", dependencies: ["Plugins", "Projection"], swiftSettings: strict),
     .testTarget(
       name: "TelemetryTests",
@@ -101,7 +110,7 @@ let package = Package(
         .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
         .product(name: "Subprocess", package: "swift-subprocess"),
       ],
-      exclude: ["systemd-box.sh"],
+      exclude: ["systemd-box.sh", "test_plugin.c"],
       swiftSettings: strict),
   ],
   cxxLanguageStandard: .cxx17

@@ -93,6 +93,7 @@ enum Measurement: String, CaseIterable {
   case growth
   case rebuild
   case failOver = "failover"
+  case plugins
   case against
 
   func measure(_ bench: Bench) async throws -> [Figure] {
@@ -107,6 +108,7 @@ enum Measurement: String, CaseIterable {
     case .growth: try await Growth.measure(bench)
     case .rebuild: try await Rebuild.measure(bench)
     case .failOver: try await FailOver.measure(bench)
+    case .plugins: try await PluginSpeed.measure(bench)
     case .against: try await Against.measure(bench)
     }
   }

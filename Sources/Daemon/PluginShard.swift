@@ -28,5 +28,8 @@ extension ShardAgent {
 func makePlugin(
   _ declaration: PluginDefinition, for shard: ShardName, of database: String = "main", observer: any Observer
 ) -> any Plugin {
-  ExecPlugin(shard: shard, plugin: declaration, database: database, observer: observer)
+  switch declaration.program {
+  case .exec: ExecPlugin(shard: shard, plugin: declaration, database: database, observer: observer)
+  case .library: LibraryPlugin(shard: shard, plugin: declaration, database: database, observer: observer)
+  }
 }

@@ -5,7 +5,7 @@ import Glibc
 ///
 /// libpq is driven by a thread that waits in `poll`, so it must not be one of the few threads that all Swift tasks share. The thread
 /// ends when the session does.
-final class SessionThread: SerialExecutor, @unchecked Sendable {
+package final class SessionThread: SerialExecutor, @unchecked Sendable {
   private let state: UnsafeMutablePointer<State>
 
   /// Guarded by the mutex, a pthread one so that the thread sanitizer can follow it.
@@ -16,7 +16,7 @@ final class SessionThread: SerialExecutor, @unchecked Sendable {
     var isEnding = false
   }
 
-  init(name: String) {
+  package init(name: String) {
     state = .allocate(capacity: 1)
     state.initialize(to: State())
     pthread_mutex_init(&state.pointee.mutex, nil)
@@ -54,7 +54,7 @@ final class SessionThread: SerialExecutor, @unchecked Sendable {
     state.deallocate()
   }
 
-  func enqueue(_ job: consuming ExecutorJob) {
+  package func enqueue(_ job: consuming ExecutorJob) {
     let job = UnownedJob(job)
     pthread_mutex_lock(&state.pointee.mutex)
     state.pointee.jobs.append(job)
@@ -63,7 +63,7 @@ final class SessionThread: SerialExecutor, @unchecked Sendable {
   }
 
   /// Ends the thread once its jobs are done. Nothing may be enqueued afterwards.
-  func end() {
+  package func end() {
     pthread_mutex_lock(&state.pointee.mutex)
     state.pointee.isEnding = true
     pthread_cond_signal(&state.pointee.condition)

@@ -15,7 +15,7 @@ struct Tidemark: AsyncParsableCommand {
     subcommands: [
       Run.self, Check.self, Init.self, List.self, Status.self, Wait.self, Pause.self, Resume.self, Stop.self,
       Start.self,
-      RebuildVerb.self, Forget.self, DeadLettersVerb.self, PrintConfig.self, Demo.self,
+      RebuildVerb.self, Forget.self, DeadLettersVerb.self, PluginVerb.self, PrintConfig.self, Demo.self,
       Manual.self,
     ])
 

@@ -7,7 +7,7 @@ import Testing
   /// Each `Fixtures/NAME.toml` must be told exactly what `Fixtures/NAME.txt` says.
   @Test(arguments: [
     "unknown-keys", "wrong-types", "projections", "statements", "missing-database", "syntax", "variables",
-    "reserved-names", "rules", "databases",
+    "reserved-names", "rules", "databases", "plugins",
   ])
   func `are told all at once, each with its place`(name: String) throws {
     let folder = try #require(Bundle.module.resourceURL).appending(path: "Fixtures")

@@ -43,7 +43,7 @@ enum ManualPages {
     page.item("/etc/tidemark/projections.d/*.toml", "More projections.")
     page.item("/usr/share/doc/tidemark/tidemark.full.toml", "A sample with every key.")
     page.endList()
-    page.seeAlso([("tidemark", 1), ("tidemark", 7), ("tidemark.observations", 7)])
+    page.seeAlso([("tidemark", 1), ("tidemark", 7), ("tidemark-plugin", 7), ("tidemark.observations", 7)])
     return page.text
   }
 
@@ -85,7 +85,7 @@ enum ManualPages {
     page.lead(
       "Where they apply: TIDEMARK_SHARD, TIDEMARK_DATABASE (the name of one of several databases), TIDEMARK_SEQUENCE, TIDEMARK_POSITION, TIDEMARK_MARK, TIDEMARK_ERROR, TIDEMARK_SOURCE (file and line of the statement), ERROR_CODE (the SQLSTATE), MESSAGE_ID."
     )
-    page.seeAlso([("tidemark", 1), ("tidemark.toml", 5), ("tidemark", 7)])
+    page.seeAlso([("tidemark", 1), ("tidemark.toml", 5), ("tidemark", 7), ("tidemark-plugin", 7)])
     return page.text
   }
 }

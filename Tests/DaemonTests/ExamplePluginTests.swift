@@ -1,0 +1,92 @@
+import Daemon
+import Foundation
+import Postgres
+import Settings
+import Subprocess
+import Testing
+
+private let examples = Program.package.appending(path: "etc/examples")
+
+@Suite(.gated) struct `An example of a plugin` {
+  @Test func `in shell and jq appends a line for each event to a file`() async throws {
+    let (database, programs) = (try await TestDatabase.make(), try PluginPrograms())
+    let settings = try await database.installPlugin(
+      [examples.appending(path: "append-to-file").path, programs.path("audit.txt")])
+    try await database.append("order_placed", data: [#"{"text": "tab\t and \\ \"quote\""}"#, "[1, null]"])
+    try await withDaemon(settings) { daemon in
+      try await daemon.caughtUp()
+      try await database.append("order_paid", data: ["{}"])
+      try await daemon.caughtUp()
+    }
+    let lines = programs.lines("audit.txt").map { $0.split(separator: "\t").map(String.init) }
+    try #require(lines.count == 3)
+    #expect(lines.map { $0[0] } == ["1", "2", "3"])
+    #expect(lines.map { $0[2] } == ["order_placed", "order_placed", "order_paid"])
+    #expect(lines[1][3] == "[1,null]")
+  }
+
+  @Test func `in Python posts each event to an endpoint, and tells what that refuses`() async throws {
+    let (database, programs) = (try await TestDatabase.make(), try PluginPrograms())
+    // Takes what it is sent, refuses what is bad, and is out of order for the first busy one.
+    let server = try programs.program(
+      """
+      #!/usr/bin/python3
+      import http.server, json
+      directory = \(String(reflecting: programs.directory))
+      was_busy = False
+      class Endpoint(http.server.BaseHTTPRequestHandler):
+          def do_POST(self):
+              global was_busy
+              event = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+              status = 200
+              if "bad" in event["data"]: status = 422
+              if "busy" in event["data"] and not was_busy: was_busy, status = True, 503
+              open(directory + "/posted", "a").write("%s %s %d\\n" % (self.headers["Idempotency-Key"], event["type"], status))
+              self.send_response(status); self.end_headers()
+          def log_message(self, *arguments): pass
+      server = http.server.HTTPServer(("127.0.0.1", 0), Endpoint)
+      open(directory + "/port", "w").write(str(server.server_port) + "\\n")
+      server.serve_forever()
+      """, name: "server")
+    let serving = Task { try await Program.command([server]) }
+    defer { serving.cancel() }
+    try await eventually("the endpoint listens") { programs.lines("port").count == 1 }
+    let settings = try await database.installPlugin(
+      [examples.appending(path: "post-to-http").path, "http://127.0.0.1:\(programs.lines("port")[0])/events"])
+    try await database.append("order_placed", data: ["{}", #"{"bad": 1}"#, #"{"busy": 1}"#, "{}"])
+    try await withDaemon(settings) { daemon in try await daemon.caughtUp() }
+    #expect(
+      programs.lines("posted") == [
+        "1 order_placed 200", "2 order_placed 422", "3 order_placed 503", "3 order_placed 200", "4 order_placed 200",
+      ])
+    #expect(
+      try await database.value(
+        "SELECT string_agg(seq_id || ' ' || message, ', ') FROM tidemark.dead_letter", as: String.self)
+        == "2 the endpoint answered 422 Unprocessable Entity")
+  }
+
+  @Test func `in C counts each event once`() async throws {
+    let (database, programs) = (try await TestDatabase.make(), try PluginPrograms())
+    let built = try await Program.command([
+      "cc", "-O2", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC", "-I",
+      Program.package.appending(path: "Sources/CTidemarkPlugin/include").path, "-o", programs.path("libcount-types.so"),
+      examples.appending(path: "count-types.c").path,
+    ])
+    try #require(built.code == 0, "\(built.error)")
+    let settings = try await database.install(
+      """
+      [projections.TypeCount]
+      library = "\(programs.path("libcount-types.so"))"
+      effects = "database"
+      tables  = ["type_count"]
+      setup   = "CREATE TABLE type_count (type text PRIMARY KEY, events bigint NOT NULL)"
+      """)
+    for _ in 1...2 {
+      for (type, count) in [("a", 300), ("b", 20), ("ab", 1)] { try await database.append(type: type, count: count) }
+      try await withDaemon(settings) { daemon in try await daemon.caughtUp() }
+    }
+    let counts = try await database.value(
+      "SELECT string_agg(type || ' ' || events, ', ' ORDER BY type) FROM type_count", as: String.self)
+    #expect(counts == "a 600, ab 2, b 40")
+  }
+}
