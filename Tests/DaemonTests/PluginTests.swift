@@ -210,6 +210,26 @@ private let noting = """
     }
   }
 
+  @Test func `is exchanged for another at its position when the settings change, and not otherwise`() async throws {
+    let (database, programs) = (try await TestDatabase.make(), try PluginPrograms())
+    let plugin = try programs.python(noting)
+    let settings = try await database.installPlugin([plugin])
+    try await database.append(type: "x", count: 5)
+    try await withDaemon(settings) { daemon in
+      try await daemon.caughtUp()
+      let same = try await database.installPlugin([plugin])
+      await daemon.daemon.reload { same }
+      let changed = try await database.installPlugin([plugin], keys: "env = { A = \"b\" }")
+      await daemon.daemon.reload { changed }
+      try await eventually("another is greeted") { programs.lines("hello").count == 2 }
+      try await database.append(type: "x", count: 5)
+      try await daemon.caughtUp()
+    }
+    #expect(programs.lines("ended").count == 2)
+    #expect(programs.lines("hello").count == 2 && programs.lines("hello")[1].contains("\"position\": 5"))
+    #expect(programs.lines("seen") == (1...10).map(String.init))
+  }
+
   /// The page is with the plugin, and on the server nothing is open that belongs to it.
   @Test func `holds no session and no transaction while it works, so many slow ones hold up nobody`() async throws {
     let (database, programs) = (try await TestDatabase.make(), try PluginPrograms())
