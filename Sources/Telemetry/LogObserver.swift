@@ -25,7 +25,6 @@ package final class LogObserver: Observer {
     var fields = observation.fields
     fields["message_id"] = "\(entry.id)"
     if let database { fields["database"] = "\(database)" }
-    logger.log(level: entry.level, "\(entry.message)", metadata: fields)
     logger.log(level: weight, "\(entry.message)", metadata: fields)
   }
 }

@@ -36,6 +36,35 @@ import Testing
     #expect(good.code == 0, "\(good)")
   }
 
+  @Test func `has a companion in check, which finds a plugin that cannot run here`() async throws {
+    let (database, programs) = (try await TestDatabase.make(), try PluginPrograms())
+    _ = try await database.install("")
+    let plugin = try programs.program("#!/bin/sh\n")
+    let config = try Program.settings(
+      database.conninfo,
+      """
+      [projections.Good]
+      exec = ["\(plugin)"]
+      [projections.Bad]
+      exec = ["\(programs.directory)/none"]
+      [projections.Unknown]
+      exec = ["no-such-program-anywhere"]
+      [projections.Library]
+      library = "\(programs.directory)/none.so"
+      """)
+    let checked = try await Program.run(["check", "-c", config])
+    #expect(checked.code == 1)
+    for words in [
+      "3 statements", "projections.Bad: the plugin \(programs.directory)/none cannot be run: there is no such file",
+      "projections.Unknown: the plugin no-such-program-anywhere cannot be run: no directory in PATH",
+      "projections.Library: the plugin \(programs.directory)/none.so cannot be run",
+    ] {
+      #expect(checked.error.contains(words), "\(checked.error)")
+    }
+    let listed = try await Program.run(["list", "-c", config])
+    #expect(listed.output.contains("exec") && listed.output.contains("library"), "\(listed)")
+  }
+
   @Test func `says what is wrong with a plugin`() async throws {
     let (database, programs) = (try await TestDatabase.make(), try PluginPrograms())
     _ = try await database.install("")
