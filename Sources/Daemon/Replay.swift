@@ -20,7 +20,7 @@ package struct Replay: Sendable {
   /// Is told what plugins say.
   package let observer: any Observer
 
-  package init(shape: StoreShape, node: String, observer: any Observer = Observers([])) {
+  package init(shape: StoreShape, node: String, observer: any Observer = Unheard()) {
     self.shape = shape
     self.node = node
     self.observer = observer
@@ -107,4 +107,11 @@ package struct Replay: Sendable {
       }
     }
   }
+}
+
+/// For who replays a letter and does not want to hear what the plugin has to say besides its answer.
+package struct Unheard: Observer {
+  package init() {}
+
+  package func observe(_ observation: Observation, in database: String?) {}
 }

@@ -105,7 +105,7 @@ struct TryPlugin: AsyncParsableCommand {
 
 /// Prints what a plugin says, and nothing else.
 private struct PrintingObserver: Observer {
-  func observe(_ observation: Observation) {
+  func observe(_ observation: Observation, in database: String?) {
     switch observation {
     case .pluginSaid(_, let level, let text): print("\(level): \(text)")
     case .pluginLinesDropped(_, let count): print("(\(count) more lines)")
