@@ -24,8 +24,8 @@ package actor EventFeed {
   }
   private var places: [ShardName: Place] = [:]
   private var kept: [Int64: Kept] = [:]
-  private var flights: [Int64: Flight] = [:]
-  private var nextWaiter = 0
+  private var flights: [Int: Flight] = [:]
+  private var lastNumber = 0
   /// Of the last block, to guess how many rows the next one may have.
   private var bytesPerRow = 1_000
 
@@ -33,6 +33,7 @@ package actor EventFeed {
 
   /// A read that is under way.
   private struct Flight {
+    var floor: Int64
     var types: Set<String>?
     var waiters: [Int: CheckedContinuation<EventBlock?, Never>] = [:]
   }
@@ -66,8 +67,8 @@ package actor EventFeed {
     guard !parks else { return try await load(page, types, for: shard, parkedFor: "\(shard)") }
     let life = await marks.life
     if let block = kept[page.floor]?.block, block.life == life, Self.covers(block.types, types) { return .block(block) }
-    if let flight = flights[page.floor], Self.covers(flight.types, types) {
-      if let block = await landing(at: page.floor), block.life == life { return .block(block) }
+    if let flight = flights.first(where: { $0.value.floor == page.floor && Self.covers($0.value.types, types) }) {
+      if let block = await landing(of: flight.key), block.life == life { return .block(block) }
     }
     return try await readForAll(page, types, for: shard)
   }
@@ -77,20 +78,28 @@ package actor EventFeed {
     for place in places.values where place.floor == page.floor {
       types = types.flatMap { mine in place.types.map { mine.union($0) } }
     }
-    let isFirst = flights[page.floor] == nil
-    if isFirst { flights[page.floor] = Flight(types: types) }
+    lastNumber += 1
+    let flight = lastNumber
+    flights[flight] = Flight(floor: page.floor, types: types)
     let reading: Reading
     do {
       reading = try await load(page, types, for: shard, parkedFor: nil)
     } catch {
-      if isFirst { land(page.floor, nil) }
+      land(flight, nil)
       throw error
     }
-    var block: EventBlock?
-    if case .block(let read) = reading { block = read }
-    if isFirst { land(page.floor, block) }
     kept = kept.filter { $0.value.block != nil }
-    if let block { kept[page.floor] = Kept(block: block) }
+    guard case .block(let block) = reading else {
+      land(flight, nil)
+      return reading
+    }
+    // Of two, the wider one serves more shards.
+    if let held = kept[page.floor]?.block, held.life == block.life, Self.covers(held.types, types) {
+      land(flight, held)
+      return .block(held)
+    }
+    kept[page.floor] = Kept(block: block)
+    land(flight, block)
     return reading
   }
 
@@ -118,28 +127,28 @@ package actor EventFeed {
 
   // MARK: Waiting for another shard's read
 
-  private func landing(at floor: Int64) async -> EventBlock? {
-    let waiter = nextWaiter
-    nextWaiter += 1
+  private func landing(of flight: Int) async -> EventBlock? {
+    lastNumber += 1
+    let waiter = lastNumber
     return await withTaskCancellationHandler {
       await withCheckedContinuation { continuation in
-        if Task.isCancelled || flights[floor] == nil {
+        if Task.isCancelled || flights[flight] == nil {
           continuation.resume(returning: nil)
         } else {
-          flights[floor]?.waiters[waiter] = continuation
+          flights[flight]?.waiters[waiter] = continuation
         }
       }
     } onCancel: {
-      Task { await self.giveUp(waiter, at: floor) }
+      Task { await self.giveUp(waiter, of: flight) }
     }
   }
 
-  private func giveUp(_ waiter: Int, at floor: Int64) {
-    flights[floor]?.waiters.removeValue(forKey: waiter)?.resume(returning: nil)
+  private func giveUp(_ waiter: Int, of flight: Int) {
+    flights[flight]?.waiters.removeValue(forKey: waiter)?.resume(returning: nil)
   }
 
-  private func land(_ floor: Int64, _ block: EventBlock?) {
-    for waiter in flights.removeValue(forKey: floor)?.waiters.values ?? [:].values {
+  private func land(_ flight: Int, _ block: EventBlock?) {
+    for waiter in flights.removeValue(forKey: flight)?.waiters.values ?? [:].values {
       waiter.resume(returning: block)
     }
   }

@@ -3,6 +3,7 @@ import Glibc
 import Plugins
 import Postgres
 import Projection
+import Telemetry
 
 /// A loaded shared object, on a thread of its own: everything that crosses the C interface.
 ///
@@ -26,10 +27,10 @@ actor Library {
     var mode: String
   }
 
-  init(path: String, log: @escaping @Sendable (PluginLogLevel, String) -> Void) {
+  init(path: String, shard: ShardName, observer: any Observer) {
     self.path = path
     thread = SessionThread(name: "plugin")
-    host = LibraryHost(log: log)
+    host = LibraryHost(shard: shard, observer: observer)
   }
 
   deinit { thread.end() }

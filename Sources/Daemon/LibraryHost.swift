@@ -1,6 +1,8 @@
 import CTidemarkPlugin
 import Plugins
+import Projection
 import Synchronization
+import Telemetry
 
 /// What the daemon does for a library plugin: takes down what it says during a call, and ignores what it says at any other time.
 ///
@@ -16,10 +18,12 @@ final class LibraryHost: Sendable {
   nonisolated(unsafe) let pointer: UnsafePointer<tidemark_host>
   private let said = Mutex<Said?>(nil)
   private let output = Mutex(OutputLimit())
-  private let log: @Sendable (PluginLogLevel, String) -> Void
+  private let shard: ShardName
+  private let observer: any Observer
 
-  init(log: @escaping @Sendable (PluginLogLevel, String) -> Void) {
-    self.log = log
+  init(shard: ShardName, observer: any Observer) {
+    self.shard = shard
+    self.observer = observer
     let host = UnsafeMutablePointer<tidemark_host>.allocate(capacity: 1)
     pointer = UnsafePointer(host)
     host.initialize(
@@ -39,9 +43,14 @@ final class LibraryHost: Sendable {
   }
 
   private func say(_ level: tidemark_level, _ text: tidemark_text) {
-    guard output.withLock({ $0.meet(at: .now) }) != .drop else { return }
+    switch output.withLock({ $0.meet(at: .now) }) {
+    case .drop: return
+    case .passAfter(let dropped): observer.observe(.pluginLinesDropped(shard, count: dropped))
+    case .pass: break
+    }
     let levels = PluginLogLevel.allCases
-    log(levels.indices.contains(Int(level.rawValue)) ? levels[Int(level.rawValue)] : .info, text.string ?? "")
+    let known = levels.indices.contains(Int(level.rawValue)) ? levels[Int(level.rawValue)] : .info
+    observer.observe(.pluginSaid(shard, level: known.rawValue, text: text.string ?? ""))
   }
 
   private func take(_ text: tidemark_text, _ values: UnsafePointer<tidemark_text>?, _ count: Int) {

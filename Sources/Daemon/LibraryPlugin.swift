@@ -31,9 +31,7 @@ actor LibraryPlugin: Plugin {
     self.plugin = plugin
     self.observer = observer
     opening = Library.Opening(config: config, shard: "\(shard)", database: database, mode: mode.rawValue)
-    library = Library(path: path) { level, text in
-      observer.observe(.pluginSaid(shard, level: level.rawValue, text: text))
-    }
+    library = Library(path: path, shard: shard, observer: observer)
     (ends, ending) = AsyncStream.makeStream()
   }
 

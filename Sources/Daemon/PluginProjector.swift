@@ -90,8 +90,8 @@ actor PluginProjector {
   ) async throws -> PageOutcome {
     var slice = all.prefix(pace.limit)
     guard slice.count > 0 else { return try await commit(slice, [], isolation) }
-    if slice.firstSize > PluginLimits.lineBytes {
-      return try await pass(over: try tooLarge(slice), of: slice, isolation)
+    if case .exec = declaration.program, slice.firstSize > PluginLimits.lineBytes {
+      return try await pass(over: tooLarge(slice), of: slice, isolation)
     }
     // What is read ahead is read while the plugin works.
     let ceiling = slice.page.ceiling
@@ -173,16 +173,14 @@ actor PluginProjector {
   /// The first event of the slice is given up on, if the policy says so.
   private func pass(over failure: PageFailure, of slice: EventSlice, _ isolation: Isolation) async throws -> PageOutcome
   {
-    let one = slice.prefix(1)
+    guard let sequence = slice.firstSequence else { throw failure }
     var failure = failure
-    failure.failure.sequence = slice.block.sequences[slice.indices.first!]
-    let (letters, ignored) = try isolation.decide([
-      Isolation.Finding(sequence: failure.failure.sequence!, failure: failure)
-    ])
-    return try await commit(one, [], isolation, letters: letters, ignored: ignored)
+    failure.failure.sequence = sequence
+    let (letters, ignored) = try isolation.decide([Isolation.Finding(sequence: sequence, failure: failure)])
+    return try await commit(slice.prefix(1), [], isolation, letters: letters, ignored: ignored)
   }
 
-  private func tooLarge(_ slice: EventSlice) throws -> PageFailure {
+  private func tooLarge(_ slice: EventSlice) -> PageFailure {
     var failure = PageFailure(PluginProblem.lineTooLong(bytes: slice.firstSize))
     failure.failureClass = .event
     return failure

@@ -32,9 +32,10 @@ package struct EventSlice: Sendable {
     self.indices = indices
   }
 
-  package func sequence(_ index: Int) -> Int64 { block.sequences[index] }
-
   package func contains(_ sequence: Int64) -> Bool { place(of: sequence) != nil }
+
+  /// The event at the front.
+  package var firstSequence: Int64? { indices.first.map { block.sequences[$0] } }
 
   /// Bytes of the event at the front.
   package var firstSize: Int { indices.first.map(block.size(of:)) ?? 0 }
@@ -49,13 +50,6 @@ package struct EventSlice: Sendable {
   package func before(_ sequence: Int64) -> EventSlice {
     let end = place(of: sequence) ?? indices.endIndex
     return EventSlice(block, Page(floor: page.floor, ceiling: sequence - 1), indices[..<end])
-  }
-
-  /// One event alone, with everything before it left out.
-  package func only(_ sequence: Int64) -> EventSlice {
-    let place = place(of: sequence) ?? indices.endIndex
-    return EventSlice(
-      block, Page(floor: sequence - 1, ceiling: sequence), indices[place..<min(place + 1, indices.endIndex)])
   }
 
   /// What comes after a sequence; nil where that is nothing at all.

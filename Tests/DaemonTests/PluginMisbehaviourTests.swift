@@ -242,58 +242,6 @@ import Testing
     #expect(said + dropped == 5_000)
   }
 
-  @Test func `not, is handed an event of 20 MB whole, beside small ones`() async throws {
-    let (database, programs) = (try await TestDatabase.make(), try PluginPrograms())
-    let plugin = try programs.python(
-      """
-      def answer(page, events):
-          for event in events: note("seen", "%d %d" % (event["seq_id"], len(json.dumps(event["data"]))))
-          return applied(page)
-      """)
-    let settings = try await database.installPlugin([plugin])
-    try await database.append(type: "x", count: 3)
-    try await database.script(
-      "SELECT tidemark.append(gen_random_uuid(), jsonb_build_array(jsonb_build_object('type', 'x', 'data', repeat('x', 20000000))))"
-    )
-    try await database.append(type: "x", count: 3)
-    try await withDaemon(settings) { daemon in
-      try await daemon.caughtUp(within: .seconds(60))
-      #expect(programs.lines("seen") == ["1 2", "2 2", "3 2", "4 20000002", "5 2", "6 2", "7 2"])
-    }
-  }
-
-  /// 400 MB go through a daemon that holds at most two pages.
-  @Test func `by reading slowly does not make the daemon grow, however large the events`() async throws {
-    let (database, programs) = (try await TestDatabase.make(), try PluginPrograms())
-    let plugin = try programs.program(
-      """
-      #!/usr/bin/python3
-      import json, sys, time
-      sys.stdin.readline(); print('{"ready":{"protocol":1}}', flush=True)
-      for line in sys.stdin:
-          page = json.loads(line)["page"]
-          for _ in range(page["count"]):
-              time.sleep(0.02)
-              assert len(sys.stdin.readline()) > 5000000
-          print(json.dumps({"applied": {"ceiling": page["ceiling"]}}), flush=True)
-      """)
-    let projection = "[projections.Plug]\nexec = [\"\(plugin)\"]\n"
-    _ = try await database.install(projection)
-    try await database.script(
-      """
-      INSERT INTO mt_streams (id, version) VALUES (gen_random_uuid(), 0);
-      INSERT INTO mt_events (seq_id, id, stream_id, version, data, type)
-      SELECT nextval('mt_events_sequence'), gen_random_uuid(), (SELECT id FROM mt_streams LIMIT 1), i, to_jsonb(repeat('x', 5000000)), 'x'
-        FROM generate_series(1, 80) AS i
-      """)
-    let daemon = try await DaemonProcess.start(try Program.settings(database.conninfo, projection))
-    try await eventually(within: .seconds(90), "all have been read") { try await database.position("Plug:All") == 80 }
-    let status = try String(contentsOfFile: "/proc/\(daemon.pid)/status", encoding: .utf8)
-    let peak = try #require(status.split(separator: "\n").first { $0.hasPrefix("VmHWM:") })
-    #expect(Int(peak.split(separator: " ")[1])! < 200 << 10, "\(peak)")
-    #expect(try await daemon.stop().code == 0)
-  }
-
   @Test func `by leaving a grandchild behind takes it along when it ends`() async throws {
     let (database, programs) = (try await TestDatabase.make(), try PluginPrograms())
     let plugin = try programs.python(

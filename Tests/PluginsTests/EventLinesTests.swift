@@ -98,6 +98,10 @@ import Testing
         == #"{"hello":{"protocol":1,"shard":"Mailer:All","database":"main","mode":"continuous","position":812}}"# + "\n"
     )
     #expect(
+      String(
+        decoding: PluginLines.hello(shard: "a\"\\\u{1}é", database: "", mode: .rebuild, position: 0), as: UTF8.self)
+        == #"{"hello":{"protocol":1,"shard":"a\"\\\u0001é","database":"","mode":"rebuild","position":0}}"# + "\n")
+    #expect(
       String(decoding: PluginLines.page(Page(floor: 812, ceiling: 1000), count: 2), as: UTF8.self)
         == #"{"page":{"floor":812,"ceiling":1000,"count":2}}"# + "\n")
   }
