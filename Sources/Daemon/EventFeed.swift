@@ -18,9 +18,13 @@ package actor EventFeed {
   static let hardBytes = 2 * blockBytes
   static let rowLimits = 1_000...100_000
 
+  /// Where a shard stands, and where it will stand next; nothing before its first page.
   private struct Place {
     var floor: Int64?
+    var next: Int64?
     var types: Set<String>?
+
+    func isAt(_ floor: Int64) -> Bool { self.floor == nil || self.floor == floor || next == floor }
   }
   private var places: [ShardName: Place] = [:]
   private var kept: [Int64: Kept] = [:]
@@ -62,6 +66,12 @@ package actor EventFeed {
   ///
   /// - Parameter parks: the shard's parked streams are left out; such a block is nobody else's.
   func read(_ page: Page, for shard: ShardName, parks: Bool) async throws -> Reading {
+    let reading = try await find(page, for: shard, parks: parks)
+    if case .block(let block) = reading { places[shard]?.next = block.page.ceiling }
+    return reading
+  }
+
+  private func find(_ page: Page, for shard: ShardName, parks: Bool) async throws -> Reading {
     let types = places[shard].flatMap(\.types)
     places[shard]?.floor = page.floor
     guard !parks else { return try await load(page, types, for: shard, parkedFor: "\(shard)") }
@@ -75,7 +85,7 @@ package actor EventFeed {
 
   private func readForAll(_ page: Page, _ own: Set<String>?, for shard: ShardName) async throws -> Reading {
     var types = own
-    for place in places.values where place.floor == page.floor {
+    for place in places.values where place.isAt(page.floor) {
       types = types.flatMap { mine in place.types.map { mine.union($0) } }
     }
     lastNumber += 1
