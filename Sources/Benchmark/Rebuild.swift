@@ -56,7 +56,9 @@ enum Rebuild {
       .name("env"),
       arguments: Arguments([bench.program, "rebuild", "Trip", "--here", "--workers", "\(workers)", "-c", file]),
       output: .string(limit: 1 << 16), error: .string(limit: 1 << 16))
-    guard case .exited(0) = result.terminationStatus else { throw Trouble("the rebuild failed: \(result.standardError)") }
+    guard case .exited(0) = result.terminationStatus else {
+      throw Trouble("the rebuild failed: \(result.standardError)")
+    }
     return try await database.session.execute(
       "SELECT extract(epoch FROM finished_at - started_at)::float8 FROM tidemark.rebuild"
     ).rows[0].get(0, as: Double.self)

@@ -30,6 +30,7 @@ package struct RebuildDesk: Sendable {
     _ request: RebuildTable.Request, for definition: ProjectionDefinition, restart: Bool, _ session: Session
   ) async throws -> Answer {
     let shard = "\(definition.shard)"
+    if let plugin = definition.plugin { throw RebuildProblem(plugin: plugin, of: definition) }
     let mark = definition.rebuildFingerprint
     guard let row = try await table.read(shard, session) else {
       try await table.ask(request, shard: shard, fingerprint: mark, byNode: byNode, by: by, session)
@@ -112,5 +113,18 @@ package struct RebuildDesk: Sendable {
       try await Task.sleep(for: .milliseconds(50))
     }
     return true
+  }
+}
+
+extension RebuildProblem {
+  /// What a plugin did outside is not in tables that could be exchanged, and what it answers is not known before it is asked.
+  fileprivate init(plugin: PluginDefinition, of definition: ProjectionDefinition) {
+    let another = "version = \(definition.version + 1) runs it over all events under a name of its own, beside this one"
+    self.init(
+      .plugin, "\(definition.shard) is a plugin, and plugins are not rebuilt",
+      hint: plugin.runsInRebuild
+        ? "In the settings, \(another)."
+        : "Its effects are outside and rebuild_external is not set, so what it did is not done again. If it should be: \(another)."
+    )
   }
 }

@@ -105,6 +105,8 @@ package struct RebuildProblem: Error, Hashable, Sendable, CustomStringConvertibl
     case otherDefinition = "TM331"
     /// An operator ended it.
     case aborted = "TM332"
+    /// The projection is a plugin.
+    case plugin = "TM333"
   }
 
   package var code: Code

@@ -21,7 +21,7 @@ package enum FailureClass: String, Sendable, Hashable, CaseIterable {
     switch sqlState {
     case "TM301": return .order
     // A page that was read before has changed: it is read again.
-    case "TM304": return .transient
+    case "TM305": return .transient
     case "57P01", "57P02", "57P03", "57P05": return .connection
     // Cancelled by a timeout of the operator's; lock not available; idle-in-transaction timeout.
     case "57014", "55P03", "25P03", "55006": return .transient

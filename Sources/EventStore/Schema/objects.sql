@@ -136,7 +136,7 @@ END
 $function$;
 
 -- After begin_page, and park where streams are parked: whether the page still leaves out what it left out when it was read. An event
--- that has arrived in a gap meanwhile, or a stream whose letters were replayed, was not in what the plugin saw; SQLSTATE TM304.
+-- that has arrived in a gap meanwhile, or a stream whose letters were replayed, was not in what the plugin saw; SQLSTATE TM305.
 CREATE OR REPLACE FUNCTION tidemark.same_page(floor bigint, ceiling bigint, passed_over text, parked text)
 RETURNS void
 LANGUAGE plpgsql
@@ -148,7 +148,7 @@ BEGIN
        <> coalesce(nullif(passed_over, ''), '{}')::int8multirange * page
        OR current_setting('tidemark.parked') <> parked THEN
         RAISE EXCEPTION 'the page after % is not what it was when it was read', floor
-            USING ERRCODE = 'TM304', HINT = 'It is read again.';
+            USING ERRCODE = 'TM305', HINT = 'It is read again.';
     END IF;
 END
 $function$;
