@@ -17,8 +17,8 @@ enum Rebuild {
     try await database.load(events: count, .lifetimes)
     // The read model as the live shard left it.
     _ = try await database.session.script(CatchUp.trip.statement)
-    _ = try await database.session.script(
-      "INSERT INTO mt_event_progression VALUES ('Trip:All', \(count)); VACUUM ANALYZE trip; CHECKPOINT")
+    _ = try await database.session.script("INSERT INTO mt_event_progression VALUES ('Trip:All', \(count))")
+    _ = try await database.session.script("VACUUM ANALYZE trip")
     let rows = try await database.session.execute("SELECT count(*) FROM trip").rows[0].get(0, as: Int.self)
     _ = try await database.session.script("CREATE TABLE again (LIKE trip INCLUDING ALL)")
     let statement = CatchUp.trip.statement.replacing("INSERT INTO trip AS", with: "INSERT INTO again AS")
@@ -69,24 +69,20 @@ enum Rebuild {
     _ database: Database, _ work: @Sendable () async throws -> Void
   ) async throws -> (fewest: Int, longest: Double) {
     let reader = try await Session.connect(ConnectionOptions(conninfo: database.conninfo), threadName: "reader")
-    let reading = Task {
+    let isOver = Mutex(false)
+    async let reading = {
       var (fewest, longest) = (Int.max, 0.0)
-      while !Task.isCancelled {
+      while !isOver.withLock({ $0 }) {
         // Counting all rows takes longer than a millisecond: every other look reads one row, and shows how long a lock was waited for.
         longest = max(longest, try await seconds { _ = try await reader.prepared("SELECT 1 FROM trip LIMIT 1") })
         fewest = min(fewest, try await reader.prepared("SELECT count(*) FROM trip").rows[0].get(0, as: Int.self))
-        try? await Task.sleep(for: .milliseconds(1))
+        try await Task.sleep(for: .milliseconds(1))
       }
       return (fewest, longest)
-    }
-    do {
-      try await work()
-    } catch {
-      reading.cancel()
-      throw error
-    }
-    reading.cancel()
-    let seen = try await reading.value
+    }()
+    try await work()
+    isOver.withLock { $0 = true }
+    let seen = try await reading
     await reader.close()
     return seen
   }
