@@ -67,7 +67,7 @@ struct LeadershipAgent: Service {
 
   /// Turn after turn, until the session ends or the node is told to stop.
   private func lead(_ session: Session) async throws {
-    let backend = try await LockSession.backend(session)
+    let backend = try await PoolerCheck.backend(session)
     var rule = Leadership(node: locks.node)
     var blocks = Blocks()
     var pause: Duration?
