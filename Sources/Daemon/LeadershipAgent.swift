@@ -45,13 +45,16 @@ struct LeadershipAgent: Service {
         }
         first = nil
         former = session.processID
+        var rule = Leadership(node: locks.node)
         do {
           backoff.reset()
-          try await lead(session)
+          try await lead(session, &rule)
           await session.close()
         } catch {
           await shards.lead([], cancelling: true)
           await session.close()
+          let definitions = await declared()
+          for name in rule.held.sorted() { given(name, definitions, cause: "the session that held its lock is gone") }
           throw error
         }
       } catch let error where error is CancellationError || (error as? PostgresError)?.isCancelled == true {
@@ -66,9 +69,8 @@ struct LeadershipAgent: Service {
   }
 
   /// Turn after turn, until the session ends or the node is told to stop.
-  private func lead(_ session: Session) async throws {
+  private func lead(_ session: Session, _ rule: inout Leadership) async throws {
     let backend = try await PoolerCheck.backend(session)
-    var rule = Leadership(node: locks.node)
     var blocks = Blocks()
     var pause: Duration?
     while let view = try await look(session, after: pause) {
@@ -88,9 +90,7 @@ struct LeadershipAgent: Service {
       if turn.news != nil { observer.observe(.nodesChanged(rule.nodes)) }
       await shards.declare(stakes.led(definitions, rule))
       try await membership.release(turn.release.keys.map(stakes.key), session)
-      for (name, cause) in turn.release.sorted(by: { $0.key < $1.key }) {
-        for shard in stakes.shards(of: name, definitions) { observer.observe(.leadershipGiven(shard, cause: cause)) }
-      }
+      for (name, cause) in turn.release.sorted(by: { $0.key < $1.key }) { given(name, definitions, cause: cause) }
       let free = try await membership.lead(wanted.map(stakes.key), session)
       for name in wanted where free.contains(stakes.key(name)) {
         let cause = rule.took(name)
@@ -128,10 +128,17 @@ struct LeadershipAgent: Service {
     await shards.declare([])
     while true {
       let running = await shards.running()
-      try await membership.release(rule.part(running: stakes.running(running)).map(stakes.key), session)
+      let ended = rule.part(running: stakes.running(running))
+      try await membership.release(ended.map(stakes.key), session)
+      let definitions = await declared()
+      for name in ended { given(name, definitions, cause: "this node stops") }
       if running.isEmpty { return }
       try await session.watch(for: .milliseconds(20))
     }
+  }
+
+  private func given(_ name: ShardName, _ definitions: [ProjectionDefinition], cause: String) {
+    for shard in stakes.shards(of: name, definitions) { observer.observe(.leadershipGiven(shard, cause: cause)) }
   }
 
   /// Which locks have been somebody else's for long enough to say so; asked for anew once a second.

@@ -226,7 +226,8 @@ package enum ObservationKind: String, CaseIterable, Sendable {
     case .leadershipGiven:
       Entry(
         "6e2b8f9d4c1a4d3e8a7c5b9f0e1d2c84", .notice, "This node has let the shard go",
-        meaning: "Its page was finished first. The field cause says why it goes, and who leads it next.",
+        meaning:
+          "The field cause says why it goes. Its page was finished first, or cancelled where the lock was lost.",
         action: "Nothing, if its cause was meant.")
     case .leadershipBlocked:
       Entry(
@@ -323,8 +324,11 @@ package enum ObservationKind: String, CaseIterable, Sendable {
     case .shardWaiting:
       Entry(
         "5cc9fff179ee44349b29f12d2bbc5e3b", .notice, "Shard waits to begin",
-        meaning: "The start position asked for a moment at which no append is under way.",
-        action: "Nothing, unless it never begins: then some transaction stays open.")
+        meaning:
+          "The start position asked for a moment at which no append is under way, or somebody holds the row of the position: the last page of a node that has just died, for a moment.",
+        action:
+          "Nothing, unless it never begins: then some transaction stays open. pg_blocking_pids(pid) in pg_stat_activity shows which."
+      )
     case .shardEnded:
       Entry(
         "6863b117c2f548bf997faea2e6993ebb", .info, "Shard ended",
