@@ -18,6 +18,8 @@ struct LeadershipAgent: Service {
   var shards: ShardSet
   /// What is declared just now.
   var declared: @Sendable () async -> [ProjectionDefinition]
+  /// By whose mark the shards run.
+  var marks: MarkBoard
   var pulse: Pulse
   var observer: any Observer
 
@@ -25,6 +27,9 @@ struct LeadershipAgent: Service {
   static let turn = Duration.milliseconds(100)
   /// A turn that takes longer than this will not come back: something between here and the server swallows what is sent.
   static let longestTurn = Duration.seconds(15)
+  /// A node without a proof of the mark for this long leaves its shards to others: its lock session works, and the others do not, where
+  /// `url` goes another way than `lock_url`.
+  static let longestBlindness = Duration.seconds(15)
   /// A lock that somebody else holds is worth a word after this long: whoever hands a shard over finishes its page first.
   static let reportBlockAfter = Duration.seconds(2)
 
@@ -72,13 +77,20 @@ struct LeadershipAgent: Service {
   private func lead(_ session: Session, _ rule: inout Leadership) async throws {
     let backend = try await PoolerCheck.backend(session)
     var blocks = Blocks()
+    var sawAt = ContinuousClock.now
+    var isBlind = false
     var pause: Duration?
     while let view = try await look(session, after: pause) {
       pause = Self.turn
       pulse.beat("leadership")
       guard view.processID == backend else { throw LockSession.pooled }
       guard let known = view.nodes[locks.node] else { throw Failure("this node is no longer in tidemark.node") }
-      let definitions = await declared()
+      if let mark = await marks.current { sawAt = max(sawAt, mark.provenAt) }
+      if isBlind != (ContinuousClock.now - sawAt > Self.longestBlindness) {
+        isBlind.toggle()
+        if isBlind { observer.observe(.leadershipWaived(after: Self.longestBlindness)) }
+      }
+      let definitions = isBlind ? [] : await declared()
       if known != Set(definitions.names) { try await membership.declare(definitions.names, of: locks.node, session) }
       var others = view.nodes
       others[locks.node] = nil

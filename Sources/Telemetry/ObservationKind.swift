@@ -32,6 +32,7 @@ package enum ObservationKind: String, CaseIterable, Sendable {
   case leadershipGiven
   case leadershipBlocked
   case leadershipLost
+  case leadershipWaived
   case otherNode
   case shardStarted
   case shardCaughtUp
@@ -245,6 +246,14 @@ package enum ObservationKind: String, CaseIterable, Sendable {
           "Without the locks other nodes may lead the shards. Pages under way were cancelled; positions move by compare-and-swap, so nothing is applied twice.",
         action:
           "Nothing, if the database was restarted. Otherwise look at the network between this node and the database.")
+    case .leadershipWaived:
+      Entry(
+        "7d1c90c4b0c84b2a8e6bb3a1f3b5c9d2", .error, "This node leaves its shards to others: it has no high-water mark",
+        meaning:
+          "Its lock session works, but the one that proves the mark has not for this long, so its shards cannot go on here. It offers to run them again once it has a mark.",
+        action:
+          "Entries before this one say what fails. Where lock_url and url go different ways, look at what lies on the way of url."
+      )
     case .otherNode:
       Entry(
         "2f0f6d1f5b0b4c0e9d7c44d1a8e35b17", .error, "Another node follows this store beside this one",
