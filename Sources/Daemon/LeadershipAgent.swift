@@ -27,7 +27,7 @@ struct LeadershipAgent: Service {
   static let turn = Duration.milliseconds(100)
   /// A turn that takes longer than this will not come back: something between here and the server swallows what is sent.
   static let longestTurn = Duration.seconds(15)
-  /// A node without a proof of the mark for this long leaves its shards to others: its lock session works, and the others do not, where
+  /// A node that has no mark for this long leaves its shards to others: its lock session works, and the others do not, where
   /// `url` goes another way than `lock_url`.
   static let longestBlindness = Duration.seconds(15)
   /// A lock that somebody else holds is worth a word after this long: whoever hands a shard over finishes its page first.
@@ -85,7 +85,7 @@ struct LeadershipAgent: Service {
       pulse.beat("leadership")
       guard view.processID == backend else { throw LockSession.pooled }
       guard let known = view.nodes[locks.node] else { throw Failure("this node is no longer in tidemark.node") }
-      if let mark = await marks.current { sawAt = max(sawAt, mark.provenAt) }
+      if await marks.current != nil { sawAt = .now }
       if isBlind != (ContinuousClock.now - sawAt > Self.longestBlindness) {
         isBlind.toggle()
         if isBlind { observer.observe(.leadershipWaived(after: Self.longestBlindness)) }

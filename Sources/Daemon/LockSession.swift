@@ -40,16 +40,17 @@ struct LockSession: Sendable {
       try await cancelWhenGracefulShutdown {
         if try await PoolerCheck(options: options).isShared(session) { throw Self.pooled }
         try await (company == .shared ? SessionBounds.leadership : .work).apply(to: session)
+        if let former { try await membership.endFormer(former, of: node, session) }
         try await patiently(
           { try await membership.enter(company, session) },
           otherwise: {
             let others = try await membership.live(session).filter { $0.name != node }
+              .map { "\($0.name) (\($0.mode))" }
             return StoreProblem(
               .otherNode,
-              "another node follows this store: \(others.map { "\($0.name) (\($0.mode))" }.joined(separator: ", "))",
+              "another node follows this store: \(others.isEmpty ? "it has just ended" : others.joined(separator: ", "))",
               hint: "Stop it, or set mode = \"hotcold\" on all nodes, or say `run --beside` where both are meant.")
           })
-        if let former { try await membership.endFormer(former, of: node, session) }
         try await patiently(
           { try await membership.join(node, version: version, mode: mode, shards: shards, session) },
           otherwise: {
