@@ -147,6 +147,7 @@ actor DatabaseFollower: Service {
         locks: locks, first: firstLocks,
         stakes: name.map { .database($0, of: allDatabases) } ?? .shards(schema: settings.eventStore.schema),
         isWatched: settings.monitorsLocks, shards: shards, declared: { [self] in await settings.projections },
+        marks: marks,
         pulse: pulse, observer: observer)
     let agents: [any Service] = [
       HighWaterAgent(

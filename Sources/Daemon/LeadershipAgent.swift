@@ -18,6 +18,8 @@ struct LeadershipAgent: Service {
   var shards: ShardSet
   /// What is declared just now.
   var declared: @Sendable () async -> [ProjectionDefinition]
+  /// By whose mark the shards run.
+  var marks: MarkBoard
   var pulse: Pulse
   var observer: any Observer
 
@@ -25,6 +27,9 @@ struct LeadershipAgent: Service {
   static let turn = Duration.milliseconds(100)
   /// A turn that takes longer than this will not come back: something between here and the server swallows what is sent.
   static let longestTurn = Duration.seconds(15)
+  /// A node that has no mark for this long leaves its shards to others: its lock session works, and the others do not, where
+  /// `url` goes another way than `lock_url`.
+  static let longestBlindness = Duration.seconds(15)
   /// A lock that somebody else holds is worth a word after this long: whoever hands a shard over finishes its page first.
   static let reportBlockAfter = Duration.seconds(2)
 
@@ -45,13 +50,16 @@ struct LeadershipAgent: Service {
         }
         first = nil
         former = session.processID
+        var rule = Leadership(node: locks.node)
         do {
           backoff.reset()
-          try await lead(session)
+          try await lead(session, &rule)
           await session.close()
         } catch {
           await shards.lead([], cancelling: true)
           await session.close()
+          let definitions = await declared()
+          for name in rule.held.sorted() { given(name, definitions, cause: "the session that held its lock is gone") }
           throw error
         }
       } catch let error where error is CancellationError || (error as? PostgresError)?.isCancelled == true {
@@ -66,17 +74,23 @@ struct LeadershipAgent: Service {
   }
 
   /// Turn after turn, until the session ends or the node is told to stop.
-  private func lead(_ session: Session) async throws {
-    let backend = try await LockSession.backend(session)
-    var rule = Leadership(node: locks.node)
+  private func lead(_ session: Session, _ rule: inout Leadership) async throws {
+    let backend = try await PoolerCheck.backend(session)
     var blocks = Blocks()
+    var sawAt = ContinuousClock.now
+    var isBlind = false
     var pause: Duration?
     while let view = try await look(session, after: pause) {
       pause = Self.turn
       pulse.beat("leadership")
       guard view.processID == backend else { throw LockSession.pooled }
       guard let known = view.nodes[locks.node] else { throw Failure("this node is no longer in tidemark.node") }
-      let definitions = await declared()
+      if await marks.current != nil { sawAt = .now }
+      if isBlind != (ContinuousClock.now - sawAt > Self.longestBlindness) {
+        isBlind.toggle()
+        if isBlind { observer.observe(.leadershipWaived(after: Self.longestBlindness)) }
+      }
+      let definitions = isBlind ? [] : await declared()
       if known != Set(definitions.names) { try await membership.declare(definitions.names, of: locks.node, session) }
       var others = view.nodes
       others[locks.node] = nil
@@ -88,9 +102,7 @@ struct LeadershipAgent: Service {
       if turn.news != nil { observer.observe(.nodesChanged(rule.nodes)) }
       await shards.declare(stakes.led(definitions, rule))
       try await membership.release(turn.release.keys.map(stakes.key), session)
-      for (name, cause) in turn.release.sorted(by: { $0.key < $1.key }) {
-        for shard in stakes.shards(of: name, definitions) { observer.observe(.leadershipGiven(shard, cause: cause)) }
-      }
+      for (name, cause) in turn.release.sorted(by: { $0.key < $1.key }) { given(name, definitions, cause: cause) }
       let free = try await membership.lead(wanted.map(stakes.key), session)
       for name in wanted where free.contains(stakes.key(name)) {
         let cause = rule.took(name)
@@ -128,10 +140,17 @@ struct LeadershipAgent: Service {
     await shards.declare([])
     while true {
       let running = await shards.running()
-      try await membership.release(rule.part(running: stakes.running(running)).map(stakes.key), session)
+      let ended = rule.part(running: stakes.running(running))
+      try await membership.release(ended.map(stakes.key), session)
+      let definitions = await declared()
+      for name in ended { given(name, definitions, cause: "this node stops") }
       if running.isEmpty { return }
       try await session.watch(for: .milliseconds(20))
     }
+  }
+
+  private func given(_ name: ShardName, _ definitions: [ProjectionDefinition], cause: String) {
+    for shard in stakes.shards(of: name, definitions) { observer.observe(.leadershipGiven(shard, cause: cause)) }
   }
 
   /// Which locks have been somebody else's for long enough to say so; asked for anew once a second.

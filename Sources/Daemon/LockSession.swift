@@ -38,18 +38,19 @@ struct LockSession: Sendable {
     let session = try await cancelWhenGracefulShutdown { try await Session.connect(options, threadName: "locks") }
     do {
       try await cancelWhenGracefulShutdown {
-        try await refuseSharedBackend(session)
+        if try await PoolerCheck(options: options).isShared(session) { throw Self.pooled }
         try await (company == .shared ? SessionBounds.leadership : .work).apply(to: session)
+        if let former { try await membership.endFormer(former, of: node, session) }
         try await patiently(
           { try await membership.enter(company, session) },
           otherwise: {
             let others = try await membership.live(session).filter { $0.name != node }
+              .map { "\($0.name) (\($0.mode))" }
             return StoreProblem(
               .otherNode,
-              "another node follows this store: \(others.map { "\($0.name) (\($0.mode))" }.joined(separator: ", "))",
+              "another node follows this store: \(others.isEmpty ? "it has just ended" : others.joined(separator: ", "))",
               hint: "Stop it, or set mode = \"hotcold\" on all nodes, or say `run --beside` where both are meant.")
           })
-        if let former { try await membership.endFormer(former, of: node, session) }
         try await patiently(
           { try await membership.join(node, version: version, mode: mode, shards: shards, session) },
           otherwise: {
@@ -76,36 +77,8 @@ struct LockSession: Sendable {
     }
   }
 
-  /// A pooler in transaction mode gives each statement whatever session of its own is free, and locks would stay behind in all of them.
-  ///
-  /// A pooler shows by the number it gives for the server's process, which is not the server's. In session mode that does no harm. So a
-  /// second session asks for a backend: in transaction mode it gets the one that the first has just used, or the first gets another.
-  private func refuseSharedBackend(_ session: Session) async throws {
-    let backend = try await Self.backend(session)
-    guard backend != session.processID else { return }
-    let other = try await Session.connect(options, threadName: "probe")
-    try await other.closing { other in
-      for _ in 1...5 {
-        do {
-          _ = try await other.script("BEGIN", timeout: .seconds(3))
-          guard try await Self.backend(other) != backend, try await Self.backend(session) == backend else {
-            throw Self.pooled
-          }
-          _ = try await other.script("ROLLBACK")
-        } catch let error as PostgresError where error.kind == .timedOut(.seconds(3)) {
-          // Nothing is free, so what the first session has is its own.
-          return
-        }
-      }
-    }
-  }
-
-  static func backend(_ session: Session) async throws -> Int32 {
-    try await session.execute("SELECT pg_backend_pid()").rows[0].get(0, as: Int32.self)
-  }
-
   static let pooled = StoreProblem(
-    .pooledLocks,
+    .pooled,
     "the connection for locks goes through a pooler in transaction mode: its backend changes between two statements",
-    hint: "Set database.lock_url to a direct connection; database.url may stay pooled.")
+    hint: "Set database.lock_url to a direct connection.")
 }

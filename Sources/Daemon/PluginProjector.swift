@@ -57,7 +57,8 @@ actor PluginProjector {
   func apply(
     _ page: Page, _ manner: Projector.Manner, policy: FailurePolicy, chain: [FailureAction]
   ) async throws -> PageOutcome {
-    let isolation = Isolation(definition: definition, shape: shape, policy: policy, node: node, chain: chain)
+    let isolation = Isolation(
+      definition: definition, shape: shape, policy: policy, node: node, chain: chain, shard: "\(shard)")
     do {
       switch try await slice(page) {
       case .beyond(let mark): return .beyond(mark: mark)

@@ -182,7 +182,7 @@ package struct ShardAgent: Service {
     let (policy, chain) = (await policy(), rule.passingChain)
     let projector = Projector(definition, shape: shape, policy: policy, node: node, chain: chain)
     let began = ContinuousClock.now
-    let outcome: PageOutcome = try await watched(page) {
+    let outcome: PageOutcome = try await whilePage(page) {
       if let plugin { return try await plugin.apply(page, manner, policy: policy, chain: chain) }
       return try await pool.withSession(for: key) { session in
         // See MarkBoard: a mark is good only on a session that was open when its proof began.
@@ -208,30 +208,17 @@ package struct ShardAgent: Service {
       : rule.pageIsolated(applied.page, events: applied.events ?? 0, poison: applied.poison)
   }
 
-  /// A page is worth a warning after this long, and again each time it has doubled.
-  static let reportPageAfter = Duration.seconds(10)
-
-  /// Runs a page, and says so when it takes long: a shard that waits for a lock must not look like one with nothing to do.
-  private func watched<T: Sendable>(_ page: Page, _ work: @escaping @Sendable () async throws -> T) async throws -> T {
-    try await withThrowingTaskGroup(of: T?.self) { group in
-      group.addTask { try await work() }
-      group.addTask {
-        var lasted = Self.reportPageAfter
-        while true {
-          try await Task.sleep(for: lasted == Self.reportPageAfter ? lasted : lasted / 2)
-          observer.observe(.pageSlow(name, page, for: lasted))
-          await health.set(
-            name, condition: "slow",
-            reason: "the page \(page.floor + 1) to \(page.ceiling) has been under way for \(lasted.brief)",
-            position: page.floor)
-          lasted *= 2
-        }
-      }
-      defer { group.cancelAll() }
-      while true {
-        if let value = try await group.next(), let value { return value }
-      }
-    }
+  /// Runs a page, and says so when it takes long.
+  private func whilePage<T: Sendable>(_ page: Page, _ work: @escaping @Sendable () async throws -> T) async throws -> T
+  {
+    try await watched(
+      { lasted in
+        observer.observe(.pageSlow(name, page, for: lasted))
+        await health.set(
+          name, condition: "slow",
+          reason: "the page \(page.floor + 1) to \(page.ceiling) has been under way for \(lasted.brief)",
+          position: page.floor)
+      }, work)
   }
 
   /// Runs one step; a failure becomes the rule's business, and is told to the operator.

@@ -13,7 +13,15 @@ struct ShardStart: Sendable {
 
   /// Reads the position, and writes the first one down.
   func position(pool: SessionPool, marks: MarkBoard) async throws -> Int64 {
-    let existing = try await pool.withSession(for: key) { try await positions.settled(key, $0) }
+    let existing = try await watched(
+      { lasted in
+        observer.observe(
+          .shardWaiting(
+            definition.shard,
+            reason:
+              "somebody has held its position for \(lasted.brief): a page of whoever ran it before, or a transaction of yours"
+          ))
+      }, { try await pool.withSession(for: key) { try await positions.settled(key, $0) } })
     if let existing { return existing }
     let first = try await firstPosition(pool: pool, marks: marks)
     return try await pool.withSession(for: key) { try await positions.start(key, at: first, $0) }

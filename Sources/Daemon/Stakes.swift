@@ -12,8 +12,14 @@ enum Stakes: Sendable {
   func own(_ definitions: [ProjectionDefinition]) -> Set<ShardName> {
     switch self {
     case .shards: Set(definitions.map(\.shard))
-    case .database(_, let all): Set(all.map { ShardName(projection: $0) })
+    case .database: Set(databases(definitions.isEmpty).map { ShardName(projection: $0) })
     }
+  }
+
+  /// Every database, but for this one where a node does not offer to run its shards.
+  private func databases(_ isWaived: Bool) -> [String] {
+    guard case .database(let name, let all) = self else { return [] }
+    return all.filter { !isWaived || $0 != name }
   }
 
   /// The same for the other nodes that live.
@@ -22,7 +28,7 @@ enum Stakes: Sendable {
   func others(_ nodes: [String: Set<String>?], _ definitions: [ProjectionDefinition]) -> [String: Set<String>] {
     switch self {
     case .shards: nodes.mapValues { $0 ?? Set(definitions.names) }
-    case .database: nodes.mapValues { _ in Set(own([]).map { "\($0)" }) }
+    case .database: nodes.mapValues { Set(databases($0?.isEmpty ?? false).map { "\(ShardName(projection: $0))" }) }
     }
   }
 

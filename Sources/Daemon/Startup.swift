@@ -40,6 +40,14 @@ struct Startup: Sendable {
   private func attempt() async throws -> StoreShape {
     let session = try await Session.connect(options, threadName: "startup")
     return try await session.closing { session in
+      if try await PoolerCheck(options: options).isShared(session) {
+        throw StoreProblem(
+          .pooled,
+          "database.url goes through a pooler in transaction mode, where no session is the daemon's own and none ends when the server does",
+          hint:
+            "Give the daemon an entry of its own with pool_mode = session, or a direct connection. Its pool_size bounds what it opens."
+        )
+      }
       let shape = try await prepare(session)
       observer.observe(.databaseReady(where: options.redacted, serverVersion: session.serverVersion))
       return shape

@@ -34,7 +34,7 @@ package struct ShardTable: Sendable {
       VALUES (\(row.name), \(row.condition), \(row.reason), \(row.rate), \(row.node))
       ON CONFLICT (name) DO UPDATE
          SET condition = excluded.condition, reason = excluded.reason, rate = excluded.rate, node = excluded.node,
-             since = CASE WHEN s.condition = excluded.condition THEN s.since ELSE now() END, updated_at = now()
+             since = CASE WHEN (s.condition, s.node) = (excluded.condition, excluded.node) THEN s.since ELSE now() END, updated_at = now()
        -- Whoever ran the shard before has nothing more to say once another node runs it.
        WHERE excluded.condition <> 'ended' OR s.node = excluded.node OR s.node = ''
       """

@@ -38,8 +38,8 @@ package struct StoreProblem: Error, Sendable, Hashable, CustomStringConvertible 
     case replaced = "TM210"
     /// Another node follows this store, and this one is not meant to share.
     case otherNode = "TM211"
-    /// The connection for locks goes through a pooler.
-    case pooledLocks = "TM212"
+    /// A connection goes through a pooler that gives each statement another session.
+    case pooled = "TM212"
   }
 
   package var description: String { "\(message) [\(code.rawValue)]" }

@@ -47,7 +47,7 @@ package struct Leadership: Sendable {
       causes[shard] =
         own.contains(shard)
         ? "\(leaders["\(shard)"] ?? "another node") leads it from now on: \(news ?? "settings have changed")"
-        : "it is no longer declared here"
+        : "this node does not offer to run it any more"
     }
     var turn = Turn(news: news)
     for shard in held.subtracting(wanted).subtracting(running) {

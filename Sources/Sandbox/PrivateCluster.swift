@@ -145,6 +145,24 @@ package final class PrivateCluster: Sendable {
     }
   }
 
+  /// The server and its children, as far as they run now.
+  package var processes: [Int32] {
+    guard let text = contents(of: "\(directory)/data/postmaster.pid"), let first = text.split(separator: "\n").first,
+      let server = Int32(first)
+    else { return [] }
+    let children = contents(of: "/proc/\(server)/task/\(server)/children") ?? ""
+    return [server] + children.split(separator: " ").compactMap { Int32($0) }
+  }
+
+  private func contents(of file: String) -> String? {
+    guard let stream = fopen(file, "r") else { return nil }
+    defer { fclose(stream) }
+    var bytes: [UInt8] = []
+    var buffer = [UInt8](repeating: 0, count: 4096)
+    while case let count = fread(&buffer, 1, buffer.count, stream), count > 0 { bytes += buffer.prefix(count) }
+    return String(decoding: bytes, as: UTF8.self)
+  }
+
   /// Runs a command of the cluster's user to its end.
   private func run(_ script: String) async throws {
     let started = try spawn(script)

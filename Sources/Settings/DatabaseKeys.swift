@@ -10,8 +10,9 @@ extension DatabaseSettings {
     connectionString(
       "lock_url",
       """
-      With "hotcold", where url goes through a pooler: a direct connection to the same database, for the session that holds the locks
-      of leadership.
+      Where url goes through a pooler in session mode: a direct connection to the same database, for the session whose locks say
+      that this node lives and what it leads, so that the server, and not the pooler, sees it go. A pooler in transaction mode is
+      refused for both: what it hands out is no session.
       """, example: "\"postgresql://db.example/shop\"", put: { $0.lockURL = $1.isEmpty ? nil : $1 }, get: { $0.lockURL }
     ),
     .optionalString(

@@ -9,12 +9,15 @@ extension Settings {
       "mode", \.mode,
       """
       How nodes share the work. With "solo" this one runs every shard, and no other may run beside it. With "hotcold" all nodes
-      with this mode share the shards of the store, each shard on one of them, and take over from one that fails.
+      with this mode share the shards of the store, each shard on one of them, and take over from one that fails. See SEVERAL
+      NODES in tidemark(7).
       """),
     .boolean(
       "monitor_locks", \.monitorsLocks,
-      "With \"hotcold\": keep a statement running on the session that holds the locks of leadership, so that its end is noticed at once."
-    ),
+      """
+      With "hotcold": watch the session that holds the locks of leadership between two turns, so that its end is noticed at once.
+      Otherwise it is noticed at the next turn, a tenth of a second later.
+      """),
     .duration(
       "stop_timeout", \.stopTimeout, .seconds(1)...(.seconds(3600)),
       "Longest a stop may take: shards finish the page they are in. After it the page is cancelled and rolled back; nothing is lost."

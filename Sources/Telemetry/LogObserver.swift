@@ -60,6 +60,7 @@ extension Observation {
     case .leadershipGiven: .leadershipGiven
     case .leadershipBlocked: .leadershipBlocked
     case .leadershipLost: .leadershipLost
+    case .leadershipWaived: .leadershipWaived
     case .otherNode: .otherNode
     case .shardStarted: .shardStarted
     case .shardCaughtUp: .shardCaughtUp
@@ -127,6 +128,7 @@ extension Observation {
     case .leadershipTaken(let shard, let cause), .leadershipGiven(let shard, let cause):
       ["shard": "\(shard)", "cause": "\(cause)"]
     case .leadershipBlocked(let shard, let who): ["shard": "\(shard)", "by": "\(who)"]
+    case .leadershipWaived(let length): ["after": "\(length.brief)"]
     case .leadershipLost(let failure, let delay): failure.fields + retry(delay)
 
     case .shardStarted(let shard, let position): ["shard": "\(shard)", "position": "\(position)"]

@@ -39,6 +39,7 @@ package enum Observation: Sendable {
   case leadershipGiven(ShardName, cause: String)
   case leadershipBlocked(ShardName, by: String)
   case leadershipLost(failure: Failure, retryIn: Duration)
+  case leadershipWaived(after: Duration)
   case otherNode(failure: Failure)
 
   // A shard

@@ -32,6 +32,7 @@ package enum ObservationKind: String, CaseIterable, Sendable {
   case leadershipGiven
   case leadershipBlocked
   case leadershipLost
+  case leadershipWaived
   case otherNode
   case shardStarted
   case shardCaughtUp
@@ -231,7 +232,8 @@ package enum ObservationKind: String, CaseIterable, Sendable {
     case .leadershipGiven:
       Entry(
         "6e2b8f9d4c1a4d3e8a7c5b9f0e1d2c84", .notice, "This node has let the shard go",
-        meaning: "Its page was finished first. The field cause says why it goes, and who leads it next.",
+        meaning:
+          "The field cause says why it goes. Its page was finished first, or cancelled where the lock was lost.",
         action: "Nothing, if its cause was meant.")
     case .leadershipBlocked:
       Entry(
@@ -249,6 +251,14 @@ package enum ObservationKind: String, CaseIterable, Sendable {
           "Without the locks other nodes may lead the shards. Pages under way were cancelled; positions move by compare-and-swap, so nothing is applied twice.",
         action:
           "Nothing, if the database was restarted. Otherwise look at the network between this node and the database.")
+    case .leadershipWaived:
+      Entry(
+        "7d1c90c4b0c84b2a8e6bb3a1f3b5c9d2", .error, "This node leaves its shards to others: it has no high-water mark",
+        meaning:
+          "Its lock session works, but the one that proves the mark has not for this long, so its shards cannot go on here. It offers to run them again once it has a mark.",
+        action:
+          "Entries before this one say what fails. Where lock_url and url go different ways, look at what lies on the way of url."
+      )
     case .otherNode:
       Entry(
         "2f0f6d1f5b0b4c0e9d7c44d1a8e35b17", .error, "Another node follows this store beside this one",
@@ -328,8 +338,11 @@ package enum ObservationKind: String, CaseIterable, Sendable {
     case .shardWaiting:
       Entry(
         "5cc9fff179ee44349b29f12d2bbc5e3b", .notice, "Shard waits to begin",
-        meaning: "The start position asked for a moment at which no append is under way.",
-        action: "Nothing, unless it never begins: then some transaction stays open.")
+        meaning:
+          "The start position asked for a moment at which no append is under way, or somebody holds the row of the position: the last page of a node that has just died, for a moment.",
+        action:
+          "Nothing, unless it never begins: then some transaction stays open. pg_blocking_pids(pid) in pg_stat_activity shows which."
+      )
     case .shardEnded:
       Entry(
         "6863b117c2f548bf997faea2e6993ebb", .info, "Shard ended",

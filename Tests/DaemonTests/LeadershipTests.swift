@@ -216,6 +216,78 @@ import Testing
     }
   }
 
+  /// A page that would take half a minute must not keep the shard that long from going on elsewhere.
+  @Test func `cancel the page under way when the session of their locks is ended`() async throws {
+    try await Fleet.with(counters: 1) { fleet in
+      let database = fleet.database
+      try await database.script(
+        """
+        CREATE TABLE delay (seconds int);
+        CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS
+          'BEGIN PERFORM pg_sleep((SELECT coalesce(sum(seconds), 0) FROM delay)); RETURN NULL; END';
+        CREATE TRIGGER slow AFTER INSERT ON p1 FOR EACH STATEMENT EXECUTE FUNCTION slow()
+        """)
+      try await fleet.start(2)
+      try await fleet.balanced(among: 2)
+      try await database.append(type: "x", count: 5)
+      try await eventually("they are applied") { try await database.position("P1:All") == 5 }
+      let leader = try #require(try await fleet.led().first { !$0.value.isEmpty }?.key)
+      let node = try #require(await fleet.nodes.first { $0.pid == leader })
+      try await database.script("INSERT INTO delay VALUES (30)")
+      try await database.append(type: "x", count: 5)
+      try await eventually("its page is under way") {
+        try await database.value(
+          "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND datname = current_database())")
+      }
+      try await database.script("DELETE FROM delay")
+      #expect(try await Self.end(node, in: database) == 1)
+      try await eventually(within: .seconds(5), "the shard goes on") { try await database.position("P1:All") == 10 }
+      try await fleet.isRight()
+    }
+  }
+
+  @Test func `follow new settings one after the other`() async throws {
+    try await Fleet.with(counters: 6) { fleet in
+      try await fleet.writing {
+        let configs = try (1...2).map { _ in try fleet.config(projections: Fleet.counters(1...3)) }
+        for config in configs { try await fleet.start(config) }
+        try await eventually("three are led") { try await fleet.led().values.reduce(0) { $0 + $1.count } == 3 }
+        let wide = try String(contentsOfFile: try fleet.config(), encoding: .utf8)
+        for (config, node) in zip(configs, await fleet.nodes) {
+          try wide.write(toFile: config, atomically: true, encoding: .utf8)
+          node.send(SIGHUP)
+          try await eventually("all six are led") { try await fleet.led().values.reduce(0) { $0 + $1.count } == 6 }
+        }
+        try await fleet.balanced(among: 2)
+      }
+      try await fleet.isRight()
+    }
+  }
+
+  /// The way of `url` is closed to one node, and its locks go another way.
+  @Test func `go on without one that holds its locks but can do nothing`() async throws {
+    let cluster = try await PrivateCluster.start(settings: ["fsync": "off"], listensOnTCP: true)
+    let proxy = try Proxy(to: cluster.port)
+    try await Fleet.with(counters: 4, on: cluster) { fleet in
+      let direct = fleet.database.conninfo
+      try await fleet.writing {
+        let blind = try await fleet.start(
+          try fleet.config(
+            conninfo: direct.replacing("port=\(cluster.port)", with: "port=\(proxy.port)"),
+            database: "lock_url = \"\(direct)\""))
+        let other = try await fleet.start()
+        try await fleet.balanced(among: 2)
+        proxy.end()
+        try await fleet.ledAlone(by: other, within: .seconds(25))
+        #expect(try await fleet.led().keys.contains(blind.pid), "it is still there")
+      }
+      try await fleet.isRight()
+      let said = try await fleet.nodes[0].stop().error
+      #expect(said.contains("This node leaves its shards to others"), "\(said.suffix(2000))")
+    }
+    await cluster.remove()
+  }
+
   @Test func `are ready and say so, also one that leads nothing`() async throws {
     try await Fleet.with(counters: 1) { fleet in
       let sockets = try (1...2).map { _ in try NotifySocket() }

@@ -106,7 +106,14 @@ import Testing
         try? await fleet.database.script(
           "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'tidemark' AND pid <> pg_backend_pid() AND random() < 0.3"
         )
-      case 88..<94:
+      case 88..<91:
+        let length = Duration.milliseconds(Int.random(in: 100...8_000, using: &random))
+        note("freeze the server for \(length)")
+        let processes = cluster.processes
+        for pid in processes { Glibc.kill(pid, SIGSTOP) }
+        try await Task.sleep(for: length)
+        for pid in processes { Glibc.kill(pid, SIGCONT) }
+      case 91..<95:
         guard healsAt == nil else { return }
         let length = Duration.milliseconds(Int.random(in: 100...8_000, using: &random))
         note("cut for \(length)")

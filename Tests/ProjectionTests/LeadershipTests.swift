@@ -99,7 +99,8 @@ import Testing
     #expect(rule.turn(own: all.union([d]), others: [:], running: all).take == [d])
     #expect(rule.took(d) == "it was declared")
     _ = rule.turn(own: all, others: [:], running: all.union([d]))
-    #expect(rule.turn(own: all, others: [:], running: all).release == [d: "it is no longer declared here"])
+    #expect(
+      rule.turn(own: all, others: [:], running: all).release == [d: "this node does not offer to run it any more"])
   }
 
   @Test func `gives a shard to a node that knows it`() {
