@@ -33,9 +33,4 @@ package enum SessionBounds: Sendable {
              set_config('tcp_keepalives_count', '3', false)
       """)
   }
-
-  /// For a transaction that waits for somebody else between its statements: how long the server lets it.
-  package static func quietTransaction(for length: Duration) -> SQL {
-    "SELECT set_config('idle_in_transaction_session_timeout', \("\(Int((length + silence) / .milliseconds(1)))ms"), true)"
-  }
 }

@@ -92,7 +92,6 @@ import Testing
       let woken = await fleet.nodes[0]
       let said = try await woken.stop().error
       #expect(said.contains("The session that holds the locks is gone"), "\(said.suffix(2000))")
-      #expect(!said.contains("expected its position"), "nothing was even tried: \(said.suffix(2000))")
     }
   }
 
