@@ -71,7 +71,7 @@ import Testing
     _ = try await database.install("")
     for (keys, words) in [("", "rebuild_external is not set"), ("rebuild_external = true\n", "version = 2")] {
       let config = try Program.settings(database.conninfo, "[projections.Plug]\nexec = [\"\(plugin)\"]\n\(keys)")
-      let refused = try await Program.run(["rebuild", "Plug", "-c", config])
+      let refused = try await Program.run(["rebuild", "Plug", "--here", "-c", config])
       #expect(refused.code == 1 && refused.error.contains("plugins are not rebuilt"), "\(refused)")
       #expect(refused.error.contains(words), "\(refused)")
     }
