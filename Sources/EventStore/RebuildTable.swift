@@ -22,12 +22,12 @@ package struct RebuildTable: Sendable {
   }
 
   package enum State: String, Sendable, Hashable {
-    case asked, replaying, closing, compared, done, failed, aborted
+    case asked, replaying, compared, done, failed, aborted
 
     /// Somebody has to go on with it.
     package var isOpen: Bool {
       switch self {
-      case .asked, .replaying, .closing: true
+      case .asked, .replaying: true
       case .compared, .done, .failed, .aborted: false
       }
     }
@@ -66,7 +66,7 @@ package struct RebuildTable: Sendable {
 
   /// Those that a node is to work on.
   package func wanted(_ session: Session) async throws -> [Row] {
-    try await rows("WHERE r.by_node AND (r.is_aborting OR r.state IN ('asked', 'replaying', 'closing'))", session)
+    try await rows("WHERE r.by_node AND (r.is_aborting OR r.state IN ('asked', 'replaying'))", session)
   }
 
   package func all(_ session: Session) async throws -> [Row] { try await rows("ORDER BY r.shard", session) }
@@ -107,12 +107,6 @@ package struct RebuildTable: Sendable {
     let row = try await session.prepared("SELECT is_aborting FROM tidemark.rebuild WHERE id = \(id)").rows.first
     // A row that is gone was asked for anew.
     return try row?.get(0, as: Bool.self) ?? true
-  }
-
-  package func set(_ id: Int64, _ state: State, node: String, _ session: Session) async throws {
-    try await session.execute(
-      "UPDATE tidemark.rebuild SET state = \(state.rawValue), node = \(node), started_at = coalesce(started_at, now()) WHERE id = \(id)"
-    )
   }
 
   /// Writes down how it is going, for whoever watches.

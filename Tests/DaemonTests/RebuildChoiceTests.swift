@@ -177,6 +177,8 @@ import Testing
     let config = try Program.settings(database.conninfo, Self.trip)
     let none = try await Program.run(["rebuild", "-c", config])
     #expect(none.code == 2 && none.error.contains("expected names of shards, --all or -i"), "\(none)")
+    let blind = try await Program.command(["sh", "-c", "exec \(Program.path) rebuild -i -c \(config) < /dev/null"])
+    #expect(blind.code == 2 && blind.error.contains("-i needs a terminal"), "\(blind)")
     let nobody = try await Program.run(["rebuild", "Trip", "-c", config])
     #expect(nobody.code == 1 && nobody.error.contains("say --here"), "\(nobody)")
     let daemon = try await DaemonProcess.start(config)

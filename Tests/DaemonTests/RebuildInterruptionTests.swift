@@ -107,6 +107,55 @@ private let slow = #"""
     #expect(try await database.leftovers() == 0)
   }
 
+  @Test func `by kill -9 in the middle of its exchange leaves the old table, and the live shard goes on`() async throws
+  {
+    let (database, settings) = try await prepared(pause: "0")
+    let config = try Program.settings(database.conninfo, slow)
+    // A reader in the way keeps it between the lock of the position and the exchange.
+    let reader = try await Session.connect(database.options, threadName: "reader")
+    try await reader.script("BEGIN; SELECT count(*) FROM slow")
+    for _ in 0..<3 {
+      let process = try await ProgramProcess.start(["rebuild", "Slow", "--here", "--by", "swap", "-c", config])
+      try await eventually("the lock of the exchange") {
+        try await database.value(
+          "SELECT EXISTS (SELECT FROM pg_locks WHERE relation = 'slow'::regclass AND mode = 'AccessExclusiveLock')")
+      }
+      process.send(SIGKILL)
+      _ = try await process.outcome()
+    }
+    try await database.append(type: "travel", count: 5)
+    try await database.follow(settings)
+    #expect(try await legs(database) == 20_005)
+    try await reader.script("COMMIT")
+    await reader.close()
+    let last = try await Program.run(["rebuild", "Slow", "--here", "--by", "swap", "-c", config])
+    #expect(last.code == 0 && last.output.contains("rebuilt up to 20,005"), "\(last)")
+    #expect(try await legs(database) == 20_005)
+    #expect(try await database.leftovers() == 0)
+  }
+
+  @Test func `by Ctrl-C says how to go on, and a node goes on by itself`() async throws {
+    let (database, _) = try await prepared(pause: "0.3")
+    let config = try Program.settings(database.conninfo, slow)
+    let here = try await ProgramProcess.start(["rebuild", "Slow", "--here", "-c", config])
+    try await eventually("some pages") { try await progress(database) >= 1_000 }
+    here.send(SIGINT)
+    let said = try await here.outcome()
+    #expect(said.code == 1 && said.error.contains("the same command goes on from here"), "\(said)")
+    let daemon = try await DaemonProcess.start(config)
+    try await database.hasNode()
+    let watching = try await ProgramProcess.start(["rebuild", "Slow", "-c", config])
+    try await eventually("a node that works on it") {
+      try await database.value("SELECT by_node AND state = 'replaying' FROM tidemark.rebuild")
+    }
+    watching.send(SIGINT)
+    let left = try await watching.outcome()
+    #expect(left.code == 1 && left.error.contains("the rebuild goes on in the node"), "\(left)")
+    #expect(try await database.rebuilt("Slow:All").state == .done)
+    _ = try await daemon.stop()
+    #expect(try await legs(database) == 20_000)
+  }
+
   @Test func `by the end of its node goes on in the next one by itself`() async throws {
     let (database, _) = try await prepared()
     let config = try Program.settings(database.conninfo, slow, head: "mode = \"hotcold\"")

@@ -5,7 +5,7 @@ CREATE TABLE tidemark.rebuild (
     shard        text        PRIMARY KEY,
     -- Another one with each new beginning, so that whoever still works on an earlier one cannot write.
     id           bigint      GENERATED ALWAYS AS IDENTITY UNIQUE,
-    -- 'asked', 'replaying', 'closing', 'compared', 'done', 'failed', 'aborted'
+    -- 'asked', 'replaying', 'compared', 'done', 'failed', 'aborted'
     state        text        NOT NULL DEFAULT 'asked',
     -- Whether the node that leads the shard is to work on it, rather than the command itself.
     by_node      boolean     NOT NULL,

@@ -6,6 +6,7 @@ import Postgres
 import Projection
 import Settings
 import Telemetry
+import UnixSignals
 
 struct RebuildVerb: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
@@ -132,20 +133,46 @@ struct RebuildVerb: AsyncParsableCommand {
       return (shape, try await desk.ask(request, for: definition, restart: restart, session))
     }
     watch.say(answer, definition.shard)
-    guard here else { return try await watch.untilEnded("\(definition.shard)") }
+    guard here else {
+      return try await unlessInterrupted(
+        "the rebuild goes on in the node; the same command watches it again, --abort ends it"
+      ) { try await watch.untilEnded("\(definition.shard)") }
+    }
     let runner = RebuildRunner(
       definition, shape: shape, options: ConnectionOptions(settings.database), workMemory: settings.database.workMemory,
       policy: { settings.rebuildPolicy }, node: nodeName(), observer: watch)
-    return try await withThrowingTaskGroup(of: RebuildTable.Row?.self) { group in
-      group.addTask {
-        do {
-          try await runner.run()
-        } catch let problem as RebuildProblem where problem.code != .underWay {
-          // The row has it.
+    return try await unlessInterrupted("interrupted; the same command goes on from here, --abort removes what was made")
+    {
+      try await withThrowingTaskGroup(of: RebuildTable.Row?.self) { group in
+        group.addTask {
+          do {
+            try await runner.run()
+          } catch let problem as RebuildProblem where problem.code != .underWay {
+            // The row has it.
+          }
+          return nil
         }
+        group.addTask { try await watch.untilEnded("\(definition.shard)") }
+        defer { group.cancelAll() }
+        while let row = try await group.next() {
+          if let row { return row }
+        }
+        throw CancellationError()
+      }
+    }
+  }
+
+  /// Runs the work until it is done, or until Ctrl-C, which leaves everything as it is.
+  private func unlessInterrupted(
+    _ words: String, _ work: @escaping @Sendable () async throws -> RebuildTable.Row
+  ) async throws -> RebuildTable.Row {
+    let signals = await UnixSignalsSequence(trapping: .sigint, .sigterm)
+    return try await withThrowingTaskGroup(of: RebuildTable.Row?.self) { group in
+      group.addTask { try await work() }
+      group.addTask {
+        for await _ in signals { throw CommandFailure(.failed, words) }
         return nil
       }
-      group.addTask { try await watch.untilEnded("\(definition.shard)") }
       defer { group.cancelAll() }
       while let row = try await group.next() {
         if let row { return row }
