@@ -44,9 +44,9 @@ import Testing
       _ = try programs.program("", name: "go")
       try await daemon.caughtUp()
       try await eventually("the server has counted") { try await fetched(database) - before >= count / 2 }
-      // Ten readers of their own would have fetched 150,000.
+      // Two pages, for each of which the table is scanned once; ten readers of their own would have done so twenty times.
       let rows = try await fetched(database) - before
-      #expect(rows < 2 * count, "\(rows)")
+      #expect(rows <= 3 * count, "\(rows)")
     }
     for number in 1...10 {
       let seen = programs.lines("P\(number):All").reduce(0) { $0 + Int($1)! }
