@@ -47,6 +47,9 @@ struct RebuildClosing: Sendable {
     } catch {
       if movesPosition { try await runner.hold(false) }
       if let hindered = error as? Hindered { return .hindered(hindered.reason) }
+      if let error = error as? PostgresError, [.lockNotAvailable, .deadlockDetected].contains(error.sqlState) {
+        return .hindered(error.message)
+      }
       throw error
     }
   }

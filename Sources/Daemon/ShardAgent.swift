@@ -169,8 +169,14 @@ package struct ShardAgent: Service {
   /// Makes the shard stand still, and returns when the page under way is done; or lets it go on, from where its position then is.
   func hold(_ holds: Bool) async throws {
     await wishes.hold(name, holds)
-    while holds, !Task.isCancelled, let entry = await health.entries[name], entry.condition != "stopped" {
-      try await Task.sleep(for: .milliseconds(5))
+    do {
+      while holds, let entry = await health.entries[name], entry.condition != "stopped" {
+        try await Task.sleep(for: .milliseconds(5))
+      }
+    } catch {
+      // Whoever asked for it is gone, and nobody else would ever let the shard go on.
+      await wishes.hold(name, false)
+      throw error
     }
   }
 

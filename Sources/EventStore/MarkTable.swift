@@ -55,7 +55,10 @@ package struct MarkTable: Sendable {
   ) async throws -> [ClosedRange<Int64>] {
     guard let lowest = gaps.map(\.lowerBound).min(), let highest = gaps.map(\.upperBound).max() else { return [] }
     let (firsts, lasts) = (gaps.map(\.lowerBound), gaps.map(\.upperBound))
-    var statements: [SQL] = ["BEGIN", "SELECT pg_advisory_xact_lock(hashtextextended('tidemark.gap', 0))"]
+    var statements: [SQL] = [
+      "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE",
+      "SELECT pg_advisory_xact_lock(hashtextextended('tidemark.gap', 0))",
+    ]
     statements.append(
       """
       WITH asked AS (

@@ -23,6 +23,7 @@ package enum Privileges {
       ("tidemark", "rebuild", all),
       ("tidemark", "rebuild_worker", all),
       (schema, "mt_doc_deadletterevent", ["INSERT"]),
+      (schema, "mt_high_water_skips", ["INSERT"]),
     ]
     var statements: [String] = []
     for item in needed {

@@ -172,7 +172,8 @@ package actor Session {
   ///
   /// Inside, call the session that is passed in: its methods do not leave its thread.
   package func transaction<T: Sendable>(_ body: @Sendable (isolated Session) async throws -> T) async throws -> T {
-    try await script("BEGIN")
+    // Whatever the role's or the database's default is: locks are only proof of what a statement after them sees.
+    try await script("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE")
     do {
       let value = try await body(self)
       let ended = try await script("COMMIT").last

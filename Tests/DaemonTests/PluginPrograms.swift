@@ -16,8 +16,11 @@ struct PluginPrograms {
 
   /// An executable file with this text.
   func program(_ text: String, name: String = "plugin") throws -> String {
-    try text.write(toFile: path(name), atomically: true, encoding: .utf8)
-    try FileManager.default.setAttributes([.posixPermissions: 0o755], ofItemAtPath: path(name))
+    // Closed on exec: a child that another test starts just now would keep the file open for writing, and nobody could run it.
+    let descriptor = open(path(name), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o755)
+    let file = FileHandle(fileDescriptor: descriptor, closeOnDealloc: true)
+    try file.write(contentsOf: Data(text.utf8))
+    try file.close()
     return path(name)
   }
 

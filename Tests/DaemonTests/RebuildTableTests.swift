@@ -35,6 +35,9 @@ import Testing
     CREATE UNIQUE INDEX "Serial, once" ON trip (serial) INCLUDE (legs) WITH (fillfactor = 80);
     CREATE INDEX trip_b ON trip (short(note), legs DESC NULLS LAST) WHERE legs > 1;
     CREATE INDEX trip_a ON trip USING brin (number);
+    CREATE INDEX "an index whose name is almost as long as names can be, the 1st" ON trip (note);
+    CREATE INDEX "an index whose name is almost as long as names can be, the 2nd" ON trip (legs);
+    ALTER TABLE trip ALTER COLUMN legs SET NOT NULL;
     CREATE STATISTICS "note and mood" (dependencies) ON note, mood FROM trip;
     ALTER TABLE trip ADD CONSTRAINT no_two EXCLUDE USING btree (number WITH =) DEFERRABLE;
     ALTER TABLE trip ALTER COLUMN note SET STATISTICS 500, ALTER COLUMN note SET STORAGE EXTERNAL,

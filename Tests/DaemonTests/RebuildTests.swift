@@ -34,7 +34,8 @@ extension TestDatabase {
     let session = try await Session.connect(options, threadName: "test")
     return try await session.closing { session in
       var row: RebuildTable.Row?
-      try await eventually("the end of the rebuild of \(shard)") {
+      // One that readers hinder takes half a minute by itself.
+      try await eventually(within: .seconds(120), "the end of the rebuild of \(shard)") {
         row = try await RebuildTable().read(shard, session)
         return row.map { !$0.state.isOpen } ?? false
       }

@@ -10,7 +10,9 @@ ALTER TABLE tidemark.node ADD COLUMN IF NOT EXISTS shards text[];
 --   SET tidemark.floor = 0; SET tidemark.ceiling = 1000; SET tidemark.types = '{trip_started,travel}';
 --   SELECT * FROM tidemark.batch;
 --
--- The scalar sub-selects matter: they are evaluated once a page, a bare current_setting(…)::text[] once a row.
+-- The scalar sub-selects matter: they are evaluated once a page, a bare current_setting(…)::text[] once a row. Each costs something
+-- whenever the statement begins, and a search for poison begins it thousands of times: so there is one for each filter, whose NULL
+-- lets every row through.
 CREATE OR REPLACE VIEW tidemark.batch AS
 SELECT e.seq_id,
        e.id,
@@ -26,25 +28,19 @@ SELECT e.seq_id,
   FROM {{store}}.mt_events AS e
  WHERE e.seq_id > nullif(current_setting('tidemark.floor', true), '')::bigint
    AND e.seq_id <= nullif(current_setting('tidemark.ceiling', true), '')::bigint
-   AND ((SELECT nullif(current_setting('tidemark.types', true), '')) IS NULL
-        OR e.type = ANY ((SELECT nullif(current_setting('tidemark.types', true), '')::text[])::text[]))
+   AND (e.type = ANY ((SELECT nullif(current_setting('tidemark.types', true), '')::text[])::text[])) IS NOT FALSE
    -- What is rarely set is looked at row by row only when some of it is.
    AND ((SELECT concat(current_setting('tidemark.parked', true), current_setting('tidemark.passed_over', true),
                        current_setting('tidemark.streams', true), current_setting('tidemark.tenants', true),
                        current_setting('tidemark.slices', true)) = '')
-        OR (((SELECT nullif(current_setting('tidemark.parked', true), '')) IS NULL
-             OR e.stream_id IS NULL
-             OR NOT e.stream_id::text = ANY ((SELECT nullif(current_setting('tidemark.parked', true), '')::text[])::text[]))
-        AND ((SELECT nullif(current_setting('tidemark.passed_over', true), '')) IS NULL
-             OR NOT e.seq_id <@ (SELECT nullif(current_setting('tidemark.passed_over', true), '')::int8multirange))
+        OR ((e.stream_id::text = ANY ((SELECT nullif(current_setting('tidemark.parked', true), '')::text[])::text[])) IS NOT TRUE
+        AND (e.seq_id <@ (SELECT nullif(current_setting('tidemark.passed_over', true), '')::int8multirange)) IS NOT TRUE
         -- A rebuild of some streams or tenants, or of one worker's share of the streams.
-        AND ((SELECT nullif(current_setting('tidemark.streams', true), '')) IS NULL
-             OR e.stream_id::text = ANY ((SELECT nullif(current_setting('tidemark.streams', true), '')::text[])::text[]))
-        AND ((SELECT nullif(current_setting('tidemark.tenants', true), '')) IS NULL
-             OR {{tenant_id}} = ANY ((SELECT nullif(current_setting('tidemark.tenants', true), '')::text[])::text[]))
-        AND ((SELECT nullif(current_setting('tidemark.slices', true), '')) IS NULL
-             OR coalesce(({{stream_hash}} & 2147483647) % (SELECT nullif(current_setting('tidemark.slices', true), '')::integer), 0)
-                = (SELECT nullif(current_setting('tidemark.slice', true), '')::integer))))
+        AND (coalesce(e.stream_id::text, '')
+                = ANY ((SELECT nullif(current_setting('tidemark.streams', true), '')::text[])::text[])) IS NOT FALSE
+        AND ({{tenant_id}} = ANY ((SELECT nullif(current_setting('tidemark.tenants', true), '')::text[])::text[])) IS NOT FALSE
+        AND (coalesce(({{stream_hash}} & 2147483647) % (SELECT nullif(current_setting('tidemark.slices', true), '')::integer), 0)
+                = (SELECT nullif(current_setting('tidemark.slice', true), '')::integer)) IS NOT FALSE))
    AND {{live}};
 
 COMMENT ON VIEW tidemark.batch IS 'The events of the current page: seq_id in (tidemark.floor, tidemark.ceiling], of tidemark.types';

@@ -56,8 +56,12 @@ AS $function$
        SET position = cut_rebuild_page.ceiling,
            passed_over = w.passed_over * int8multirange(int8range(NULL, cut_rebuild_page.ceiling, '(]'))
      WHERE w.rebuild = cut_rebuild_page.rebuild AND w.worker = cut_rebuild_page.worker;
+    -- Of this worker's streams alone: another worker may be far ahead, and does not come back for its own.
     DELETE FROM tidemark.dead_letter AS d
-     WHERE d.shard = cut_rebuild_page.letters AND d.seq_id > cut_rebuild_page.ceiling AND d.class = 'parked';
+     USING {{store}}.mt_events AS e, tidemark.rebuild AS r
+     WHERE d.shard = cut_rebuild_page.letters AND d.seq_id > cut_rebuild_page.ceiling AND d.class = 'parked'
+       AND e.seq_id = d.seq_id AND r.id = cut_rebuild_page.rebuild
+       AND (r.workers = 1 OR coalesce(({{stream_hash}} & 2147483647) % r.workers, 0) = cut_rebuild_page.worker);
     SELECT set_config('tidemark.ceiling', cut_rebuild_page.ceiling::text, true);
     SELECT;
 $function$;
@@ -116,6 +120,7 @@ DECLARE
     item   record;
     owned  text;
     new    text;
+    wanted text[] := '{}';
 BEGIN
     SELECT * INTO source FROM pg_catalog.pg_class AS c WHERE c.oid = original;
     EXECUTE format('CREATE %s TABLE %I.%I (LIKE %s INCLUDING ALL)%s%s',
@@ -134,14 +139,11 @@ BEGIN
                   FROM pg_catalog.pg_index AS i JOIN pg_catalog.pg_class AS c ON c.oid = i.indexrelid
                  WHERE i.indrelid = shadow) AS n USING (place)
     LOOP
-        EXECUTE format('ALTER INDEX %I.%I RENAME TO %I', schema, item.made, 'tidemark index ' || item.wanted);
+        EXECUTE format('ALTER INDEX %I.%I RENAME TO %I', schema, item.made, 'tidemark index ' || item.number);
+        wanted := wanted || item.wanted::text;
     END LOOP;
-    FOR item IN
-        SELECT c.relname AS made, substr(c.relname, length('tidemark index ') + 1) AS wanted
-          FROM pg_catalog.pg_index AS i JOIN pg_catalog.pg_class AS c ON c.oid = i.indexrelid
-         WHERE i.indrelid = shadow
-    LOOP
-        EXECUTE format('ALTER INDEX %I.%I RENAME TO %I', schema, item.made, item.wanted);
+    FOR number IN 1 .. cardinality(wanted) LOOP
+        EXECUTE format('ALTER INDEX %I.%I RENAME TO %I', schema, 'tidemark index ' || number, wanted[number]);
     END LOOP;
     FOR item IN
         SELECT n.stxname AS made, o.stxname AS wanted
@@ -344,11 +346,15 @@ DECLARE
     key smallint[];
     filter text;
 BEGIN
-    SELECT i.indkey::smallint[] INTO key
-      FROM pg_catalog.pg_index AS i
+    -- Without the columns that an index only includes.
+    SELECT k.columns INTO key
+      FROM pg_catalog.pg_index AS i,
+           LATERAL (SELECT array_agg(u.number) AS columns
+                      FROM unnest(i.indkey::smallint[]) WITH ORDINALITY AS u (number, place)
+                     WHERE u.place <= i.indnkeyatts) AS k
      WHERE i.indrelid = original AND i.indisunique AND i.indimmediate AND i.indisvalid AND i.indpred IS NULL AND i.indexprs IS NULL
        AND NOT EXISTS (SELECT FROM pg_catalog.pg_attribute AS a
-                        WHERE a.attrelid = original AND a.attnum = ANY (i.indkey::smallint[]) AND NOT a.attnotnull)
+                        WHERE a.attrelid = original AND a.attnum = ANY (k.columns) AND NOT a.attnotnull)
      ORDER BY i.indisprimary DESC, i.indexrelid
      LIMIT 1;
     has_key := key IS NOT NULL;

@@ -112,6 +112,8 @@ struct RebuildVerb: AsyncParsableCommand {
   private func rebuild(
     _ definition: ProjectionDefinition, _ request: RebuildTable.Request, _ settings: Settings, _ watch: RebuildWatch
   ) async throws -> RebuildTable.Row {
+    // From before the request is there: from then on an end of this command has to be told apart from an end of the rebuild.
+    let signals = await UnixSignalsSequence(trapping: .sigint, .sigterm)
     let (shape, answer) = try await withSession(settings) { session in
       let shape = try await StoreShape.read(session, schema: settings.eventStore.schema)
       let plan = try await SchemaPlan.forStore(session, shape: shape)
@@ -135,14 +137,15 @@ struct RebuildVerb: AsyncParsableCommand {
     watch.say(answer, definition.shard)
     guard here else {
       return try await unlessInterrupted(
-        "the rebuild goes on in the node; the same command watches it again, --abort ends it"
+        signals, "the rebuild goes on in the node; the same command watches it again, --abort ends it"
       ) { try await watch.untilEnded("\(definition.shard)") }
     }
     let runner = RebuildRunner(
       definition, shape: shape, options: ConnectionOptions(settings.database), workMemory: settings.database.workMemory,
       policy: { settings.rebuildPolicy }, node: nodeName(), observer: watch)
-    return try await unlessInterrupted("interrupted; the same command goes on from here, --abort removes what was made")
-    {
+    return try await unlessInterrupted(
+      signals, "interrupted; the same command goes on from here, --abort removes what was made"
+    ) {
       try await withThrowingTaskGroup(of: RebuildTable.Row?.self) { group in
         group.addTask {
           do {
@@ -164,9 +167,8 @@ struct RebuildVerb: AsyncParsableCommand {
 
   /// Runs the work until it is done, or until Ctrl-C, which leaves everything as it is.
   private func unlessInterrupted(
-    _ words: String, _ work: @escaping @Sendable () async throws -> RebuildTable.Row
+    _ signals: UnixSignalsSequence, _ words: String, _ work: @escaping @Sendable () async throws -> RebuildTable.Row
   ) async throws -> RebuildTable.Row {
-    let signals = await UnixSignalsSequence(trapping: .sigint, .sigterm)
     return try await withThrowingTaskGroup(of: RebuildTable.Row?.self) { group in
       group.addTask { try await work() }
       group.addTask {
