@@ -22,7 +22,7 @@ struct Gate: SuiteTrait, TestTrait, TestScoping {
 
   private actor Places {
     static let shared = Places()
-    private var free = 8
+    private var free = 6
     private var waiting: [CheckedContinuation<Void, Never>] = []
 
     func take() async {

@@ -40,7 +40,7 @@ struct RunningDaemon: Sendable {
   let observed: ObservationRecorder
 
   /// Waits until every shard, or those named, has applied what was appended before the call.
-  func caughtUp(_ shards: [String]? = nil, within limit: Duration = .seconds(30)) async throws {
+  func caughtUp(_ shards: [String]? = nil, within limit: Duration = .seconds(120)) async throws {
     let session = try await Session.connect(ConnectionOptions(settings.database), threadName: "test")
     let shape = try await StoreShape.read(session, schema: settings.eventStore.schema)
     let names = shards ?? settings.projections.map { "\($0.shard)" }

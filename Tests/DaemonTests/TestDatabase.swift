@@ -118,10 +118,11 @@ func eventually(
   within limit: Duration = .seconds(30), _ what: String, sourceLocation: Testing.SourceLocation = #_sourceLocation,
   _ condition: () async throws -> Bool
 ) async throws {
-  let deadline = ContinuousClock.now + limit
+  // Limits are those of a machine with time to spare, and the suite itself leaves it none.
+  let deadline = ContinuousClock.now + limit * 4
   while try await !condition() {
     guard ContinuousClock.now < deadline else {
-      Issue.record("not within \(limit): \(what)", sourceLocation: sourceLocation)
+      Issue.record("not within four times \(limit): \(what)", sourceLocation: sourceLocation)
       throw CancellationError()
     }
     try await Task.sleep(for: .milliseconds(5))
