@@ -39,7 +39,7 @@ package actor EventFeed {
   private struct Flight {
     var floor: Int64
     var types: Set<String>?
-    var waiters: [Int: CheckedContinuation<EventBlock?, Never>] = [:]
+    let waiters = Waiters<Void, EventBlock?>()
   }
 
   /// What there is at a place.
@@ -78,7 +78,7 @@ package actor EventFeed {
     let life = await marks.life
     if let block = kept[page.floor]?.block, block.life == life, Self.covers(block.types, types) { return .block(block) }
     if let flight = flights.first(where: { $0.value.floor == page.floor && Self.covers($0.value.types, types) }) {
-      if let block = await landing(of: flight.key), block.life == life { return .block(block) }
+      if let block = try await flight.value.waiters.wait(), block.life == life { return .block(block) }
     }
     return try await readForAll(page, types, for: shard)
   }
@@ -135,31 +135,6 @@ package actor EventFeed {
     return wanted.map { $0.isSubset(of: types) } ?? false
   }
 
-  // MARK: Waiting for another shard's read
-
-  private func landing(of flight: Int) async -> EventBlock? {
-    lastNumber += 1
-    let waiter = lastNumber
-    return await withTaskCancellationHandler {
-      await withCheckedContinuation { continuation in
-        if Task.isCancelled || flights[flight] == nil {
-          continuation.resume(returning: nil)
-        } else {
-          flights[flight]?.waiters[waiter] = continuation
-        }
-      }
-    } onCancel: {
-      Task { await self.giveUp(waiter, of: flight) }
-    }
-  }
-
-  private func giveUp(_ waiter: Int, of flight: Int) {
-    flights[flight]?.waiters.removeValue(forKey: waiter)?.resume(returning: nil)
-  }
-
-  private func land(_ flight: Int, _ block: EventBlock?) {
-    for waiter in flights.removeValue(forKey: flight)?.waiters.values ?? [:].values {
-      waiter.resume(returning: block)
-    }
-  }
+  /// Tells the other shards that waited for a read what it brought.
+  private func land(_ flight: Int, _ block: EventBlock?) { flights.removeValue(forKey: flight)?.waiters.tell(block) }
 }

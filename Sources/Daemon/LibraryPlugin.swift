@@ -1,4 +1,5 @@
 import Plugins
+import Postgres
 import Projection
 import Telemetry
 
@@ -20,7 +21,7 @@ actor LibraryPlugin: Plugin {
   private var lastCall = 0
   private var isBusy = false
   private var awaited: (call: Int, continuation: CheckedContinuation<PluginAnswer?, any Error>)?
-  private var waitingForIdle: [CheckedContinuation<Void, Never>] = []
+  private let waitingForIdle = Waiters<Void, Void>()
 
   init(
     shard: ShardName, plugin: PluginDefinition, database: String = "main", mode: PluginLines.Mode = .continuous,
@@ -86,7 +87,7 @@ actor LibraryPlugin: Plugin {
   private func call(
     _ work: @escaping @Sendable (Library, Int) async throws -> PluginAnswer?
   ) async throws -> PluginAnswer? {
-    await untilIdle()
+    while isBusy { try await waitingForIdle.wait() }
     try Task.checkCancellation()
     isBusy = true
     lastCall += 1
@@ -112,30 +113,12 @@ actor LibraryPlugin: Plugin {
       self.awaited = nil
       awaited.continuation.resume(with: result)
     }
-    for continuation in waitingForIdle { continuation.resume() }
-    waitingForIdle = []
+    waitingForIdle.tell()
   }
 
   private func giveUp(_ number: Int) {
     guard let awaited, awaited.call == number else { return }
     self.awaited = nil
     awaited.continuation.resume(throwing: CancellationError())
-  }
-
-  private func untilIdle() async {
-    while isBusy, !Task.isCancelled {
-      await withTaskCancellationHandler {
-        await withCheckedContinuation { continuation in
-          if Task.isCancelled || !isBusy { continuation.resume() } else { waitingForIdle.append(continuation) }
-        }
-      } onCancel: {
-        Task { await self.wakeAll() }
-      }
-    }
-  }
-
-  private func wakeAll() {
-    for continuation in waitingForIdle { continuation.resume() }
-    waitingForIdle = []
   }
 }

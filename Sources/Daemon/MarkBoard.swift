@@ -1,3 +1,5 @@
+import Postgres
+
 /// Where the high-water agent posts the mark, and where every shard waits for it.
 ///
 /// A mark is a fact about one life of the server: after a crash, numbers that were handed out but never reached the disk are handed out
@@ -16,13 +18,7 @@ package actor MarkBoard {
 
   package private(set) var current: Mark?
   package private(set) var life = 0
-  private var waiters: [Int: Waiter] = [:]
-  private var nextID = 0
-
-  private struct Waiter {
-    var isMet: @Sendable (Mark) -> Bool
-    var continuation: CheckedContinuation<Mark, any Error>
-  }
+  private let waiters = Waiters<@Sendable (Mark) -> Bool, Mark>()
 
   package init() {}
 
@@ -30,10 +26,7 @@ package actor MarkBoard {
     var mark = mark
     mark.life = life
     current = mark
-    for (id, waiter) in waiters where waiter.isMet(mark) {
-      waiters[id] = nil
-      waiter.continuation.resume(returning: mark)
-    }
+    waiters.tell(mark) { isMet in isMet(mark) }
   }
 
   /// Takes the mark down: nothing is proven until the next post.
@@ -47,22 +40,6 @@ package actor MarkBoard {
   /// - Throws: `CancellationError` when the task is cancelled first.
   package func mark(where isMet: @escaping @Sendable (Mark) -> Bool) async throws -> Mark {
     if let current, isMet(current) { return current }
-    let id = nextID
-    nextID += 1
-    return try await withTaskCancellationHandler {
-      try await withCheckedThrowingContinuation { continuation in
-        if Task.isCancelled {
-          continuation.resume(throwing: CancellationError())
-        } else {
-          waiters[id] = Waiter(isMet: isMet, continuation: continuation)
-        }
-      }
-    } onCancel: {
-      Task { await self.giveUp(id) }
-    }
-  }
-
-  private func giveUp(_ id: Int) {
-    waiters.removeValue(forKey: id)?.continuation.resume(throwing: CancellationError())
+    return try await waiters.wait(for: isMet)
   }
 }

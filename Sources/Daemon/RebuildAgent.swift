@@ -31,41 +31,22 @@ struct RebuildAgent: Service {
 /// Which shards have a rebuild that a node is to work on, and where their agents wait for one.
 package actor RebuildBoard {
   private var shards: Set<ShardName> = []
-  private var waiters: [Int: (shard: ShardName, continuation: CheckedContinuation<Void, any Error>)] = [:]
-  private var nextID = 0
+  private let waiters = Waiters<ShardName, Void>()
 
   package init() {}
 
   func post(_ names: Set<String>, among declared: [ShardName]) {
     shards = Set(declared.filter { names.contains("\($0)") })
-    for (id, waiter) in waiters where shards.contains(waiter.shard) {
-      waiters[id] = nil
-      waiter.continuation.resume()
-    }
+    waiters.tell(where: shards.contains)
   }
 
   /// Returns when a rebuild of the shard is wanted.
   func wanted(_ shard: ShardName) async throws {
-    if shards.contains(shard) { return }
-    let id = nextID
-    nextID += 1
-    try await withTaskCancellationHandler {
-      try await withCheckedThrowingContinuation { (continuation: CheckedContinuation<Void, any Error>) in
-        if Task.isCancelled {
-          continuation.resume(throwing: CancellationError())
-        } else {
-          waiters[id] = (shard, continuation)
-        }
-      }
-    } onCancel: {
-      Task { await self.giveUp(id) }
-    }
+    if !shards.contains(shard) { try await waiters.wait(for: shard) }
   }
 
   /// What was posted of the shard is old: the next look decides.
   func taken(_ shard: ShardName) { shards.remove(shard) }
-
-  private func giveUp(_ id: Int) { waiters.removeValue(forKey: id)?.continuation.resume(throwing: CancellationError()) }
 }
 
 /// Looks at the rebuilds that operators want, twice a second.

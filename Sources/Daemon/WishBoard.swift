@@ -28,8 +28,7 @@ package actor WishBoard {
   private var everyone = Slot()
   /// Shards that stand still for a rebuild, whatever else is wished.
   private var held: [String: Int] = [:]
-  private var continuations: [Int: CheckedContinuation<Void, any Error>] = [:]
-  private var nextID = 0
+  private let waiters = Waiters<Void, Void>()
 
   package init() {}
 
@@ -68,7 +67,7 @@ package actor WishBoard {
       slots[name] = slot
       // Whoever is told to run again runs, also after a "stop all".
       if isSaid, now == .run { everyone.wish = .run }
-      if isNews { wake() }
+      if isNews { waiters.tell() }
     }
     hasTaken = true
   }
@@ -81,42 +80,20 @@ package actor WishBoard {
     let count = held["\(shard)"] ?? 0
     guard count.isMultiple(of: 2) == holds else { return }
     held["\(shard)"] = count + 1
-    wake()
+    waiters.tell()
   }
 
   /// For every shard of this node, by a rule of the operator's.
   func wantOfAll(_ wish: Wish) {
     everyone.wish = wish
     everyone.revision += 1
-    wake()
+    waiters.tell()
   }
 
   /// Returns when the shard's revision is another one.
   func change(_ shard: ShardName, from revision: Int) async throws {
-    while current(shard).revision == revision {
-      let id = nextID
-      nextID += 1
-      try await withTaskCancellationHandler {
-        try await withCheckedThrowingContinuation { (continuation: CheckedContinuation<Void, any Error>) in
-          if Task.isCancelled {
-            continuation.resume(throwing: CancellationError())
-          } else {
-            continuations[id] = continuation
-          }
-        }
-      } onCancel: {
-        Task { await self.giveUp(id) }
-      }
-    }
+    while current(shard).revision == revision { try await waiters.wait() }
   }
-
-  private func wake() {
-    let all = continuations
-    continuations = [:]
-    for continuation in all.values { continuation.resume() }
-  }
-
-  private func giveUp(_ id: Int) { continuations.removeValue(forKey: id)?.resume(throwing: CancellationError()) }
 }
 
 extension WishBoard.Wish {

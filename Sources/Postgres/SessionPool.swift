@@ -1,5 +1,3 @@
-import Synchronization
-
 /// A bounded number of sessions, lent out one user at a time, so that many shards share a few connections.
 ///
 /// Sessions are opened when they are first needed. One that broke, or comes back in the middle of a transaction that cannot be rolled back,
@@ -14,8 +12,7 @@ package actor SessionPool {
 
   private var idle: [(key: String, session: Session)] = []
   private var lent = 0
-  private var waiters: [(id: Int, continuation: CheckedContinuation<Void, any Error>)] = []
-  private var nextWaiter = 0
+  private let waiters = Waiters<Void, Void>()
   private var isClosed = false
 
   /// - Parameters:
@@ -60,8 +57,7 @@ package actor SessionPool {
   /// Closes idle sessions now and lent ones when they come back; nothing is lent any more.
   package func close() async {
     isClosed = true
-    for waiter in waiters { waiter.continuation.resume(throwing: PostgresError(.connection("the pool is closed"))) }
-    waiters = []
+    waiters.fail(PostgresError(.connection("the pool is closed")))
     let sessions = idle
     idle = []
     for (_, session) in sessions { await session.close() }
@@ -69,8 +65,8 @@ package actor SessionPool {
 
   private func take(_ key: String) async throws -> Session {
     guard !isClosed else { throw PostgresError(.connection("the pool is closed")) }
-    if lent >= limit { try await waitForTurn() } else { lent += 1 }
-    // From here on one of the `limit` places is ours.
+    // One of the `limit` places is free, or is passed on to us.
+    if lent >= limit { try await waiters.wait() } else { lent += 1 }
     while let index = idle.lastIndex(where: { $0.key == key }) ?? idle.indices.last {
       let (last, session) = idle.remove(at: index)
       guard session.isOpen else { continue }
@@ -97,28 +93,6 @@ package actor SessionPool {
     }
   }
 
-  /// Waits until a place is passed on to us.
-  private func waitForTurn() async throws {
-    let id = nextWaiter
-    nextWaiter += 1
-    try await withTaskCancellationHandler {
-      try await withCheckedThrowingContinuation { (continuation: CheckedContinuation<Void, any Error>) in
-        if Task.isCancelled {
-          continuation.resume(throwing: CancellationError())
-        } else {
-          waiters.append((id, continuation))
-        }
-      }
-    } onCancel: {
-      Task { await self.giveUp(id) }
-    }
-  }
-
-  private func giveUp(_ id: Int) {
-    guard let index = waiters.firstIndex(where: { $0.id == id }) else { return }
-    waiters.remove(at: index).continuation.resume(throwing: CancellationError())
-  }
-
   private func giveBack(_ session: Session, _ key: String) async {
     await session.rollBack()
     if isClosed { await session.close() }
@@ -128,6 +102,6 @@ package actor SessionPool {
 
   /// The place goes to whoever waits longest, or is free again.
   private func passOnPlace() {
-    if waiters.isEmpty { lent -= 1 } else { waiters.removeFirst().continuation.resume() }
+    if !waiters.tellFirst(()) { lent -= 1 }
   }
 }
