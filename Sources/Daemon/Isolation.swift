@@ -24,31 +24,39 @@ struct Isolation: Sendable {
     var failure: PageFailure
   }
 
-  /// The batch form: the server looks for them, by halving.
+  /// The batch form: the server looks for them.
   ///
-  /// - Parameter chunk: events that are tried together at first; 0 where the page is known to fail as a whole.
-  func find(_ statements: [(SQL, SourceLocation)], chunk: Int, on session: Session) async throws -> [Finding] {
-    var names: [String] = []
-    for (sql, _) in statements { names.append("EXECUTE " + SQL.quoted(try await session.preparedName(for: sql))) }
-    // The search is one statement on the server, however many it runs in it.
-    try await session.script("SET LOCAL statement_timeout = 0")
-    let rows = try await session.execute(
-      """
-      SELECT seq_id, statement, code, message, detail, hint
-        FROM tidemark.isolate(\(names), \(chunk)::integer, \(policy.isolable), \(parks))
-      """
-    ).rows
-    return try rows.map { row in
+  /// - Parameters:
+  ///   - statements: with their names, as the session has prepared them.
+  ///   - chunk: events that are tried together at first; 0 for all.
+  ///   - begin: what begins the page; it goes to the server together with the search.
+  /// - Returns: the events that fail, and how many events are in the page.
+  func find(
+    _ statements: [(name: String, source: SourceLocation)], chunk: Int, after begin: [SQL], on session: Session
+  ) async throws -> (findings: [Finding], events: Int) {
+    let runs = statements.map { "EXECUTE " + SQL.quoted($0.name) }
+    let results = try await session.pipeline(
+      begin + [
+        // The search is one statement on the server, however many it runs in it.
+        "SET LOCAL statement_timeout = 0",
+        """
+        SELECT seq_id, statement, code, message, detail, hint
+          FROM tidemark.isolate(\(runs), \(chunk)::integer, \(policy.isolable), \(parks))
+        """,
+        "SELECT current_setting('tidemark.events')::integer AS events",
+      ])
+    let findings = try results[results.count - 2].rows.map { row in
       let code = try row.get("code", as: String.self)
       let sequence = try row.get("seq_id", as: Int64.self)
       let failure = Failure(
         serverMessage: try row.get("message", as: String.self), detail: try row.get("detail", as: String?.self),
         hint: try row.get("hint", as: String?.self), sqlState: code,
-        source: statements[try row.get("statement", as: Int.self) - 1].1, sequence: sequence)
+        source: statements[try row.get("statement", as: Int.self) - 1].source, sequence: sequence)
       var found = PageFailure(FailureClass.classify(sqlState: code), failure)
       found.detail = try row.get("detail", as: String?.self)
       return Finding(sequence: sequence, failure: found)
     }
+    return (findings, try results.last!.rows[0].get("events", as: Int.self))
   }
 
   /// Passes over what the policy passes over; any other failure is thrown, and the page with it.

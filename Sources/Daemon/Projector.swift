@@ -85,9 +85,11 @@ package struct Projector: Sendable {
       return Applied(page: page, events: isEmpty ? 0 : nil)
 
     case (.batch(let statements), .isolating(let chunk)):
-      let begun = try await session.pipeline(begin + ["SELECT count(*) AS events FROM tidemark.batch"])
-      let events = try begun.last!.rows[0].get("events", as: Int.self)
-      let findings = try await isolation.find(statements.map { batchStatement($0, page) }, chunk: chunk, on: session)
+      var prepared: [(String, SourceLocation)] = []
+      for (sql, source) in statements.map({ batchStatement($0, page) }) {
+        prepared.append((try await session.preparedName(for: sql), source))
+      }
+      let (findings, events) = try await isolation.find(prepared, chunk: chunk, after: begin, on: session)
       let (letters, ignored) = try isolation.decide(findings)
       _ = try await session.pipeline(isolation.keep(letters) + book.end + ["COMMIT"])
       return Applied(page: page, events: events, letters: letters, ignored: ignored)

@@ -107,7 +107,8 @@ package struct StoreShape: Sendable, Hashable {
     ].filter { eventColumns.contains($0.0) }
     let streamsHaveTenants = streamColumns.contains("tenant_id")
     return [
-      "store": store, "sequence": sequence, "sequence_literal": SQL.quoted(literal: sequence),
+      "store": store, "events_literal": SQL.quoted(literal: "\(store).mt_events"),
+      "sequence": sequence, "sequence_literal": SQL.quoted(literal: sequence),
       "stream_id_type": streamIDType,
       "stream_hash": streamIDType == "uuid" ? "uuid_hash(e.stream_id)" : "hashtext(e.stream_id)",
       "tenant_id": column("tenant_id", type: "text"), "headers": column("headers", type: "jsonb"),

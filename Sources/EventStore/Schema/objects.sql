@@ -195,12 +195,16 @@ BEGIN
 END
 $function$;
 
--- Applies the events of the current page and finds those that fail: by halving, left half first, under savepoints. It returns
--- the failing events; all others are applied when it ends.
+-- Applies the events of the current page and finds those that fail, in order, under savepoints. It returns the failing events; all
+-- others are applied when it ends. How many events the page has is then in the setting tidemark.events.
 --
 -- statements are run by EXECUTE over ever narrower bounds of tidemark.batch; chunk is how many events are tried together at
--- first, 0 for a page that is known to fail as a whole. Only failures whose SQLSTATE is like one of isolable are looked for; any
--- other is raised. With park, events after a failing one of the same stream are left out, and are for the caller to keep.
+-- first, 0 for all. Only failures whose SQLSTATE is like one of isolable are looked for; any other is raised. With park, events
+-- after a failing one of the same stream are left out, and are for the caller to keep.
+--
+-- A range that fails is cut at the row of mt_events that the statement had come to: the server counts the rows it fetches, and
+-- the count outlives the rollback. It is a guess: what comes before that event must turn out fine, and the event must fail alone.
+-- Where nothing is counted, or once a guess was wrong (a statement may read on before it computes), ranges are halved.
 CREATE OR REPLACE FUNCTION tidemark.isolate(statements text[], chunk integer, isolable text[], park boolean)
 RETURNS TABLE (seq_id bigint, statement integer, code text, message text, detail text, hint text, stream_id text, type text)
 LANGUAGE plpgsql
@@ -209,40 +213,47 @@ AS $function$
 DECLARE
     events   bigint[];
     ceiling  text := current_setting('tidemark.ceiling');
+    -- A stack of ranges, and what is known of each before it is tried.
     los      integer[] := '{}';
     his      integer[] := '{}';
-    -- Of each range: whether it is known to fail, and whether the range before it is the other half of one that failed.
-    bad      boolean[] := '{}';
-    half     boolean[] := '{}';
+    known    text[] := '{}';
     n        integer;
     top      integer;
     lo       integer;
     hi       integer;
     mid      integer;
-    is_bad   boolean;
+    knowing  text;
+    guessing boolean := true;
     is_fine  boolean;
     step     integer;
+    fetched  bigint;
+    -- The index by which a page reads its events in order, and by whose name the server counts them.
+    by_number oid := (SELECT i.indexrelid FROM pg_catalog.pg_index AS i
+                        JOIN pg_catalog.pg_attribute AS a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0]
+                       WHERE i.indrelid = {{events_literal}}::regclass AND a.attname = 'seq_id'
+                       ORDER BY i.indisprimary DESC LIMIT 1);
     -- Whether any constraint may wait for COMMIT.
     may_wait boolean := EXISTS (SELECT FROM pg_catalog.pg_constraint AS c WHERE c.condeferrable);
 BEGIN
     SELECT coalesce(array_agg(b.seq_id ORDER BY b.seq_id), '{}') INTO events FROM tidemark.batch AS b;
     n := cardinality(events);
+    PERFORM set_config('tidemark.events', n::text, true);
     IF n = 0 THEN
         RETURN;
     END IF;
-    -- The ranges, the last of them at the bottom of the stack.
     hi := n;
     WHILE hi >= 1 LOOP
         lo := CASE WHEN chunk > 0 THEN ((hi - 1) / chunk) * chunk + 1 ELSE 1 END;
-        los := los || lo; his := his || hi; bad := bad || (chunk = 0 AND n > 1); half := half || false;
+        los := los || lo; his := his || hi; known := known || 'nothing'::text;
         hi := lo - 1;
     END LOOP;
 
     top := cardinality(los);
     WHILE top > 0 LOOP
-        lo := los[top]; hi := his[top]; is_bad := bad[top];
+        lo := los[top]; hi := his[top]; knowing := known[top];
         top := top - 1;
-        IF NOT is_bad THEN
+        mid := NULL;
+        IF knowing <> 'it fails' THEN
             PERFORM set_config('tidemark.floor', (events[lo] - 1)::text, true),
                     set_config('tidemark.ceiling', events[hi]::text, true);
             BEGIN
@@ -252,6 +263,7 @@ BEGIN
                 END IF;
                 FOR i IN 1 .. cardinality(statements) LOOP
                     step := i;
+                    fetched := pg_stat_get_xact_tuples_fetched(by_number);
                     EXECUTE statements[i];
                 END LOOP;
                 IF may_wait THEN
@@ -263,18 +275,19 @@ BEGIN
                     RAISE;
                 END IF;
                 is_fine := false;
+                fetched := pg_stat_get_xact_tuples_fetched(by_number) - fetched;
                 GET STACKED DIAGNOSTICS message = MESSAGE_TEXT, detail = PG_EXCEPTION_DETAIL, hint = PG_EXCEPTION_HINT,
                                         code = RETURNED_SQLSTATE;
             END;
-            IF is_fine THEN
-                -- What failed as a whole and is fine on the left fails on the right.
-                IF top > 0 AND half[top] AND los[top] = hi + 1 THEN
-                    bad[top] := his[top] > los[top];
-                END IF;
-                CONTINUE;
+            IF (is_fine AND knowing = 'it should fail') OR (NOT is_fine AND knowing = 'it should be fine') THEN
+                guessing := false;
             END IF;
-            IF top > 0 AND half[top] AND los[top] = hi + 1 THEN
-                half[top] := false;
+            -- What failed as a whole and is fine on the left fails on the right.
+            IF top > 0 AND known[top] = 'the left half is next' AND los[top] = hi + 1 THEN
+                known[top] := CASE WHEN is_fine AND his[top] > los[top] THEN 'it fails' ELSE 'nothing' END;
+            END IF;
+            IF is_fine THEN
+                CONTINUE;
             END IF;
             IF lo = hi THEN
                 SELECT e.seq_id, e.stream_id::text, e.type::text INTO seq_id, stream_id, type
@@ -287,12 +300,24 @@ BEGIN
                 END IF;
                 CONTINUE;
             END IF;
+            IF guessing AND fetched BETWEEN 1 AND events[hi] - events[lo] + 1 THEN
+                SELECT width_bucket(e.seq_id, events) INTO mid
+                  FROM {{store}}.mt_events AS e WHERE e.seq_id >= events[lo] ORDER BY e.seq_id OFFSET fetched - 1 LIMIT 1;
+            END IF;
         END IF;
-        mid := (lo + hi) / 2;
-        top := top + 1;
-        los[top] := mid + 1; his[top] := hi; bad[top] := false; half[top] := true;
-        top := top + 1;
-        los[top] := lo; his[top] := mid; bad[top] := false; half[top] := false;
+        IF mid BETWEEN lo AND hi THEN
+            los[top + 1] := mid + 1; his[top + 1] := hi; known[top + 1] := 'nothing';
+            top := top + (mid < hi)::integer;
+            los[top + 1] := mid; his[top + 1] := mid; known[top + 1] := 'it should fail';
+            top := top + 1;
+            los[top + 1] := lo; his[top + 1] := mid - 1; known[top + 1] := 'it should be fine';
+            top := top + (lo < mid)::integer;
+        ELSE
+            mid := (lo + hi) / 2;
+            los[top + 1] := mid + 1; his[top + 1] := hi; known[top + 1] := 'the left half is next';
+            los[top + 2] := lo; his[top + 2] := mid; known[top + 2] := 'nothing';
+            top := top + 2;
+        END IF;
     END LOOP;
     -- The page's own bounds again, with the parked streams in it.
     PERFORM set_config('tidemark.floor', (events[1] - 1)::text, true), set_config('tidemark.ceiling', ceiling, true);
