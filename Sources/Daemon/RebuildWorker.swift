@@ -49,9 +49,7 @@ actor RebuildWorker {
         }
       case .awaitMark: return
       case .apply(let page): command = try await attempt { try await self.apply(page, .whole) }
-      case .isolate(let page):
-        let share = rule.poisonShare
-        let chunk = share > 0 ? min(max(8, Int(70 / share)), 100_000) : 0
+      case .isolate(let page, let chunk):
         command = try await attempt { try await self.apply(page, .isolating(chunk: chunk)) }
       case .awaitDatabase(let delay), .wait(let delay), .pause(let delay), .pauseAll(let delay):
         if delay > .zero { try await Task.sleep(for: delay) }

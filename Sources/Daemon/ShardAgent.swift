@@ -95,9 +95,7 @@ package struct ShardAgent: Service {
       return mark.life == since ? next : .readPosition
     case .apply(let page):
       return try await attempt(&rule) { rule in try await apply(page, .whole, &rule) }
-    case .isolate(let page):
-      // As many events together as are likely to have one that fails among them.
-      let chunk = rule.poisonShare > 0 ? min(max(8, Int(70 / rule.poisonShare)), 100_000) : 0
+    case .isolate(let page, let chunk):
       return try await attempt(&rule) { rule in try await apply(page, .isolating(chunk: chunk), &rule) }
     case .awaitDatabase(let delay):
       _ = try await unlessWished(revision) { try await Task.sleep(for: delay) }

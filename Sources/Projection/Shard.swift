@@ -8,8 +8,8 @@ package struct Shard: Sendable {
     case apply(Page)
     /// Wait this long, then until the database has answered, then read the position.
     case awaitDatabase(after: Duration)
-    /// Look for the events of the page that fail, and apply the others.
-    case isolate(Page)
+    /// Look for the events of the page that fail, and apply the others; try so many events together at first, 0 for all.
+    case isolate(Page, chunk: Int)
     /// Wait, then read the position: between two tries of one chain.
     case wait(Duration)
     /// The same, and show operators until when.
@@ -64,13 +64,7 @@ package struct Shard: Sendable {
   private var isIsolating = false
   /// The chain that asked for passing events over, for as long as pages are looked through.
   package private(set) var passingChain: [FailureAction] = []
-  /// Of the events of the last page that was looked through, how many failed, in a hundred.
-  package private(set) var poisonShare = 0.0
-  /// Sequences in a page while events are being looked for. The rows that one transaction writes again and again leave dead versions
-  /// behind that only its end lets the server remove: where poison is dense, a page of few poison events is several times quicker.
-  private var isolatingWidth = Int64.max
-  /// Failing events that a page should have at most.
-  static let poisonInPage = 10
+  private var poison = PoisonDensity()
   private var connectionRetries = Backoff([.milliseconds(250), .milliseconds(500), .seconds(1), .seconds(5)])
 
   package init(name: ShardName) { self.name = name }
@@ -94,10 +88,7 @@ package struct Shard: Sendable {
   package mutating func pageIsolated(_ page: Page, events: Int, poison: Int) -> Command {
     isIsolating = poison > 0
     if !isIsolating { passingChain = [] }
-    poisonShare = events > 0 ? Double(poison) / Double(events) * 100 : 0
-    isolatingWidth =
-      poison > 0
-      ? max(PageWidth.limits.lowerBound, page.width * Int64(Self.poisonInPage) / Int64(poison)) : .max
+    self.poison.saw(page, events: events, poison: poison)
     return applied(page)
   }
 
@@ -170,6 +161,6 @@ package struct Shard: Sendable {
       return .awaitMark(above: position)
     }
     guard isIsolating else { return .apply(page) }
-    return .isolate(Page(floor: page.floor, ceiling: page.floor + min(page.width, isolatingWidth)))
+    return .isolate(Page(floor: page.floor, ceiling: page.floor + min(page.width, poison.width)), chunk: poison.chunk)
   }
 }

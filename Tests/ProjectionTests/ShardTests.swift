@@ -65,24 +65,36 @@ import Testing
   @Test func `looks for a poison event, and for as long as there are some`() {
     var (shard, _) = started(at: 0, mark: 5_000)
     #expect(shard.failed(.event, "poison", actions: chain(.event)) == .wait(.zero))
-    #expect(shard.positionRead(0) == .isolate(Page(floor: 0, ceiling: 1_000)))
+    #expect(shard.positionRead(0) == .isolate(Page(floor: 0, ceiling: 1_000), chunk: 0))
     #expect(
       shard.pageIsolated(Page(floor: 0, ceiling: 1_000), events: 500, poison: 5)
-        == .isolate(Page(floor: 1_000, ceiling: 2_000)))
-    #expect(shard.poisonShare == 1)
+        == .isolate(Page(floor: 1_000, ceiling: 2_000), chunk: 70))
     #expect(
       shard.pageIsolated(Page(floor: 1_000, ceiling: 2_000), events: 500, poison: 0)
         == .apply(Page(floor: 2_000, ceiling: 3_000)))
   }
 
-  @Test(arguments: [(1, 1_000), (10, 1_000), (20, 500), (500, 100)])
-  func `takes pages of some ten poison events while it looks for them`(poison: Int, width: Int64) {
+  @Test(arguments: [(1, 1_000, 700), (10, 1_000, 70), (20, 500, 35), (500, 100, 8)])
+  func `takes pages of some ten poison events while it looks for them`(poison: Int, width: Int64, chunk: Int) {
     var (shard, _) = started(at: 0, mark: 5_000)
     _ = shard.failed(.event, "poison", actions: chain(.event))
     _ = shard.positionRead(0)
     #expect(
       shard.pageIsolated(Page(floor: 0, ceiling: 1_000), events: 1_000, poison: poison)
-        == .isolate(Page(floor: 1_000, ceiling: 1_000 + width)))
+        == .isolate(Page(floor: 1_000, ceiling: 1_000 + width), chunk: chunk))
+  }
+
+  @Test func `is not led astray by one page with few poison events`() {
+    var (shard, _) = started(at: 0, mark: 5_000)
+    _ = shard.failed(.event, "poison", actions: chain(.event))
+    _ = shard.positionRead(0)
+    #expect(
+      shard.pageIsolated(Page(floor: 0, ceiling: 1_000), events: 1_000, poison: 20)
+        == .isolate(Page(floor: 1_000, ceiling: 1_500), chunk: 35))
+    // Two in 500 where ten were expected: 2,500 by itself, 833 with the half of what was known.
+    #expect(
+      shard.pageIsolated(Page(floor: 1_000, ceiling: 1_500), events: 500, poison: 2)
+        == .isolate(Page(floor: 1_500, ceiling: 2_333), chunk: 58))
   }
 
   @Test func `goes through a chain step by step, and stops when it has run out`() {
