@@ -52,17 +52,21 @@ COMMENT ON VIEW tidemark.batch IS 'The events of the current page: seq_id in (ti
 -- Gaps never overlap, so at most one of them begins at or before the floor and reaches into the page.
 CREATE OR REPLACE FUNCTION tidemark.passed_over(floor bigint, ceiling bigint)
 RETURNS text
-LANGUAGE sql
+LANGUAGE plpgsql
 AS $function$
-    WITH gap AS (
-        SELECT first_seq_id, last_seq_id, arrived FROM tidemark.gap
-         WHERE first_seq_id > passed_over.floor AND first_seq_id <= passed_over.ceiling
-         UNION ALL
-        (SELECT first_seq_id, last_seq_id, arrived FROM tidemark.gap
-          WHERE first_seq_id <= passed_over.floor ORDER BY first_seq_id DESC LIMIT 1))
-    SELECT (range_agg(int8range(first_seq_id, last_seq_id, '[]'))
-            - coalesce((SELECT range_agg(int8range(a, a, '[]')) FROM gap, unnest(arrived) AS a), '{}'))::text
-      FROM gap;
+BEGIN
+    -- In this language, since a function in SQL is planned anew for each page.
+    RETURN (
+        WITH gap AS (
+            SELECT first_seq_id, last_seq_id, arrived FROM tidemark.gap
+             WHERE first_seq_id > passed_over.floor AND first_seq_id <= passed_over.ceiling
+             UNION ALL
+            (SELECT first_seq_id, last_seq_id, arrived FROM tidemark.gap
+              WHERE first_seq_id <= passed_over.floor ORDER BY first_seq_id DESC LIMIT 1))
+        SELECT (range_agg(int8range(first_seq_id, last_seq_id, '[]'))
+                - coalesce((SELECT range_agg(int8range(a, a, '[]')) FROM gap, unnest(arrived) AS a), '{}'))::text
+          FROM gap);
+END
 $function$;
 
 -- Begins a page: moves the shard's position from floor to ceiling by compare-and-swap, and sets what tidemark.batch reads.
@@ -198,13 +202,13 @@ $function$;
 -- Applies the events of the current page and finds those that fail, in order, under savepoints. It returns the failing events; all
 -- others are applied when it ends. How many events the page has is then in the setting tidemark.events.
 --
--- statements are run by EXECUTE over ever narrower bounds of tidemark.batch; chunk is how many events are tried together at
+-- statements are run by EXECUTE over ever narrower bounds of tidemark.batch; chunk is how many events halving tries together at
 -- first, 0 for all. Only failures whose SQLSTATE is like one of isolable are looked for; any other is raised. With park, events
 -- after a failing one of the same stream are left out, and are for the caller to keep.
 --
--- A range that fails is cut at the row of mt_events that the statement had come to: the server counts the rows it fetches, and
--- the count outlives the rollback. It is a guess: what comes before that event must turn out fine, and the event must fail alone.
--- Where nothing is counted, or once a guess was wrong (a statement may read on before it computes), ranges are halved.
+-- At first it guesses: a range that fails is cut at the row of mt_events that the statement had come to, since the server counts the
+-- rows it fetches, and the count outlives the rollback. What comes before that event must turn out fine, and the event must fail
+-- alone. Where nothing is counted, or a guess is wrong (a statement may read on before it computes), all is done again by halving.
 CREATE OR REPLACE FUNCTION tidemark.isolate(statements text[], chunk integer, isolable text[], park boolean)
 RETURNS TABLE (seq_id bigint, statement integer, code text, message text, detail text, hint text, stream_id text, type text)
 LANGUAGE plpgsql
@@ -213,20 +217,27 @@ AS $function$
 DECLARE
     events   bigint[];
     ceiling  text := current_setting('tidemark.ceiling');
+    guessing boolean := true;
     -- A stack of ranges, and what is known of each before it is tried.
-    los      integer[] := '{}';
-    his      integer[] := '{}';
-    known    text[] := '{}';
+    los      integer[];
+    his      integer[];
+    known    text[];
     n        integer;
     top      integer;
     lo       integer;
     hi       integer;
     mid      integer;
     knowing  text;
-    guessing boolean := true;
     is_fine  boolean;
     step     integer;
     fetched  bigint;
+    -- What failed: indexes of events, and of statements.
+    failed   integer[];
+    steps    integer[];
+    codes    text[];
+    messages text[];
+    details  text[];
+    hints    text[];
     -- The index by which a page reads its events in order, and by whose name the server counts them.
     by_number oid := (SELECT i.indexrelid FROM pg_catalog.pg_index AS i
                         JOIN pg_catalog.pg_attribute AS a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0]
@@ -241,86 +252,115 @@ BEGIN
     IF n = 0 THEN
         RETURN;
     END IF;
-    hi := n;
-    WHILE hi >= 1 LOOP
-        lo := CASE WHEN chunk > 0 THEN ((hi - 1) / chunk) * chunk + 1 ELSE 1 END;
-        los := los || lo; his := his || hi; known := known || 'nothing'::text;
-        hi := lo - 1;
-    END LOOP;
+    LOOP
+      BEGIN
+        los := '{}'; his := '{}'; known := '{}';
+        failed := '{}'; steps := '{}'; codes := '{}'; messages := '{}'; details := '{}'; hints := '{}';
+        hi := n;
+        WHILE hi >= 1 LOOP
+            lo := CASE WHEN guessing OR chunk = 0 THEN 1 ELSE ((hi - 1) / chunk) * chunk + 1 END;
+            los := los || lo; his := his || hi; known := known || 'nothing'::text;
+            hi := lo - 1;
+        END LOOP;
 
-    top := cardinality(los);
-    WHILE top > 0 LOOP
-        lo := los[top]; hi := his[top]; knowing := known[top];
-        top := top - 1;
-        mid := NULL;
-        IF knowing <> 'it fails' THEN
-            PERFORM set_config('tidemark.floor', (events[lo] - 1)::text, true),
-                    set_config('tidemark.ceiling', events[hi]::text, true);
-            BEGIN
+        top := cardinality(los);
+        WHILE top > 0 LOOP
+            lo := los[top]; hi := his[top]; knowing := known[top];
+            top := top - 1;
+            IF knowing <> 'it fails' THEN
+                PERFORM set_config('tidemark.floor', (events[lo] - 1)::text, true),
+                        set_config('tidemark.ceiling', events[hi]::text, true);
                 -- Constraints that may wait for COMMIT wait for the end of the statements, where the event is still known.
-                IF may_wait THEN
-                    SET CONSTRAINTS ALL DEFERRED;
+                IF knowing = 'it is fine' THEN
+                    -- Without a savepoint: each leaves locks behind, which make it dear to write the same rows again.
+                    IF may_wait THEN
+                        SET CONSTRAINTS ALL DEFERRED;
+                    END IF;
+                    FOR i IN 1 .. cardinality(statements) LOOP
+                        EXECUTE statements[i];
+                    END LOOP;
+                    IF may_wait THEN
+                        SET CONSTRAINTS ALL IMMEDIATE;
+                    END IF;
+                    CONTINUE;
                 END IF;
-                FOR i IN 1 .. cardinality(statements) LOOP
-                    step := i;
-                    fetched := pg_stat_get_xact_tuples_fetched(by_number);
-                    EXECUTE statements[i];
-                END LOOP;
-                IF may_wait THEN
-                    SET CONSTRAINTS ALL IMMEDIATE;
+                BEGIN
+                    IF may_wait THEN
+                        SET CONSTRAINTS ALL DEFERRED;
+                    END IF;
+                    FOR i IN 1 .. cardinality(statements) LOOP
+                        step := i;
+                        fetched := pg_stat_get_xact_tuples_fetched(by_number);
+                        EXECUTE statements[i];
+                    END LOOP;
+                    IF may_wait THEN
+                        SET CONSTRAINTS ALL IMMEDIATE;
+                    END IF;
+                    is_fine := true;
+                EXCEPTION WHEN OTHERS OR ASSERT_FAILURE THEN
+                    IF NOT SQLSTATE LIKE ANY (isolable) THEN
+                        RAISE;
+                    END IF;
+                    is_fine := false;
+                    fetched := pg_stat_get_xact_tuples_fetched(by_number) - fetched;
+                    GET STACKED DIAGNOSTICS message = MESSAGE_TEXT, detail = PG_EXCEPTION_DETAIL, hint = PG_EXCEPTION_HINT,
+                                            code = RETURNED_SQLSTATE;
+                END;
+                -- What failed as a whole and is fine on the left fails on the right.
+                IF top > 0 AND known[top] = 'the left half is next' AND los[top] = hi + 1 THEN
+                    known[top] := CASE WHEN is_fine AND his[top] > los[top] THEN 'it fails' ELSE 'nothing' END;
                 END IF;
-                is_fine := true;
-            EXCEPTION WHEN OTHERS OR ASSERT_FAILURE THEN
-                IF NOT SQLSTATE LIKE ANY (isolable) THEN
-                    RAISE;
+                IF is_fine AND knowing = 'it fails alone' THEN
+                    RAISE EXCEPTION USING ERRCODE = 'TM000', MESSAGE = 'a wrong guess';
+                ELSIF is_fine THEN
+                    CONTINUE;
+                ELSIF lo = hi THEN
+                    failed := failed || lo; steps := steps || step; codes := codes || code; messages := messages || message;
+                    details := details || detail; hints := hints || hint;
+                    IF park THEN
+                        SELECT e.stream_id::text INTO stream_id FROM {{store}}.mt_events AS e WHERE e.seq_id = events[lo];
+                        PERFORM set_config('tidemark.parked',
+                            array_append(nullif(current_setting('tidemark.parked', true), '')::text[], stream_id)::text, true)
+                          WHERE stream_id IS NOT NULL;
+                    END IF;
+                    CONTINUE;
                 END IF;
-                is_fine := false;
-                fetched := pg_stat_get_xact_tuples_fetched(by_number) - fetched;
-                GET STACKED DIAGNOSTICS message = MESSAGE_TEXT, detail = PG_EXCEPTION_DETAIL, hint = PG_EXCEPTION_HINT,
-                                        code = RETURNED_SQLSTATE;
-            END;
-            IF (is_fine AND knowing = 'it should fail') OR (NOT is_fine AND knowing = 'it should be fine') THEN
-                guessing := false;
             END IF;
-            -- What failed as a whole and is fine on the left fails on the right.
-            IF top > 0 AND known[top] = 'the left half is next' AND los[top] = hi + 1 THEN
-                known[top] := CASE WHEN is_fine AND his[top] > los[top] THEN 'it fails' ELSE 'nothing' END;
-            END IF;
-            IF is_fine THEN
-                CONTINUE;
-            END IF;
-            IF lo = hi THEN
-                SELECT e.seq_id, e.stream_id::text, e.type::text INTO seq_id, stream_id, type
-                  FROM {{store}}.mt_events AS e WHERE e.seq_id = events[lo];
-                statement := step;
-                RETURN NEXT;
-                IF park AND stream_id IS NOT NULL THEN
-                    PERFORM set_config('tidemark.parked',
-                        array_append(nullif(current_setting('tidemark.parked', true), '')::text[], stream_id)::text, true);
-                END IF;
-                CONTINUE;
-            END IF;
-            IF guessing AND fetched BETWEEN 1 AND events[hi] - events[lo] + 1 THEN
+            IF guessing THEN
                 SELECT width_bucket(e.seq_id, events) INTO mid
-                  FROM {{store}}.mt_events AS e WHERE e.seq_id >= events[lo] ORDER BY e.seq_id OFFSET fetched - 1 LIMIT 1;
+                  FROM {{store}}.mt_events AS e WHERE fetched > 0 AND e.seq_id >= events[lo] ORDER BY e.seq_id OFFSET greatest(fetched - 1, 0) LIMIT 1;
+                IF mid BETWEEN lo AND hi THEN
+                    los[top + 1] := mid + 1; his[top + 1] := hi; known[top + 1] := 'nothing';
+                    top := top + (mid < hi)::integer;
+                    los[top + 1] := mid; his[top + 1] := mid; known[top + 1] := 'it fails alone';
+                    top := top + 1;
+                    los[top + 1] := lo; his[top + 1] := mid - 1; known[top + 1] := 'it is fine';
+                    top := top + (lo < mid)::integer;
+                ELSE
+                    RAISE EXCEPTION USING ERRCODE = 'TM000', MESSAGE = 'no guess';
+                END IF;
+            ELSE
+                mid := (lo + hi) / 2;
+                los[top + 1] := mid + 1; his[top + 1] := hi; known[top + 1] := 'the left half is next';
+                los[top + 2] := lo; his[top + 2] := mid; known[top + 2] := 'nothing';
+                top := top + 2;
             END IF;
+        END LOOP;
+        EXIT;
+      EXCEPTION WHEN OTHERS OR ASSERT_FAILURE THEN
+        IF NOT guessing OR NOT SQLSTATE LIKE ANY (isolable || 'TM000'::text) THEN
+            RAISE;
         END IF;
-        IF mid BETWEEN lo AND hi THEN
-            los[top + 1] := mid + 1; his[top + 1] := hi; known[top + 1] := 'nothing';
-            top := top + (mid < hi)::integer;
-            los[top + 1] := mid; his[top + 1] := mid; known[top + 1] := 'it should fail';
-            top := top + 1;
-            los[top + 1] := lo; his[top + 1] := mid - 1; known[top + 1] := 'it should be fine';
-            top := top + (lo < mid)::integer;
-        ELSE
-            mid := (lo + hi) / 2;
-            los[top + 1] := mid + 1; his[top + 1] := hi; known[top + 1] := 'the left half is next';
-            los[top + 2] := lo; his[top + 2] := mid; known[top + 2] := 'nothing';
-            top := top + 2;
-        END IF;
+        guessing := false;
+      END;
     END LOOP;
     -- The page's own bounds again, with the parked streams in it.
     PERFORM set_config('tidemark.floor', (events[1] - 1)::text, true), set_config('tidemark.ceiling', ceiling, true);
+    RETURN QUERY
+        SELECT e.seq_id, f.step, f.code, f.message, f.detail, f.hint, e.stream_id::text, e.type::text
+          FROM unnest(failed, steps, codes, messages, details, hints) AS f (index, step, code, message, detail, hint)
+          JOIN {{store}}.mt_events AS e ON e.seq_id = events[f.index]
+         ORDER BY e.seq_id;
 END
 $function$;
 
