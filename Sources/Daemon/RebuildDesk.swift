@@ -31,19 +31,13 @@ package struct RebuildDesk: Sendable {
   ) async throws -> Answer {
     let shard = "\(definition.shard)"
     if let plugin = definition.plugin { throw RebuildProblem(plugin: plugin, of: definition) }
-    let mark = definition.rebuildFingerprint
-    guard let row = try await table.read(shard, session) else {
-      try await table.ask(request, shard: shard, fingerprint: mark, byNode: byNode, by: by, session)
-      return .begun
-    }
-    guard try await lock(row, session) else {
-      if row.request == request, row.fingerprint == mark, !restart, !row.isAborting, row.state.isOpen { return .joined }
-      throw RebuildProblem(
-        .underWay, "another rebuild of \(shard) is under way",
-        hint: "Watch it with `tidemark rebuild \(definition.name)` and the same options, or end it with --abort.")
+    guard try await lock(shard, session) else {
+      let row = try await table.read(shard, session)
+      if let row, !restart, isSame(row, request, definition) { return .joined }
+      throw underWay(definition)
     }
     do {
-      let answer = try await decide(row, request, definition, restart, session)
+      let answer = try await decide(shard, request, definition, restart, session)
       try await RebuildLock.release(shard, session)
       return answer
     } catch {
@@ -52,22 +46,45 @@ package struct RebuildDesk: Sendable {
     }
   }
 
-  /// Whoever has ended one lets go of it a moment later.
-  private func lock(_ row: RebuildTable.Row, _ session: Session) async throws -> Bool {
+  /// Whoever has ended one lets go of it a moment later, and whoever only asks at once.
+  private func lock(_ shard: String, _ session: Session) async throws -> Bool {
     let deadline = ContinuousClock.now + .seconds(5)
-    while try await !RebuildLock.take(row.shard, session) {
-      if row.state.isOpen || ContinuousClock.now >= deadline { return false }
+    while try await !RebuildLock.take(shard, session) {
+      let isOpen = try await table.read(shard, session)?.state.isOpen ?? false
+      if isOpen || ContinuousClock.now >= deadline { return false }
       try await Task.sleep(for: .milliseconds(20))
     }
     return true
   }
 
+  /// Whether what is asked for is under way, or about to be.
+  private func isSame(
+    _ row: RebuildTable.Row, _ request: RebuildTable.Request, _ definition: ProjectionDefinition
+  ) -> Bool {
+    row.request == request && row.fingerprint == definition.rebuildFingerprint && !row.isAborting && row.state.isOpen
+  }
+
+  private func underWay(_ definition: ProjectionDefinition) -> RebuildProblem {
+    RebuildProblem(
+      .underWay, "another rebuild of \(definition.shard) is under way",
+      hint: "Watch it with `tidemark rebuild \(definition.name)` and the same options, or end it with --abort.")
+  }
+
   /// With the lock held: nobody works on it.
   private func decide(
-    _ row: RebuildTable.Row, _ request: RebuildTable.Request, _ definition: ProjectionDefinition, _ restart: Bool,
+    _ shard: String, _ request: RebuildTable.Request, _ definition: ProjectionDefinition, _ restart: Bool,
     _ session: Session
   ) async throws -> Answer {
     let mark = definition.rebuildFingerprint
+    guard let row = try await table.read(shard, session) else {
+      try await table.ask(request, shard: shard, fingerprint: mark, byNode: byNode, by: by, session)
+      return .begun
+    }
+    // Another operator was first, and a node will take it up in a moment.
+    if row.state == .asked, row.byNode, byNode, !restart {
+      guard isSame(row, request, definition) else { throw underWay(definition) }
+      return .joined
+    }
     let isHalfDone = row.schema != nil || (row.chosenWay == .inPlace && row.state != .done)
     let isOther = row.fingerprint != mark
     if isHalfDone, !restart, !isOther {

@@ -39,8 +39,6 @@ package struct RebuildRunner: Sendable {
 
   /// How often it is looked whether an operator has changed their mind.
   static let lookout = Duration.milliseconds(300)
-  /// How long whoever worked on it before may take to be gone.
-  static let patience = Duration.seconds(10)
 
   /// Returns when the rebuild has ended, one way or another; the row says how.
   ///
@@ -66,16 +64,9 @@ package struct RebuildRunner: Sendable {
     }
   }
 
+  /// Waits for whoever works on it now: with their end this one goes on from there, or finds it ended.
   private func takeLock(_ session: Session) async throws {
-    let deadline = ContinuousClock.now + Self.patience
-    while try await !RebuildLock.take(shard, session) {
-      guard ContinuousClock.now < deadline else {
-        throw RebuildProblem(
-          .underWay, "somebody else works on the rebuild of \(shard)",
-          hint: "`tidemark rebuild \(definition.name)` without --here watches it; with --abort it ends it.")
-      }
-      try await Task.sleep(for: .milliseconds(100))
-    }
+    while try await !RebuildLock.take(shard, session) { try await Task.sleep(for: .milliseconds(100)) }
   }
 
   private func work(_ session: Session) async throws {
@@ -89,6 +80,7 @@ package struct RebuildRunner: Sendable {
           .otherDefinition, "\(node) runs \(shard) with another definition than this rebuild was asked for with",
           hint: "Reload the service, so that it has the file's; then say `tidemark rebuild` again.")
       }
+      try await table.takeUp(row.id, node: node, session)
       try await watched(row, session) {
         if row.request.way == .inPlace {
           try await InPlaceRebuild(runner: self).run(row)

@@ -109,6 +109,11 @@ package struct RebuildTable: Sendable {
     return try row?.get(0, as: Bool.self) ?? true
   }
 
+  /// Writes down who works on it now.
+  package func takeUp(_ id: Int64, node: String, _ session: Session) async throws {
+    try await session.execute("UPDATE tidemark.rebuild SET node = \(node) WHERE id = \(id)")
+  }
+
   /// Writes down how it is going, for whoever watches.
   package func progress(_ id: Int64, target: Int64, _ session: Session) async throws {
     try await session.prepared("UPDATE tidemark.rebuild SET target = \(target) WHERE id = \(id)")

@@ -8,52 +8,15 @@ import Settings
 import Telemetry
 import Testing
 
-/// A projection that takes its time, so that a rebuild can be met in the middle of it.
-private let slow = #"""
-  [projections.Slow]
-  events = ["travel"]
-  tables = ["slow"]
-  setup = "CREATE TABLE slow (id uuid PRIMARY KEY, legs bigint NOT NULL)"
-  sql = '''
-  WITH pause AS MATERIALIZED (SELECT pg_sleep(coalesce(nullif(current_setting('test.pause', true), ''), '0')::float8))
-  INSERT INTO slow AS s (id, legs) SELECT stream_id, count(*) FROM batch, pause GROUP BY 1
-  ON CONFLICT (id) DO UPDATE SET legs = s.legs + excluded.legs
-  '''
-  """#
-
 @Suite(.gated) struct `A rebuild that is interrupted` {
-  /// A store with events in 40 streams, applied by the live shard; from here on a page takes a while.
-  private func prepared(events: Int = 20_000, pause: String = "0.1") async throws -> (TestDatabase, Settings) {
-    let database = try await TestDatabase.make()
-    let settings = try await database.install(slow)
-    try await database.script(
-      """
-      INSERT INTO mt_streams (id) SELECT md5(s::text)::uuid FROM generate_series(0, 39) AS s;
-      INSERT INTO mt_events (seq_id, id, stream_id, version, data, type)
-      SELECT i, gen_random_uuid(), md5((i % 40)::text)::uuid, i, '{}', 'travel' FROM generate_series(1, \(events)) AS i;
-      SELECT setval('mt_events_sequence', \(events));
-      """)
-    try await database.follow(settings)
-    try await database.script("ALTER DATABASE \(database.name) SET test.pause = '\(pause)'")
-    return (database, settings)
-  }
-
-  private func legs(_ database: TestDatabase) async throws -> Int {
-    try await database.value("SELECT coalesce(sum(legs), 0)::bigint FROM slow")
-  }
-
-  private func progress(_ database: TestDatabase) async throws -> Int64 {
-    try await database.value("SELECT coalesce((SELECT min(position) FROM tidemark.rebuild_worker), 0)")
-  }
-
   @Test func `goes on where it was when it was cancelled, unless it is to begin anew`() async throws {
-    let (database, settings) = try await prepared()
+    let (database, settings) = try await SlowProjection.prepared()
     let running = Task { try await database.rebuild(settings, "Slow") }
-    try await eventually("some pages") { try await progress(database) >= 2_000 }
+    try await eventually("some pages") { try await database.progress() >= 2_000 }
     running.cancel()
     _ = await running.result
-    #expect(try await legs(database) == 20_000)
-    let at = try await progress(database)
+    #expect(try await database.legs() == 20_000)
+    let at = try await database.progress()
     #expect(at >= 2_000 && at < 20_000)
     let definition = settings.projections[0]
     let desk = RebuildDesk(by: "a test", byNode: false)
@@ -67,50 +30,50 @@ private let slow = #"""
       #expect(answer == .resumed(at: at))
       #expect(try await desk.ask(.init(), for: definition, restart: true, session) == .begun)
     }
-    #expect(try await progress(database) == 0)
+    #expect(try await database.progress() == 0)
     #expect(try await database.leftovers() == 0)
-    try await database.script("ALTER DATABASE \(database.name) RESET test.pause")
+    try await database.pause(nil)
     #expect(try await database.rebuild(settings, "Slow").state == .done)
-    #expect(try await legs(database) == 20_000)
+    #expect(try await database.legs() == 20_000)
   }
 
   @Test func `begins anew where the definition has changed since`() async throws {
-    let (database, settings) = try await prepared()
+    let (database, settings) = try await SlowProjection.prepared()
     let running = Task { try await database.rebuild(settings, "Slow") }
-    try await eventually("some pages") { try await progress(database) >= 1_000 }
+    try await eventually("some pages") { try await database.progress() >= 1_000 }
     running.cancel()
     _ = await running.result
-    try await database.script("ALTER DATABASE \(database.name) RESET test.pause")
+    try await database.pause(nil)
     let doubled = try database.settings(
-      slow.replacing("SELECT stream_id, count(*)", with: "SELECT stream_id, 2 * count(*)"))
+      SlowProjection.toml.replacing("SELECT stream_id, count(*)", with: "SELECT stream_id, 2 * count(*)"))
     let row = try await database.rebuild(doubled, "Slow")
     #expect(row.state == .done)
-    #expect(try await legs(database) == 40_000)
+    #expect(try await database.legs() == 40_000)
   }
 
   @Test func `by kill -9, again and again, leaves the old rows and ends well`() async throws {
-    let (database, _) = try await prepared()
-    let config = try Program.settings(database.conninfo, slow)
+    let (database, _) = try await SlowProjection.prepared()
+    let config = try Program.settings(database.conninfo, SlowProjection.toml)
     for delay in [150, 300, 500, 800] {
       let process = try await ProgramProcess.start(["rebuild", "Slow", "--here", "-c", config])
       try await Task.sleep(for: .milliseconds(delay))
       process.send(SIGKILL)
       _ = try await process.outcome()
-      #expect(try await legs(database) == 20_000)
+      #expect(try await database.legs() == 20_000)
     }
-    let before = try await progress(database)
-    try await database.script("ALTER DATABASE \(database.name) RESET test.pause")
+    let before = try await database.progress()
+    try await database.pause(nil)
     let last = try await Program.run(["rebuild", "Slow", "--here", "-c", config])
     #expect(last.code == 0 && last.output.contains("Slow:All: rebuilt up to 20,000"), "\(last)")
     #expect(before == 0 || last.error.contains("goes on at"), "\(last.error)")
-    #expect(try await legs(database) == 20_000)
+    #expect(try await database.legs() == 20_000)
     #expect(try await database.leftovers() == 0)
   }
 
   @Test func `by kill -9 in the middle of its exchange leaves the old table, and the live shard goes on`() async throws
   {
-    let (database, settings) = try await prepared(pause: "0")
-    let config = try Program.settings(database.conninfo, slow)
+    let (database, settings) = try await SlowProjection.prepared(pause: "0")
+    let config = try Program.settings(database.conninfo, SlowProjection.toml)
     // A reader in the way keeps it between the lock of the position and the exchange.
     let reader = try await Session.connect(database.options, threadName: "reader")
     try await reader.script("BEGIN; SELECT count(*) FROM slow")
@@ -125,20 +88,20 @@ private let slow = #"""
     }
     try await database.append(type: "travel", count: 5)
     try await database.follow(settings)
-    #expect(try await legs(database) == 20_005)
+    #expect(try await database.legs() == 20_005)
     try await reader.script("COMMIT")
     await reader.close()
     let last = try await Program.run(["rebuild", "Slow", "--here", "--by", "swap", "-c", config])
     #expect(last.code == 0 && last.output.contains("rebuilt up to 20,005"), "\(last)")
-    #expect(try await legs(database) == 20_005)
+    #expect(try await database.legs() == 20_005)
     #expect(try await database.leftovers() == 0)
   }
 
   @Test func `by Ctrl-C says how to go on, and a node goes on by itself`() async throws {
-    let (database, _) = try await prepared(pause: "0.3")
-    let config = try Program.settings(database.conninfo, slow)
+    let (database, _) = try await SlowProjection.prepared(pause: "0.3")
+    let config = try Program.settings(database.conninfo, SlowProjection.toml)
     let here = try await ProgramProcess.start(["rebuild", "Slow", "--here", "-c", config])
-    try await eventually("some pages") { try await progress(database) >= 1_000 }
+    try await eventually("some pages") { try await database.progress() >= 1_000 }
     here.send(SIGINT)
     let said = try await here.outcome()
     #expect(said.code == 1 && said.error.contains("the same command goes on from here"), "\(said)")
@@ -153,37 +116,37 @@ private let slow = #"""
     #expect(left.code == 1 && left.error.contains("the rebuild goes on in the node"), "\(left)")
     #expect(try await database.rebuilt("Slow:All").state == .done)
     _ = try await daemon.stop()
-    #expect(try await legs(database) == 20_000)
+    #expect(try await database.legs() == 20_000)
   }
 
   @Test func `by the end of its node goes on in the next one by itself`() async throws {
-    let (database, _) = try await prepared()
-    let config = try Program.settings(database.conninfo, slow, head: "mode = \"hotcold\"")
+    let (database, _) = try await SlowProjection.prepared()
+    let config = try Program.settings(database.conninfo, SlowProjection.toml, head: "mode = \"hotcold\"")
     let first = try await DaemonProcess.start(config)
     try await database.hasNode()
     let watching = Task { try await Program.run(["rebuild", "Slow", "-c", config]) }
-    try await eventually("some pages") { try await progress(database) >= 2_000 }
+    try await eventually("some pages") { try await database.progress() >= 2_000 }
     first.send(SIGKILL)
     _ = try await first.outcome()
-    let at = try await progress(database)
-    try await database.script("ALTER DATABASE \(database.name) RESET test.pause")
+    let at = try await database.progress()
+    try await database.pause(nil)
     let second = try await DaemonProcess.start(config)
     let watched = try await watching.value
     #expect(watched.code == 0 && watched.output.contains("rebuilt up to 20,000"), "\(watched)")
     let ended = try await second.stop()
     #expect(
       ended.error.contains("Rebuild started") && ended.error.contains("resumed=true"), "from \(at): \(ended.error)")
-    #expect(try await legs(database) == 20_000)
+    #expect(try await database.legs() == 20_000)
   }
 
   @Test func `by a server that restarts goes on when it is back`() async throws {
     let cluster = try await PrivateCluster.start(settings: ["fsync": "off"])
     do {
       let database = try await TestDatabase.make(on: cluster)
-      let settings = try await database.install(slow)
+      let settings = try await database.install(SlowProjection.toml)
       try await database.append(type: "travel", count: 5_000)
       try await database.follow(settings)
-      try await database.script("ALTER DATABASE \(database.name) SET test.pause = '0.1'")
+      try await database.pause("0.1")
       let running = Task { try await database.rebuild(settings, "Slow") }
       try await eventually("a page") {
         (try? await database.value("SELECT min(position) FROM tidemark.rebuild_worker", as: Int64?.self)) ?? 0 >= 1_000
@@ -199,12 +162,12 @@ private let slow = #"""
   }
 
   @Test func `by an operator is removed, and the old rows stay`() async throws {
-    let (database, settings) = try await prepared(pause: "1")
-    let config = try Program.settings(database.conninfo, slow)
+    let (database, settings) = try await SlowProjection.prepared(pause: "1")
+    let config = try Program.settings(database.conninfo, SlowProjection.toml)
     let daemon = try await DaemonProcess.start(config)
     try await database.hasNode()
     let watching = Task { try await Program.run(["rebuild", "Slow", "-c", config]) }
-    try await eventually("some pages") { try await progress(database) >= 1_000 }
+    try await eventually("some pages") { try await database.progress() >= 1_000 }
     let second = try await Program.run(["rebuild", "Slow", "--to", "5", "-c", config])
     #expect(second.code == 1 && second.error.contains("another rebuild of Slow:All is under way [TM325]"), "\(second)")
     let here = try await Program.run(["rebuild", "Slow", "--here", "-c", config])
@@ -217,7 +180,7 @@ private let slow = #"""
     let again = try await Program.run(["rebuild", "Slow", "--abort", "-c", config])
     #expect(again.output.contains("there is no rebuild of Slow:All to end"))
     _ = try await daemon.stop()
-    #expect(try await legs(database) == 20_000)
+    #expect(try await database.legs() == 20_000)
     #expect(try await database.position("Slow:All") == 20_000)
     _ = settings
   }

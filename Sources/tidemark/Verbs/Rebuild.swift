@@ -32,6 +32,7 @@ struct RebuildVerb: AsyncParsableCommand {
   func run() async throws {
     let settings = try settings.load()
     let request = try choice.request()
+    try settings.refuseSeveralDatabases()
     let definitions = try chosen(settings)
     if request.way == .inPlace, !abort { try confirmInPlace(definitions) }
     let watch = RebuildWatch(settings: settings, isQuiet: json)
@@ -150,8 +151,8 @@ struct RebuildVerb: AsyncParsableCommand {
         group.addTask {
           do {
             try await runner.run()
-          } catch let problem as RebuildProblem where problem.code != .underWay {
-            // The row has it.
+          } catch is RebuildProblem {
+            // The row has it, or is somebody else's, whose work is watched.
           }
           return nil
         }

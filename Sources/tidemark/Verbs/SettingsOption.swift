@@ -62,11 +62,7 @@ var environment: [String: String] {
 
 /// Opens one session for a verb, gives it over, closes it; turns what can go wrong into an exit status.
 func withSession<T>(_ settings: Settings, _ body: (Session) async throws -> T) async throws -> T {
-  guard settings.namedDatabases.isEmpty else {
-    throw CommandFailure(
-      .usage, "the settings have several databases: say --database NAME",
-      hint: "There are: \(settings.databaseNames.joined(separator: ", "))")
-  }
+  try settings.refuseSeveralDatabases()
   let options = ConnectionOptions(settings.database)
   let session: Session
   do {
@@ -103,6 +99,15 @@ func withEachSession(_ settings: Settings, _ body: (Settings, Session) async thr
 extension Settings {
   /// In front of what is said of one of several databases.
   var prefix: String { database.name.map { "\($0): " } ?? "" }
+
+  /// For verbs that are about one database: where there are several, it has to be named.
+  func refuseSeveralDatabases() throws {
+    guard namedDatabases.isEmpty else {
+      throw CommandFailure(
+        .usage, "the settings have several databases: say --database NAME",
+        hint: "There are: \(databaseNames.joined(separator: ", "))")
+    }
+  }
 }
 
 func commandFailure(_ error: any Error) -> any Error {
