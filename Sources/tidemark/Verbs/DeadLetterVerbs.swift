@@ -202,9 +202,7 @@ private func confirm(_ yes: Bool, _ what: String, _ count: Int) throws {
   guard isatty(STDIN_FILENO) == 1 else {
     throw CommandFailure(.usage, "this would \(what)", hint: "Say --yes to do it.")
   }
-  print("This will \(what). Go on? [y/N] ", terminator: "")
-  fflush(stdout)
-  guard let answer = readLine(), ["y", "yes"].contains(answer.lowercased()) else {
+  guard ["y", "yes"].contains(answer(to: "This will \(what). Go on? [y/N] ")?.lowercased()) else {
     throw CommandFailure(.failed, "nothing was done")
   }
 }

@@ -66,22 +66,26 @@ struct RebuildVerb: AsyncParsableCommand {
     guard ways == 1 else {
       throw CommandFailure(.usage, "expected names of shards, --all or -i\(ways == 0 ? "" : ", found several of them")")
     }
-    if all { return settings.projections.filter { !$0.tables.isEmpty } }
-    return try ShardArguments(settings: settings).definitions(interactive ? try ask(settings) : shards)
+    let list = settings.projections.filter { !$0.tables.isEmpty }
+    if all { return list }
+    return interactive ? try ask(list) : try ShardArguments(settings: settings).definitions(shards)
   }
 
-  private func ask(_ settings: Settings) throws -> [String] {
+  /// Asks until the answer is one that can be done.
+  private func ask(_ list: [ProjectionDefinition]) throws -> [ProjectionDefinition] {
     guard isatty(STDIN_FILENO) == 1 else { throw CommandFailure(.usage, "-i needs a terminal") }
-    for (index, projection) in settings.projections.enumerated() {
-      print("\(index + 1)  \(projection.shard)  \(projection.tables.joined(separator: ", "))")
+    for (index, projection) in list.enumerated() {
+      printError("\(index + 1)  \(projection.shard)  \(projection.tables.joined(separator: ", "))")
     }
-    print("Which? Numbers with spaces between them: ", terminator: "")
-    fflush(stdout)
-    return try (readLine() ?? "").split(separator: " ").map { word in
-      guard let number = Int(word), settings.projections.indices.contains(number - 1) else {
-        throw CommandFailure(.usage, "expected numbers from 1 to \(settings.projections.count), found \"\(word)\"")
+    while true {
+      let words = (answer(to: "Which? Numbers with spaces between them: ") ?? "").split { $0 == " " || $0 == "," }
+      if words.isEmpty { throw CommandFailure(.failed, "nothing was chosen, so nothing was changed") }
+      let numbers = words.map { word in list.indices.first { "\($0 + 1)" == word } }
+      guard let wrong = numbers.firstIndex(of: nil) else {
+        // Each once, in the order they were named.
+        return numbers.indices.filter { !numbers[..<$0].contains(numbers[$0]) }.map { list[numbers[$0]!] }
       }
-      return "\(settings.projections[number - 1].shard)"
+      printError("expected numbers from 1 to \(list.count), found \"\(words[wrong])\"")
     }
   }
 
@@ -96,9 +100,7 @@ struct RebuildVerb: AsyncParsableCommand {
     guard isatty(STDIN_FILENO) == 1 else {
       throw CommandFailure(.usage, "--in-place needs --yes where nobody can be asked")
     }
-    print("Go on? Type yes: ", terminator: "")
-    fflush(stdout)
-    guard readLine() == "yes" else { throw CommandFailure(.failed, "nothing was changed") }
+    guard answer(to: "Go on? Type yes: ") == "yes" else { throw CommandFailure(.failed, "nothing was changed") }
   }
 
   private func end(_ definition: ProjectionDefinition, _ settings: Settings) async throws {
