@@ -36,6 +36,8 @@ package actor Daemon: Service {
 
   /// The marks of the first database.
   package nonisolated var marks: MarkBoard { followers[0].marks }
+  /// What is wished of the shards of the first database.
+  nonisolated var wishes: WishBoard { followers[0].wishes }
 
   /// Runs until the graceful shutdown of the service group, or until the task is cancelled.
   ///

@@ -13,6 +13,7 @@ actor DatabaseFollower: Service {
   nonisolated let name: String?
   nonisolated let marks = MarkBoard()
   nonisolated let health = HealthBoard()
+  nonisolated let wishes = WishBoard()
   nonisolated let pulse = Pulse()
   private var settings: Settings
   private let version: String
@@ -21,7 +22,6 @@ actor DatabaseFollower: Service {
   private let observer: any Observer
   /// Whether a solo node refuses to run beside others.
   private let isAlone: Bool
-  private let wishes = WishBoard()
   private var shards: ShardSet?
   private var onSettled: (@Sendable () async -> Void)?
 

@@ -1,7 +1,8 @@
 package import Postgres
 
-/// What the server does by itself about a session whose client was killed, is frozen, or is cut off: without it a lock, or the row of a
-/// position, would stay held for as long as nobody looks, and no other node could go on.
+/// How every session of a daemon is set up: what it sees after a wait, and what the server does by itself about a session whose client
+/// was killed, is frozen, or is cut off: without it a lock, or the row of a position, would stay held for as long as nobody looks, and no
+/// other node could go on.
 ///
 /// All are settings that any role may set for its own session, so nobody has to configure the server. Over a socket file those of TCP
 /// have no effect, and none is needed there.
@@ -30,7 +31,9 @@ package enum SessionBounds: Sendable {
              -- Where nothing was sent.
              set_config('tcp_keepalives_idle', '3', false),
              set_config('tcp_keepalives_interval', '1', false),
-             set_config('tcp_keepalives_count', '3', false)
+             set_config('tcp_keepalives_count', '3', false),
+             -- Single statements wait for rows too, and must then see what the wait was for, whatever the role's default is.
+             set_config('default_transaction_isolation', 'read committed', false)
       """)
   }
 }

@@ -27,7 +27,7 @@ package struct MarkTable: Sendable {
 
   private func write(_ mark: Int64, _ session: Session) async throws {
     let statements: [SQL] = [
-      "BEGIN",
+      "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE",
       "SELECT set_config('synchronous_commit', 'off', true), set_config('lock_timeout', '20ms', true)",
       """
       INSERT INTO tidemark.high_water AS h (mark) VALUES (\(mark))

@@ -282,11 +282,18 @@ private let seen = """
     var settings = try database.settings(seen)
     settings.database.url = settings.database.url.replacing("user=postgres", with: "user=\(database.name)_reader")
     let limited = settings
+    // Marten's table of what the mark stepped over, where the store has it.
+    try await database.script(
+      """
+      CREATE TABLE mt_high_water_skips (
+        starting_sequence bigint PRIMARY KEY, ending_sequence bigint NOT NULL, created_at timestamptz NOT NULL DEFAULT now())
+      """)
     let problem = await #expect(throws: StoreProblem.self) {
       try await Daemon(settings: limited, version: "test", observer: ObservationRecorder()).run()
     }
     #expect(problem?.code == .noPrivilege)
     let grants = problem?.hint.split(separator: ": ", maxSplits: 1).last.map(String.init) ?? ""
+    #expect(grants.contains("GRANT INSERT ON public.mt_high_water_skips TO"), "\(grants)")
     try await database.script(grants)
     try await database.script("GRANT ALL ON seen TO \(database.name)_reader")
     try await database.append(type: "x", count: 2)
