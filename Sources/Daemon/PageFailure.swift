@@ -1,3 +1,4 @@
+import EventStore
 package import Plugins
 package import Postgres
 package import Projection
@@ -28,6 +29,11 @@ package struct PageFailure: Error, Sendable {
 
   package init(_ problem: PluginProblem) {
     self.init(problem.failureClass, Failure(problem))
+  }
+
+  /// What only a person can help, and is tried again by itself.
+  init(_ problem: StoreProblem) {
+    self.init(.transient, Failure(problem.message, hint: problem.hint, sqlState: problem.code.rawValue))
   }
 
   /// What a plugin says of an event.

@@ -71,7 +71,7 @@ package struct ShardAgent: Service {
     switch command {
     case .readPosition:
       life = await marks.life
-      let isFirst = rule.position == nil && rule.attempt == 0
+      let isFirst = rule.position == nil
       return try await attempt(&rule) { rule in
         let position = try await start().position(pool: pool, marks: marks)
         if isFirst {
@@ -81,6 +81,8 @@ package struct ShardAgent: Service {
             try await ShardWishes().remember(fingerprint, of: key, $0)
           }
           if hasChanged, position > 0 { observer.observe(.definitionChanged(name, position: position)) }
+          // Whatever kept it from starting is over.
+          _ = rule.startAfresh()
         }
         try await plugin?.start(at: position)
         return rule.positionRead(position)
@@ -248,6 +250,8 @@ package struct ShardAgent: Service {
     case .wait(.zero) where actions.first?.passesEventOver ?? false: break
     case .wait(let delay):
       observer.observe(.shardRetrying(name, failure: failed.failure, retryIn: delay, attempt: rule.attempt))
+    case .pause(let length) where failed.failure.sqlState == StoreProblem.Code.notAtRest.rawValue:
+      observer.observe(.shardRefused(name, failure: failed.failure, retryIn: length))
     case .pause(let length), .pauseAll(let length):
       observer.observe(.shardPaused(name, failure: failed.failure, for: length))
     case .stop, .stopAll:

@@ -12,6 +12,8 @@ struct ShardStart: Sendable {
   let observer: any Observer
 
   /// Reads the position, and writes the first one down.
+  ///
+  /// - Throws: ``PageFailure`` where it is no moment to begin.
   func position(pool: SessionPool, marks: MarkBoard) async throws -> Int64 {
     let existing = try await watched(
       { lasted in
@@ -38,18 +40,17 @@ struct ShardStart: Sendable {
       let found = try await pool.withSession(for: key) { try await positions.before(time: time, $0) }
       return min(found ?? mark, mark)
     case .inlineHandover:
-      // Until now the application kept the read model itself, in the transactions of the events. Only when none of them is under
-      // way are "handed out" and "applied" the same.
-      observer.observe(.shardWaiting(definition.shard, reason: "inline-handover begins when no append is under way"))
-      while true {
-        let mark = try await newestMark(marks)
-        let highest = try await pool.withSession(for: key) { session in
-          let numbers = try await HighWaterReads(positions.shape).numbers(session)
-          return max(numbers.handedOut, numbers.highestVisible)
-        }
-        if mark == highest { return highest }
-        try await cancelWhenGracefulShutdown { try await Task.sleep(for: .milliseconds(100)) }
+      let rest = StoreRest(positions.shape)
+      let first = try await pool.withSession(for: key) { try await rest.look($0) }
+      if first.writers.isEmpty { try await cancelWhenGracefulShutdown { try await Task.sleep(for: StoreRest.quiet) } }
+      let mark = try await newestMark(marks)
+      let second = try await pool.withSession(for: key) { try await rest.look($0) }
+      do {
+        try StoreRest.check(first, second, mark: mark)
+      } catch {
+        throw PageFailure(error)
       }
+      return second.highest
     }
   }
 

@@ -40,6 +40,8 @@ package struct StoreProblem: Error, Sendable, Hashable, CustomStringConvertible 
     case otherNode = "TM211"
     /// A connection goes through a pooler that gives each statement another session.
     case pooled = "TM212"
+    /// A shard is to take over from the application, and events are still being appended.
+    case notAtRest = "TM213"
   }
 
   package var description: String { "\(message) [\(code.rawValue)]" }

@@ -92,7 +92,7 @@ struct ProjectionDraft: Hashable, Sendable {
       meaning: """
         Where a shard without a position begins: with the first event; after the newest one; after a sequence; with the first event
         at or after a time. "inline-handover" is for a read model that the application kept itself until now: it begins after the
-        newest event, at a moment when no append is under way.
+        newest event, and does not start while events are being appended, which `tidemark status` then says.
         """,
       decode: { toml, root throws(Mismatch) in root.start = try start(toml) },
       show: { draft in

@@ -74,6 +74,7 @@ extension Observation {
     case .deadLetter: .deadLetter
     case .definitionChanged: .definitionChanged
     case .shardWaiting: .shardWaiting
+    case .shardRefused: .shardRefused
     case .shardEnded: .shardEnded
     case .rebuildStarted: .rebuildStarted
     case .rebuildHindered: .rebuildHindered
@@ -139,7 +140,8 @@ extension Observation {
       ["shard": "\(shard)", "floor": "\(page.floor)", "ceiling": "\(page.ceiling)", "for": "\(duration.brief)"]
     case .shardRetrying(let shard, let failure, let delay, let attempt):
       ["shard": "\(shard)", "attempt": "\(attempt)"] + failure.fields + retry(delay)
-    case .shardPaused(let shard, let failure, let delay): ["shard": "\(shard)"] + failure.fields + retry(delay)
+    case .shardPaused(let shard, let failure, let delay), .shardRefused(let shard, let failure, let delay):
+      ["shard": "\(shard)"] + failure.fields + retry(delay)
     case .shardResumed(let shard): ["shard": "\(shard)"]
     case .shardHalted(let shard, let by, let length):
       ["shard": "\(shard)", "by": "\(by)", "for": "\(length?.brief ?? "until told otherwise")"]

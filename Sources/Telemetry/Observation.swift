@@ -55,6 +55,7 @@ package enum Observation: Sendable {
   case definitionChanged(ShardName, position: Int64)
   case shardStopped(ShardName, failure: Failure)
   case shardWaiting(ShardName, reason: String)
+  case shardRefused(ShardName, failure: Failure, retryIn: Duration)
   case shardEnded(ShardName, position: Int64?)
 
   // A rebuild

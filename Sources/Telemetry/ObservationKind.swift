@@ -46,6 +46,7 @@ package enum ObservationKind: String, CaseIterable, Sendable {
   case definitionChanged
   case shardStopped
   case shardWaiting
+  case shardRefused
   case shardEnded
   case rebuildStarted
   case rebuildHindered
@@ -339,9 +340,17 @@ package enum ObservationKind: String, CaseIterable, Sendable {
       Entry(
         "5cc9fff179ee44349b29f12d2bbc5e3b", .notice, "Shard waits to begin",
         meaning:
-          "The start position asked for a moment at which no append is under way, or somebody holds the row of the position: the last page of a node that has just died, for a moment.",
+          "Somebody holds the row of the position: the last page of a node that has just died, for a moment.",
         action:
           "Nothing, unless it never begins: then some transaction stays open. pg_blocking_pids(pid) in pg_stat_activity shows which."
+      )
+    case .shardRefused:
+      Entry(
+        "e32d72bc781d427ebbbb86c08aaae3df", .error, "Shard does not start: the store is not at rest",
+        meaning:
+          "start = \"inline-handover\" begins where the application ended that kept the read model itself, and something is still being appended (TM213). The error says by whom.",
+        action:
+          "Stop the application, and whatever else appends, or end the transaction that the error names; after retry_in the shard is tried again by itself. `tidemark check` asks the same."
       )
     case .shardEnded:
       Entry(

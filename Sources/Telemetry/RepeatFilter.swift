@@ -68,7 +68,8 @@ extension Observation {
     case .deadLetter(let shard, _, let failure): ("\(shard) letters", failure.message)
     case .pluginLost(let shard, let failure): ("\(shard) plugin", failure.message)
     case .gapsUnwatched(let failure): ("gaps", failure.message)
-    case .shardRetrying(let shard, let failure, _, _), .shardPaused(let shard, let failure, _):
+    case .shardRetrying(let shard, let failure, _, _), .shardPaused(let shard, let failure, _),
+      .shardRefused(let shard, let failure, _):
       ("\(shard)", "\(failure)")
     default: nil
     }

@@ -92,7 +92,7 @@ import Testing
     let lines = outcome.error.replacing(config, with: "FILE").split(separator: "\n").map(String.init)
     #expect(
       lines == [
-        "tidemark: 4 statements the database objects to",
+        "tidemark: 4 things to mend",
         "  FILE:9: projections.A: column \"nonsense\" does not exist (SQLSTATE 42703)",
         "  FILE:12: projections.B: there is no unique or exclusion constraint matching the ON CONFLICT specification (SQLSTATE 42P10)",
         "  FILE:14: projections.C: relation \"missing\" does not exist (SQLSTATE 42P01)",

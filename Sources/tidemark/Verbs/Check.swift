@@ -39,10 +39,11 @@ struct Check: AsyncParsableCommand {
       for projection in settings.projections where !refused.contains(projection.name) {
         findings += try await Redirection(shape: shape).strays(projection, ConnectionOptions(settings.database))
       }
+      findings += try await StartCheck(shape: shape).findings(settings.projections, session)
       guard findings.isEmpty else {
         throw CommandFailure(
           .failed,
-          "\(findings.count) statement\(findings.count == 1 ? "" : "s") the database objects to\n"
+          "\(findings.count) \(findings.count == 1 ? "thing" : "things") to mend\n"
             + findings.map { "  \($0)" }.joined(separator: "\n"))
       }
       print(
