@@ -29,6 +29,18 @@ package struct SchemaPlan: Sendable {
   /// The version of our tables that this program was written for.
   package static let version = 4
 
+  /// For whoever only uses the schema.
+  ///
+  /// - Throws: ``StoreProblem`` that names what is missing.
+  package static func refuseMissing(_ session: Session, shape: StoreShape) async throws {
+    let plan = try await forStore(session, shape: shape)
+    guard plan.isEmpty else {
+      throw StoreProblem(
+        .schemaBehind, "missing in the database: \(plan.steps.map(\.title).joined(separator: ", "))",
+        hint: "Run `tidemark init`; with --dry-run it prints the statements.")
+    }
+  }
+
   /// Tidemark's own schema on top of a store that exists.
   package static func forStore(_ session: Session, shape: StoreShape) async throws -> SchemaPlan {
     var plan = SchemaPlan()

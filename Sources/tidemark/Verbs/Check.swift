@@ -27,12 +27,7 @@ struct Check: AsyncParsableCommand {
     }
     try await withEachSession(settings) { settings, session in
       let shape = try await StoreShape.read(session, schema: settings.eventStore.schema)
-      let plan = try await SchemaPlan.forStore(session, shape: shape)
-      guard plan.isEmpty else {
-        throw StoreProblem(
-          .schemaBehind, "missing in the database: \(plan.steps.map(\.title).joined(separator: ", "))",
-          hint: "Run `tidemark init`; with --dry-run it prints the statements.")
-      }
+      try await SchemaPlan.refuseMissing(session, shape: shape)
       var findings = try await DefinitionCheck(shape: shape).findings(settings.projections, session)
       let refused = Set(findings.map(\.projection))
       // Nothing more can be said of a projection whose statements cannot be planned.

@@ -119,12 +119,7 @@ struct RebuildVerb: AsyncParsableCommand {
     let signals = await UnixSignalsSequence(trapping: .sigint, .sigterm)
     let (shape, answer) = try await withSession(settings) { session in
       let shape = try await StoreShape.read(session, schema: settings.eventStore.schema)
-      let plan = try await SchemaPlan.forStore(session, shape: shape)
-      guard plan.isEmpty else {
-        throw StoreProblem(
-          .schemaBehind, "missing in the database: \(plan.steps.map(\.title).joined(separator: ", "))",
-          hint: "Run `tidemark init`; with --dry-run it prints the statements.")
-      }
+      try await SchemaPlan.refuseMissing(session, shape: shape)
       let nodes = try await Membership().live(session).map(\.name)
       if here, let node = nodes.first {
         throw CommandFailure(.failed, "\(node) follows this store", hint: "Leave --here out: that node does the work.")
