@@ -27,6 +27,18 @@ package struct PageFailure: Error, Sendable {
     detail = error.detail
   }
 
+  /// What a step failed with, in whatever shape it came.
+  ///
+  /// - Throws: what is no failure of the page: `CancellationError`, also where it came by way of the server.
+  init(of error: any Error) throws {
+    switch error {
+    case let failure as PageFailure: self = failure
+    case let error as PostgresError where error.isCancelled: throw CancellationError()
+    case let error as PostgresError: self.init(error)
+    default: throw error
+    }
+  }
+
   package init(_ problem: PluginProblem) {
     self.init(problem.failureClass, Failure(problem))
   }
@@ -67,6 +79,18 @@ extension Failure {
     self.init(
       serverMessage.shortened(to: 300), detail: repeatsRows ? nil : detail?.nonEmpty?.shortened(to: 300),
       hint: hint?.nonEmpty?.shortened(to: 300), sqlState: sqlState, source: source, sequence: sequence)
+  }
+}
+
+extension Observer {
+  /// Says which events became dead letters.
+  func observe(_ letters: [DeadLetters.Letter], of shard: ShardName) {
+    for letter in letters {
+      observe(
+        .deadLetter(
+          shard, sequence: letter.sequence,
+          failure: Failure(serverMessage: letter.message, detail: letter.detail, hint: nil, sqlState: letter.sqlState)))
+    }
   }
 }
 

@@ -76,12 +76,7 @@ actor RebuildWorker {
     let began = ContinuousClock.now
     let applied = try await pool.withSession(for: key) { try await projector.apply(page, manner, on: $0) }
     let took = ContinuousClock.now - began
-    for letter in applied.letters {
-      observer.observe(
-        .deadLetter(
-          definition.shard, sequence: letter.sequence,
-          failure: Failure(serverMessage: letter.message, detail: letter.detail, hint: nil, sqlState: letter.sqlState)))
-    }
+    observer.observe(applied.letters, of: definition.shard)
     return manner == .whole
       ? rule.pageApplied(applied.page, took: took)
       : rule.pageIsolated(applied.page, events: applied.events ?? 0, poison: applied.poison)
@@ -91,12 +86,8 @@ actor RebuildWorker {
     let failed: PageFailure
     do {
       return try await step()
-    } catch let error as PageFailure {
-      failed = error
-    } catch let error as PostgresError where error.isCancelled {
-      throw CancellationError()
-    } catch let error as PostgresError {
-      failed = PageFailure(error)
+    } catch {
+      failed = try PageFailure(of: error)
     }
     if failed.failureClass == .order {
       throw RebuildProblem(

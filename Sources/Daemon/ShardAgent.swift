@@ -202,12 +202,7 @@ package struct ShardAgent: Service {
       return .readPosition
     }
     let took = ContinuousClock.now - began
-    for letter in applied.letters {
-      observer.observe(
-        .deadLetter(
-          name, sequence: letter.sequence,
-          failure: Failure(serverMessage: letter.message, detail: letter.detail, hint: nil, sqlState: letter.sqlState)))
-    }
+    observer.observe(applied.letters, of: name)
     observer.observe(.pageApplied(name, applied.page, took: took))
     return manner == .whole
       ? rule.pageApplied(applied.page, took: took)
@@ -234,12 +229,8 @@ package struct ShardAgent: Service {
     let failed: PageFailure
     do {
       return try await step(&rule)
-    } catch let error as PageFailure {
-      failed = error
-    } catch let error as PostgresError where error.isCancelled {
-      throw CancellationError()
-    } catch let error as PostgresError {
-      failed = PageFailure(error)
+    } catch {
+      failed = try PageFailure(of: error)
     }
     let actions = await policy().actions(for: failed.facts(projection: definition.name))
     let command = rule.failed(failed.failureClass, "\(failed.failure)", actions: actions)
