@@ -157,8 +157,8 @@ actor DatabaseFollower: Service {
         takers: { [self] in
           await settings.projections.map { MarkTable.Taker(shard: "\($0.shard)", types: $0.takes) }
         }, node: node, observer: observer),
-      WishAgent(board: wishes, pool: books),
-      RebuildLookout(board: rebuilds, pool: books, declared: { [self] in await settings.projections }),
+      WishAgent(
+        board: wishes, rebuilds: rebuilds, pool: books, declared: { [self] in await settings.projections }),
       HealthWriter(board: health, pool: books, node: node),
       shards, leadership,
     ]

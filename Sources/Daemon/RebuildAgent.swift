@@ -35,8 +35,9 @@ package actor RebuildBoard {
 
   package init() {}
 
-  func post(_ names: Set<String>, among declared: [ShardName]) {
-    shards = Set(declared.filter { names.contains("\($0)") })
+  /// Takes over what the database says.
+  func take(_ wishes: [String: ShardWishes.Wish], among declared: [ShardName]) {
+    shards = Set(declared.filter { wishes["\($0)"]?.wantsRebuild == true })
     waiters.tell(where: shards.contains)
   }
 
@@ -47,29 +48,6 @@ package actor RebuildBoard {
 
   /// What was posted of the shard is old: the next look decides.
   func taken(_ shard: ShardName) { shards.remove(shard) }
-}
-
-/// Looks at the rebuilds that operators want, twice a second.
-struct RebuildLookout: Service {
-  var board: RebuildBoard
-  var pool: SessionPool
-  var declared: @Sendable () async -> [ProjectionDefinition]
-
-  static let cadence = Duration.milliseconds(500)
-
-  func run() async throws {
-    while !Task.isCancelled && !Task.isShuttingDownGracefully {
-      do {
-        let wanted = try await pool.withSession(for: "books") { try await RebuildTable().wanted($0) }
-        await board.post(Set(wanted.map(\.shard)), among: await declared().map(\.shard))
-      } catch is CancellationError {
-        break
-      } catch {
-        // A database that is away is reported by the high-water agent.
-      }
-      try? await cancelWhenGracefulShutdown { try await Task.sleep(for: Self.cadence) }
-    }
-  }
 }
 
 /// All that a node does for a shard it leads: following the store, and rebuilding when asked.

@@ -117,7 +117,9 @@ extension WishBoard.Wish {
 /// Looks at the operators' wishes in the database, twice a second.
 struct WishAgent: Service {
   var board: WishBoard
+  var rebuilds: RebuildBoard
   var pool: SessionPool
+  var declared: @Sendable () async -> [ProjectionDefinition]
 
   static let cadence = Duration.milliseconds(500)
 
@@ -126,6 +128,7 @@ struct WishAgent: Service {
       do {
         let wishes = try await pool.withSession(for: "books") { try await ShardWishes().all($0) }
         await board.take(wishes)
+        await rebuilds.take(wishes, among: await declared().map(\.shard))
       } catch is CancellationError {
         break
       } catch {

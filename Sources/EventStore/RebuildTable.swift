@@ -64,11 +64,6 @@ package struct RebuildTable: Sendable {
     try await rows("WHERE r.shard = \(shard)", session).first
   }
 
-  /// Those that a node is to work on.
-  package func wanted(_ session: Session) async throws -> [Row] {
-    try await rows("WHERE r.by_node AND (r.is_aborting OR r.state IN ('asked', 'replaying'))", session)
-  }
-
   package func all(_ session: Session) async throws -> [Row] { try await rows("ORDER BY r.shard", session) }
 
   /// Asks for a rebuild in place of whatever row there was; what that one made must have been removed.

@@ -1,6 +1,8 @@
 package import Postgres
 
 /// What operators want of shards: rows that every node obeys, so they outlast restarts.
+///
+/// To run, pause or stop, in `tidemark.shard`; and to be rebuilt, as ``RebuildTable`` has it.
 package struct ShardWishes: Sendable {
   package struct Wish: Sendable, Hashable {
     package enum Kind: String, Sendable { case run, pause, stop }
@@ -11,23 +13,30 @@ package struct ShardWishes: Sendable {
     package var by: String?
     /// Counts the wishes for this shard.
     package var serial: Int64
+    /// Whether there is a rebuild for a node to work on.
+    package var wantsRebuild: Bool
   }
 
   package init() {}
 
+  /// What holds for each shard that is known, or that a rebuild is wanted of: one query, since every node asks it twice a second.
   package func all(_ session: Session) async throws -> [String: Wish] {
     let rows = try await session.prepared(
       """
-      SELECT name, CASE WHEN desired_until <= clock_timestamp() THEN 'run' ELSE desired END AS desired, desired_by, desired_serial,
-             extract(epoch FROM desired_until - clock_timestamp())::float8 AS seconds_left
-        FROM tidemark.shard
+      SELECT coalesce(s.name, r.shard) AS name, coalesce(s.desired_serial, 0) AS desired_serial, s.desired_by,
+             CASE WHEN s.desired_until <= clock_timestamp() THEN 'run' ELSE coalesce(s.desired, 'run') END AS desired,
+             extract(epoch FROM s.desired_until - clock_timestamp())::float8 AS seconds_left, r.shard IS NOT NULL AS wants_rebuild
+        FROM tidemark.shard AS s
+        FULL JOIN (SELECT shard FROM tidemark.rebuild WHERE by_node AND (is_aborting OR state IN ('asked', 'replaying'))) AS r
+          ON r.shard = s.name
       """
     ).rows
     return try rows.reduce(into: [:]) { all, row in
       all[try row.get("name", as: String.self)] = Wish(
         kind: Wish.Kind(rawValue: try row.get("desired", as: String.self)) ?? .run,
         left: try row.get("seconds_left", as: Double?.self).map { .seconds($0) },
-        by: try row.get("desired_by", as: String?.self), serial: try row.get("desired_serial", as: Int64.self))
+        by: try row.get("desired_by", as: String?.self), serial: try row.get("desired_serial", as: Int64.self),
+        wantsRebuild: try row.get("wants_rebuild", as: Bool.self))
     }
   }
 
