@@ -157,15 +157,11 @@ package struct ShadowTables: Sendable {
     try await session.script(
       "LOCK TABLE \(order.map(\.qualified).joined(separator: ", ")) IN SHARE ROW EXCLUSIVE MODE; SET CONSTRAINTS ALL DEFERRED"
     )
-    for (function, tables) in [("remove_rows", Array(order.reversed())), ("write_rows", order)] {
-      for original in tables {
-        let only = filter
-        try await session.execute(
-          """
-          SELECT tidemark.\(raw: function)(\(original.oid)::oid::regclass, \(shadow(of: original))::regclass, \(only.column), \(only.values))
-          """)
-      }
-    }
+    try await session.execute(
+      """
+      SELECT tidemark.copy_rows(\(order.map(\.oid))::bigint[]::oid[]::regclass[], \(order.map(shadow))::text[]::regclass[],
+                                \(filter.column), \(filter.values))
+      """)
   }
 
   /// Empties the old tables and sets the shard back, for a rebuild without new ones.

@@ -380,56 +380,51 @@ BEGIN
 END
 $function$;
 
--- Takes rows out of the old table that the new one does not have. Where other tables refer to it, a row that only changed stays.
-CREATE OR REPLACE FUNCTION tidemark.remove_rows(original regclass, shadow regclass, only_column text, only_values text[])
-RETURNS bigint
+-- Makes the rows of the old tables those of the new ones, and touches only what differs: first takes rows out, the last table first, then
+-- writes, so that each is there before what refers to it. Where other tables refer to one, a row that only changed stays and is updated.
+-- Its sequences go on after both.
+CREATE OR REPLACE FUNCTION tidemark.copy_rows(originals regclass[], shadows regclass[], only_column text, only_values text[])
+RETURNS void
 LANGUAGE plpgsql
 AS $function$
 DECLARE
-    p record := tidemark.row_parts(original, only_column, only_values);
-    n bigint;
+    original regclass;
+    shadow   regclass;
+    p        record;
+    item     record;
 BEGIN
-    EXECUTE format('DELETE FROM %s AS o WHERE %s', original, p.only_old)
-        || CASE WHEN p.has_key
-                THEN format(' AND NOT EXISTS (SELECT FROM %s AS n WHERE %s AND %s)', shadow, p.match,
-                            CASE WHEN p.is_referenced THEN 'true' ELSE p.same END)
-                ELSE '' END;
-    GET DIAGNOSTICS n = ROW_COUNT;
-    RETURN n;
-END
-$function$;
-
--- Writes rows of the new table that the old one does not have, or has otherwise; its sequences go on after both.
-CREATE OR REPLACE FUNCTION tidemark.write_rows(original regclass, shadow regclass, only_column text, only_values text[])
-RETURNS bigint
-LANGUAGE plpgsql
-AS $function$
-DECLARE
-    p     record := tidemark.row_parts(original, only_column, only_values);
-    item  record;
-    n     bigint := 0;
-    total bigint := 0;
-BEGIN
-    IF p.has_key AND p.is_referenced AND p.changes IS NOT NULL THEN
-        EXECUTE format('UPDATE %s AS o SET %s FROM %s AS n WHERE %s AND NOT %s AND %s', original, p.changes, shadow, p.match, p.same,
-                       p.only_old);
-        GET DIAGNOSTICS total = ROW_COUNT;
-    END IF;
-    EXECUTE format('INSERT INTO %s (%s) OVERRIDING SYSTEM VALUE SELECT %s FROM %s AS n WHERE %s', original, p.columns, p.columns, shadow,
-                   p.only_new)
-        || CASE WHEN p.has_key THEN format(' AND NOT EXISTS (SELECT FROM %s AS o WHERE %s)', original, p.match) ELSE '' END;
-    GET DIAGNOSTICS n = ROW_COUNT;
-    FOR item IN
-        SELECT * FROM (
-            SELECT pg_get_serial_sequence(original::text, a.attname) AS old, pg_get_serial_sequence(shadow::text, a.attname) AS new
-              FROM (SELECT attname FROM pg_catalog.pg_attribute
-                     WHERE attrelid = original AND attnum > 0 AND NOT attisdropped OFFSET 0) AS a) AS pairs
-         WHERE pairs.old IS NOT NULL AND pairs.new IS NOT NULL
-    LOOP
-        EXECUTE format('SELECT setval(%L, n.last_value, n.is_called) FROM %s AS o, %s AS n
-                         WHERE (n.last_value, n.is_called) > (o.last_value, o.is_called)', item.old, item.old, item.new);
+    FOR number IN REVERSE cardinality(originals) .. 1 LOOP
+        original := originals[number];
+        shadow := shadows[number];
+        p := tidemark.row_parts(original, only_column, only_values);
+        EXECUTE format('DELETE FROM %s AS o WHERE %s', original, p.only_old)
+            || CASE WHEN p.has_key
+                    THEN format(' AND NOT EXISTS (SELECT FROM %s AS n WHERE %s AND %s)', shadow, p.match,
+                                CASE WHEN p.is_referenced THEN 'true' ELSE p.same END)
+                    ELSE '' END;
     END LOOP;
-    RETURN total + n;
+    FOR number IN 1 .. cardinality(originals) LOOP
+        original := originals[number];
+        shadow := shadows[number];
+        p := tidemark.row_parts(original, only_column, only_values);
+        IF p.has_key AND p.is_referenced AND p.changes IS NOT NULL THEN
+            EXECUTE format('UPDATE %s AS o SET %s FROM %s AS n WHERE %s AND NOT %s AND %s', original, p.changes, shadow, p.match, p.same,
+                           p.only_old);
+        END IF;
+        EXECUTE format('INSERT INTO %s (%s) OVERRIDING SYSTEM VALUE SELECT %s FROM %s AS n WHERE %s', original, p.columns, p.columns,
+                       shadow, p.only_new)
+            || CASE WHEN p.has_key THEN format(' AND NOT EXISTS (SELECT FROM %s AS o WHERE %s)', original, p.match) ELSE '' END;
+        FOR item IN
+            SELECT * FROM (
+                SELECT pg_get_serial_sequence(original::text, a.attname) AS old, pg_get_serial_sequence(shadow::text, a.attname) AS new
+                  FROM (SELECT attname FROM pg_catalog.pg_attribute
+                         WHERE attrelid = original AND attnum > 0 AND NOT attisdropped OFFSET 0) AS a) AS pairs
+             WHERE pairs.old IS NOT NULL AND pairs.new IS NOT NULL
+        LOOP
+            EXECUTE format('SELECT setval(%L, n.last_value, n.is_called) FROM %s AS o, %s AS n
+                             WHERE (n.last_value, n.is_called) > (o.last_value, o.is_called)', item.old, item.old, item.new);
+        END LOOP;
+    END LOOP;
 END
 $function$;
 
