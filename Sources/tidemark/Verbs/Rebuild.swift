@@ -13,7 +13,7 @@ struct RebuildVerb: AsyncParsableCommand {
     commandName: "rebuild",
     abstract: "Replay projections into new tables and exchange them for the old ones, which serve readers meanwhile.",
     discussion: """
-      The node that leads the shard does the work and this command watches it; with --here, while no node runs, the command does it
+      A plugin with effects outside the database is handed every event again instead, where rebuild_external is set. The node that leads the shard does the work and this command watches it; with --here, while no node runs, the command does it
       itself. One that was interrupted goes on where it was when the same command is given again.
       """)
 
@@ -33,7 +33,14 @@ struct RebuildVerb: AsyncParsableCommand {
     let settings = try settings.load()
     let request = try choice.request()
     let definitions = try chosen(settings)
-    if request.way == .inPlace, !abort { try confirmInPlace(definitions) }
+    if !abort {
+      do {
+        for definition in definitions { try RebuildFilter.check(request, definition) }
+      } catch {
+        throw rebuildFailure(error)
+      }
+      try confirm(definitions, request)
+    }
     let watch = RebuildWatch(settings: settings, isQuiet: json)
     var results: [RebuildResult] = []
     for definition in definitions {
@@ -65,8 +72,21 @@ struct RebuildVerb: AsyncParsableCommand {
     guard ways == 1 else {
       throw CommandFailure(.usage, "expected names of shards, --all or -i\(ways == 0 ? "" : ", found several of them")")
     }
-    if all { return settings.projections.filter { !$0.tables.isEmpty } }
+    if all { return settings.projections.filter(isRebuilt) }
     return try ShardArguments(settings: settings).definitions(interactive ? try ask(settings) : shards)
+  }
+
+  /// Says of each that --all leaves out, why.
+  private func isRebuilt(_ definition: ProjectionDefinition) -> Bool {
+    let reason: String
+    do throws(RebuildProblem) {
+      guard try definition.rebuildKind() == .tables, definition.tables.isEmpty else { return true }
+      reason = "projection \(definition.name) does not say which tables it fills"
+    } catch {
+      reason = error.message
+    }
+    printError("\(definition.shard) is left out: \(reason)")
+    return false
   }
 
   private func ask(_ settings: Settings) throws -> [String] {
@@ -84,16 +104,32 @@ struct RebuildVerb: AsyncParsableCommand {
     }
   }
 
-  private func confirmInPlace(_ definitions: [ProjectionDefinition]) throws {
-    let tables = definitions.flatMap(\.tables).joined(separator: ", ")
-    printError(
-      """
-      --in-place empties \(tables) now and fills them again from the first event. Until that is done, readers see rows missing and \
-      values that are too old, and whatever refers to these rows must bear with their being gone. There is no way back.
-      """)
+  /// Asks back where there is no way back.
+  private func confirm(_ definitions: [ProjectionDefinition], _ request: RebuildTable.Request) throws {
+    let replayed = definitions.filter { (try? $0.rebuildKind()) == .replay }
+    if request.way == .inPlace {
+      let tables = definitions.flatMap(\.tables).joined(separator: ", ")
+      printError(
+        """
+        --in-place empties \(tables) now and fills them again from the first event. Until that is done, readers see rows missing and \
+        values that are too old, and whatever refers to these rows must bear with their being gone. There is no way back.
+        """)
+    } else if !replayed.isEmpty {
+      for definition in replayed {
+        printError(
+          """
+          \(definition.shard): \(definition.plugin!.programName) is handed every event again, from the first to where the shard is, and \
+          told that it is a rebuild. What it does outside the database it does again, unless it minds that; new events wait. \
+          There is no way back.
+          """)
+      }
+    } else {
+      return
+    }
     if yes { return }
     guard isatty(STDIN_FILENO) == 1 else {
-      throw CommandFailure(.usage, "--in-place needs --yes where nobody can be asked")
+      throw CommandFailure(
+        .usage, "\(request.way == .inPlace ? "--in-place" : "this rebuild") needs --yes where nobody can be asked")
     }
     print("Go on? Type yes: ", terminator: "")
     fflush(stdout)
@@ -142,7 +178,7 @@ struct RebuildVerb: AsyncParsableCommand {
     }
     let runner = RebuildRunner(
       definition, shape: shape, options: ConnectionOptions(settings.database), workMemory: settings.database.workMemory,
-      policy: { settings.rebuildPolicy }, node: nodeName(), observer: watch)
+      policy: { settings.rebuildPolicy }, node: nodeName(), observer: watch, database: settings.database.name ?? "main")
     return try await unlessInterrupted(
       signals, "interrupted; the same command goes on from here, --abort removes what was made"
     ) {

@@ -81,6 +81,9 @@ final class RebuildWatch: Observer {
   func observe(_ observation: Observation, in database: String?) {
     switch observation {
     case .rebuildHindered(let shard, let reason): line("\(shard): the exchange is put off for a moment: \(reason)")
+    case .rebuildRetrying(let shard, let failure, let delay, _):
+      line("\(shard): tried again in \(delay.brief): \(failure)")
+    case .pluginSaid(let shard, let level, let text): line("\(shard): \(level): \(text)")
     case .deadLetter(let shard, let sequence, let failure):
       line("\(shard): event \(sequence) was passed over: \(failure)")
     case .databaseUnreachable(_, let failure, _): line("the database is away: \(failure)")
@@ -177,6 +180,8 @@ struct RebuildResult: Encodable {
     }
     let took = seconds.map { " in \(Duration.seconds($0).brief)" } ?? ""
     switch state {
+    case "done" where way == "replay":
+      lines.append("\(shard): every event up to \(grouped(position)) was handed to the plugin again\(took)")
     case "done": lines.append("\(shard): rebuilt up to \(grouped(position))\(took), by \(way ?? "") (\(reason ?? ""))")
     case "compared":
       lines.append(
