@@ -23,7 +23,7 @@ struct InPlaceRebuild: Sendable {
       prepare: { [runner] in try await Daemon.prepareForShards($0, workMemory: runner.workMemory) })
     do {
       let target = if let begun = row.target { begun } else { try await empty(row, pool) }
-      try await runner.withWorker(.live(shard: runner.shard), pool) { worker in
+      try await runner.withWorker(row, .live(shard: runner.shard), pool) { worker in
         var position = try await self.position(pool)
         while position < target {
           try await worker.replay(to: min(target, position + Self.round))

@@ -14,21 +14,24 @@ extension RebuildRunner {
   ///
   /// - Parameter pool: of one session, where it is a plugin.
   func withWorker(
-    _ book: PageBook, _ pool: SessionPool, _ body: @escaping @Sendable (RebuildWorker) async throws -> Void
+    _ row: RebuildTable.Row, _ book: PageBook, _ pool: SessionPool,
+    _ body: @escaping @Sendable (RebuildWorker) async throws -> Void
   ) async throws {
-    guard let declaration = definition.plugin else { return try await body(worker(book, pool, nil)) }
+    guard let declaration = definition.plugin else { return try await body(worker(row, book, pool)) }
     let plugin = makePlugin(declaration, for: definition.shard, of: database, mode: .rebuild, observer: observer)
     let pages = RebuildPages(shape, pool: pool, types: definition.takes, letters: book.letters)
     let projector = PluginProjector(
       definition: definition, declaration: declaration, plugin: plugin, shape: shape, node: node, pages: pages,
       book: book)
-    let worker = worker(book, pool, RebuildPlugin(projector: projector, pages: pages))
+    let worker = worker(row, book, pool, RebuildPlugin(projector: projector, pages: pages))
     try await plugin.running { try await body(worker) }
   }
 
-  func worker(_ book: PageBook, _ pool: SessionPool, _ plugin: RebuildPlugin?) -> RebuildWorker {
+  func worker(
+    _ row: RebuildTable.Row, _ book: PageBook, _ pool: SessionPool, _ plugin: RebuildPlugin? = nil
+  ) -> RebuildWorker {
     RebuildWorker(
-      definition, shape: shape, book: book, pool: pool, policy: policy, node: node, observer: observer, plugin: plugin)
+      definition, shape: shape, rebuild: row.id, book: book, pool: pool, policy: policy, node: node, observer: observer, plugin: plugin)
   }
 
   /// Runs the body while the live shard stands still.

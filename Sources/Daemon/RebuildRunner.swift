@@ -187,8 +187,8 @@ package struct RebuildRunner: Sendable {
     }
     do {
       // A plugin has one worker.
-      try await withWorker(book(0), pool) { first in
-        let others = (1..<max(1, row.request.workers)).map { worker(book($0), pool, nil) }
+      try await withWorker(row, book(0), pool) { first in
+        let others = (1..<max(1, row.request.workers)).map { worker(row, book($0), pool) }
         try await perform(row, choice, shadows, [first] + others, filter, session)
       }
     } catch {

@@ -10,6 +10,7 @@ import Telemetry
 actor RebuildWorker {
   private let definition: ProjectionDefinition
   private let shape: StoreShape
+  private let rebuild: Int64
   private let book: PageBook
   private let pool: SessionPool
   private let policy: @Sendable () async -> FailurePolicy
@@ -18,17 +19,20 @@ actor RebuildWorker {
   /// Of a projection that is a plugin.
   private let plugin: RebuildPlugin?
   private var rule: Shard
+  /// The row says what the rebuild is held up by.
+  private var isTroubled = false
 
   /// A page failed that would be tried again, and somebody waits who should not have to.
   struct Faltered: Error { var failure: Failure }
 
   init(
-    _ definition: ProjectionDefinition, shape: StoreShape, book: PageBook, pool: SessionPool,
+    _ definition: ProjectionDefinition, shape: StoreShape, rebuild: Int64, book: PageBook, pool: SessionPool,
     policy: @escaping @Sendable () async -> FailurePolicy, node: String, observer: any Observer,
     plugin: RebuildPlugin? = nil
   ) {
     self.definition = definition
     self.shape = shape
+    self.rebuild = rebuild
     self.book = book
     self.pool = pool
     self.policy = policy
@@ -94,6 +98,7 @@ actor RebuildWorker {
       applied = try await pool.withSession(for: key) { try await projector.apply(page, manner, on: $0) }
     }
     let took = ContinuousClock.now - began
+    if isTroubled { await tell(nil) }
     for letter in applied.letters {
       observer.observe(
         .deadLetter(
@@ -132,6 +137,7 @@ actor RebuildWorker {
       guard isPatient else { throw Faltered(failure: failed.failure) }
       observer.observe(
         .rebuildRetrying(definition.shard, failure: failed.failure, retryIn: delay, attempt: rule.attempt))
+      await tell("\(failed.failure)")
       return command
     case .readPosition, .awaitMark, .apply, .isolate: return command
     }
@@ -144,5 +150,14 @@ actor RebuildWorker {
       hint: failed.failureClass == .event || failed.failureClass == .unknownEvent
         ? "Mend the \(plugin == nil ? "statement" : "plugin") or the event, or let [rebuild_errors] pass such events over; then say `tidemark rebuild` again to go on from here."
         : failed.failure.hint ?? "Mend it, then say `tidemark rebuild` again.")
+  }
+
+  /// For whoever watches; where the database is away, they know that already.
+  private func tell(_ trouble: String?) async {
+    guard
+      (try? await pool.withSession(for: key, { [rebuild] in try await RebuildTable().trouble(rebuild, trouble, $0) }))
+        != nil
+    else { return }
+    isTroubled = trouble != nil
   }
 }

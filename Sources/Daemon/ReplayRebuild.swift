@@ -37,7 +37,7 @@ struct ReplayRebuild: Sendable {
     }
     let book = PageBook.rebuild(
       id: row.id, worker: 0, shard: runner.shard, schema: ShadowTables.schema(of: runner.shard), originals: [])
-    try await runner.withWorker(book, pool) { [runner] worker in
+    try await runner.withWorker(row, book, pool) { [runner] worker in
       var end: Int64?
       while end == nil {
         let target = try await pool.withSession { session in

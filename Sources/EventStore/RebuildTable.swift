@@ -124,6 +124,12 @@ package struct RebuildTable: Sendable {
     try await session.prepared("UPDATE tidemark.rebuild SET position = \(position) WHERE id = \(id)")
   }
 
+  /// Writes down what it is held up by, for the same; nil once that is over.
+  package func trouble(_ id: Int64, _ text: String?, _ session: Session) async throws {
+    try await session.prepared(
+      "UPDATE tidemark.rebuild SET error = \(text) WHERE id = \(id) AND state IN ('asked', 'replaying')")
+  }
+
   /// - Parameter target: the position before the tables were emptied.
   package func beginInPlace(
     _ id: Int64, position: Int64, target: Int64, node: String, _ session: isolated Session

@@ -150,6 +150,27 @@ extension PluginPrograms {
     #expect(unasked.code == 2 && unasked.error.contains("readers see rows missing"), "\(unasked)")
   }
 
+  @Test func `in place goes on after its node was killed, before the live shard does`() async throws {
+    let (database, programs, settings, config) = try await prepared(Self.inserting("time.sleep(0.2)"), events: 20_000)
+    try await database.follow(settings)
+    let daemon = try await DaemonProcess.start(config)
+    try await database.hasNode()
+    let watching = Task { try await Program.run(["rebuild", "Plug", "--in-place", "--yes", "-c", config]) }
+    try await eventually("some pages of it") {
+      try await database.value("SELECT coalesce((SELECT position FROM tidemark.rebuild), 0) >= 0 AND count(*) BETWEEN 1 AND 19999 FROM sum")
+    }
+    daemon.send(SIGKILL)
+    _ = try await daemon.outcome()
+    let pages = programs.lines("pages").count { $0 == "continuous" }
+    let next = try await DaemonProcess.start(config)
+    #expect(try await watching.value.code == 0)
+    #expect(programs.lines("pages").count { $0 == "continuous" } == pages, "the live shard took pages of the rebuild")
+    try await database.append(type: "x", count: 10)
+    #expect(try await Program.run(["wait", "-c", config]).code == 0)
+    _ = try await next.stop()
+    #expect(try await summary(database) == Self.once(20_010))
+  }
+
   @Test func `compares, goes on from there, and ends at a sequence, as any other`() async throws {
     let (database, programs, settings, config) = try await prepared()
     try await database.follow(settings)
@@ -243,6 +264,8 @@ extension PluginPrograms {
         try await database.append(type: "x", count: 10)
         try await daemon.caughtUp()
         #expect(try await summary(database) == Self.once(310))
+        let status = try await Program.run(["status", "-c", config])
+        #expect(status.output.contains("rebuild of Plug:All: replaying, 0 of 300: the plugin "), "\(status)")
         let ended = try await Program.run(["rebuild", "Plug", "--abort", "-c", config])
         #expect(ended.code == 0, "\(ended)")
         #expect(try await asked.value.state == .aborted)

@@ -174,7 +174,7 @@ struct RebuildVerb: AsyncParsableCommand {
     guard here else {
       return try await unlessInterrupted(
         signals, "the rebuild goes on in the node; the same command watches it again, --abort ends it"
-      ) { try await watch.untilEnded("\(definition.shard)") }
+      ) { try await watch.untilEnded("\(definition.shard)", here: false) }
     }
     let runner = RebuildRunner(
       definition, shape: shape, options: ConnectionOptions(settings.database), workMemory: settings.database.workMemory,
@@ -191,7 +191,7 @@ struct RebuildVerb: AsyncParsableCommand {
           }
           return nil
         }
-        group.addTask { try await watch.untilEnded("\(definition.shard)") }
+        group.addTask { try await watch.untilEnded("\(definition.shard)", here: true) }
         defer { group.cancelAll() }
         while let row = try await group.next() {
           if let row { return row }

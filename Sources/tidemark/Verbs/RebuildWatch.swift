@@ -37,11 +37,14 @@ final class RebuildWatch: Observer {
   }
 
   /// Follows the row until the rebuild has ended one way or another, and returns it.
-  func untilEnded(_ shard: String) async throws -> RebuildTable.Row {
+  ///
+  /// - Parameter here: the work is done in this process, and tells what it meets by itself.
+  func untilEnded(_ shard: String, here: Bool) async throws -> RebuildTable.Row {
     let began = ContinuousClock.now
     var lastLine = began
     var first: (position: Int64, at: ContinuousClock.Instant)?
     var hasWarned = false
+    var trouble: String?
     while true {
       do {
         let session = try await Session.connect(ConnectionOptions(settings.database), threadName: "watch")
@@ -55,6 +58,10 @@ final class RebuildWatch: Observer {
             if row.state == .asked, !hasWarned, now - began > Self.takeUpLimit {
               hasWarned = true
               line("\(shard): no node has taken it up yet: does one run the shard? `tidemark status` says")
+            }
+            if row.error != trouble, !here {
+              trouble = row.error
+              if let trouble { line("\(shard): a page failed and will be tried again: \(trouble)") }
             }
             if row.state != .asked, first == nil { first = (row.position, now) }
             let rate = first.map { Double(row.position - $0.position) / max(0.001, (now - $0.at) / .seconds(1)) } ?? 0
