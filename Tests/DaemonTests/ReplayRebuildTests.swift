@@ -113,7 +113,7 @@ import Testing
     daemon.send(SIGKILL)
     _ = try await daemon.outcome()
     try await database.append(type: "x", count: 10)
-    let next = try await DaemonProcess.start(config)
+    let next = try await database.startBehindRebuild(of: "Plug:All", config)
     let told = try await watching.value
     #expect(told.code == 0 && told.output.contains("every event up to 20,000"), "\(told)")
     #expect(try await Program.run(["wait", "-c", config]).code == 0)
