@@ -30,8 +30,7 @@ package actor EventFeed {
   private var kept: [Int64: Kept] = [:]
   private var flights: [Int: Flight] = [:]
   private var lastNumber = 0
-  /// Of the last block, to guess how many rows the next one may have.
-  private var bytesPerRow = 1_000
+  private var rows = BlockRows()
 
   private struct Kept { weak var block: EventBlock? }
 
@@ -116,9 +115,8 @@ package actor EventFeed {
   private func load(
     _ page: Page, _ types: Set<String>?, for shard: ShardName, parkedFor: String?
   ) async throws -> Reading {
-    let rows = min(max(Self.blockBytes / max(bytesPerRow, 1), Self.rowLimits.lowerBound), Self.rowLimits.upperBound)
     let request = EventBlocks.Request(
-      page: page, types: types, parkedFor: parkedFor, rowLimit: rows, byteLimit: Self.hardBytes)
+      page: page, types: types, parkedFor: parkedFor, rowLimit: rows.limit, byteLimit: Self.hardBytes)
     let (blocks, marks) = (blocks, marks)
     let reading: Reading = try await pool.withSession(for: "\(shard)") { session in
       // See MarkBoard: a mark is good only on a session that was open when its proof began.
@@ -126,7 +124,7 @@ package actor EventFeed {
       guard mark.sequence >= page.ceiling else { return .beyond(mark: mark.sequence) }
       return .block(try await blocks.read(request, life: mark.life, on: session))
     }
-    if case .block(let block) = reading, block.count > 0 { bytesPerRow = block.size / block.count }
+    if case .block(let block) = reading { rows.met(block) }
     return reading
   }
 

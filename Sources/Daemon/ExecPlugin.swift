@@ -70,8 +70,16 @@ actor ExecPlugin: Plugin {
     await child?.process?.end(.closing)
   }
 
+  func standDown() async {
+    guard let number = child?.number else { return }
+    child?.isAsked = true
+    await child?.process?.end(.closing)
+    // Not for ever: one that does not go by itself is killed.
+    while child?.number == number, !Task.isCancelled { try? await Task.sleep(for: .milliseconds(5)) }
+  }
+
   func prepare(position: Int64) async throws {
-    if let child, child.isReady, child.problem == nil { return }
+    if let child, child.isReady, child.problem == nil, !child.isAsked { return }
     try await talk(waitingFor: "its first word", count: nil) { [self] in try await firstWord(position) }
   }
 
@@ -97,7 +105,7 @@ actor ExecPlugin: Plugin {
   // MARK: The conversation
 
   private func firstWord(_ position: Int64) async throws {
-    if child == nil || child?.problem != nil {
+    if child == nil || child?.problem != nil || child?.isAsked == true {
       // One that is ending is waited for by `run`, which starts them one after the other.
       let number = nextChild
       nextChild += 1

@@ -14,14 +14,7 @@ struct InPlaceRebuild: Sendable {
   private static let round: Int64 = 200_000
 
   func run(_ row: RebuildTable.Row) async throws {
-    try await runner.hold(true)
-    do {
-      try await fill(row)
-      try await runner.hold(false)
-    } catch {
-      try await runner.hold(false)
-      throw error
-    }
+    try await runner.holding { try await fill(row) }
   }
 
   private func fill(_ row: RebuildTable.Row) async throws {
@@ -30,17 +23,16 @@ struct InPlaceRebuild: Sendable {
       prepare: { [runner] in try await Daemon.prepareForShards($0, workMemory: runner.workMemory) })
     do {
       let target = if let begun = row.target { begun } else { try await empty(row, pool) }
-      let worker = RebuildWorker(
-        runner.definition, shape: runner.shape, book: .live(shard: runner.shard), pool: pool, policy: runner.policy,
-        node: runner.node, observer: runner.observer)
-      var position = try await position(pool)
-      while position < target {
-        try await worker.replay(to: min(target, position + Self.round))
-        position = try await self.position(pool)
-        let reached = position
-        try await pool.withSession { try await RebuildTable().progress(row.id, position: reached, $0) }
+      try await runner.withWorker(row, .live(shard: runner.shard), pool) { worker in
+        var position = try await self.position(pool)
+        while position < target {
+          try await worker.replay(to: min(target, position + Self.round))
+          position = try await self.position(pool)
+          let reached = position
+          try await pool.withSession { try await RebuildTable().progress(row.id, position: reached, $0) }
+        }
       }
-      let end = position
+      let end = try await position(pool)
       try await pool.withSession { session in
         try await session.transaction { session in
           try await RebuildTable().end(row.id, .done, position: end, comparison: nil, session)

@@ -41,18 +41,21 @@ actor LibraryPlugin: Plugin {
     try Task.checkCancellation()
   }
 
-  func end() async {
-    if isOpen {
-      isOpen = false
-      // One that is stuck stays; the process ends without it.
-      _ = try? await PluginPatience.wait(PluginPatience.afterClose, for: "its end") { [self] in
-        _ = try await call { library, _ in
-          await library.close()
-          return nil
-        }
+  func standDown() async {
+    guard isOpen else { return }
+    isOpen = false
+    // One that is stuck stays; the process ends without it.
+    _ = try? await PluginPatience.wait(PluginPatience.afterClose, for: "its end") { [self] in
+      _ = try await call { library, _ in
+        await library.close()
+        return nil
       }
-      observer.observe(.pluginEnded(shard, how: "was closed"))
     }
+    observer.observe(.pluginEnded(shard, how: "was closed"))
+  }
+
+  func end() async {
+    await standDown()
     ending.finish()
   }
 

@@ -22,6 +22,9 @@ protocol Plugin: Sendable {
   ///   ``PluginPatience/afterStop``.
   func apply(_ slice: EventSlice) async throws -> PluginAnswer
 
+  /// Ends it for now, between two pages: the next one finds it started anew, and greeted with the position as it is then.
+  func standDown() async
+
   /// Ends it: what it holds is written, then it is gone.
   func end() async
 }

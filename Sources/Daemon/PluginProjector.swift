@@ -2,7 +2,6 @@ import EventStore
 import Plugins
 import Postgres
 import Projection
-import ServiceLifecycle
 import Telemetry
 
 /// Applies pages of one plugin shard: reads, hands over, and moves the position once the plugin has answered.
@@ -16,30 +15,26 @@ actor PluginProjector {
   private let shape: StoreShape
   private let node: String
   private let plugin: any Plugin
-  private let feed: EventFeed
-  private let pool: SessionPool
-  private let marks: MarkBoard
+  private let pages: any PluginPages
+  private let book: PageBook
 
   private var pace = PluginPace()
   /// What was read and is not done yet; it begins at the position.
   private var rest: EventSlice?
 
-  private var shard: ShardName { definition.shard }
   private var parks: Bool { definition.onPoison == .parkStream }
 
   init(
     definition: ProjectionDefinition, declaration: PluginDefinition, plugin: any Plugin, shape: StoreShape,
-    node: String,
-    feed: EventFeed, pool: SessionPool, marks: MarkBoard
+    node: String, pages: any PluginPages, book: PageBook
   ) {
     self.definition = definition
     self.declaration = declaration
     self.plugin = plugin
     self.shape = shape
     self.node = node
-    self.feed = feed
-    self.pool = pool
-    self.marks = marks
+    self.pages = pages
+    self.book = book
   }
 
   /// Has the plugin running before there is a page, so that one that cannot run is known at once.
@@ -53,12 +48,15 @@ actor PluginProjector {
     }
   }
 
+  /// Ends the plugin for as long as somebody else has the word; the next start finds it new.
+  func standDown() async { await plugin.standDown() }
+
   /// - Throws: ``PageFailure``, or what ended the wait.
   func apply(
     _ page: Page, _ manner: Projector.Manner, policy: FailurePolicy, chain: [FailureAction]
   ) async throws -> PageOutcome {
     let isolation = Isolation(
-      definition: definition, shape: shape, policy: policy, node: node, chain: chain, shard: "\(shard)")
+      definition: definition, shape: shape, policy: policy, node: node, chain: chain, shard: book.letters)
     do {
       switch try await slice(page) {
       case .beyond(let mark): return .beyond(mark: mark)
@@ -81,9 +79,9 @@ actor PluginProjector {
 
   /// The events after the page's floor: what is left of the last block, or another.
   private func slice(_ page: Page) async throws -> EventFeed.Reading {
-    if let rest, rest.page.floor == page.floor, await rest.block.life == marks.life { return .block(rest.block) }
+    if let rest, rest.page.floor == page.floor, await rest.block.life == pages.life { return .block(rest.block) }
     rest = nil
-    return try await feed.read(page, for: shard, parks: parks)
+    return try await pages.read(page, parks: parks)
   }
 
   private func apply(
@@ -126,9 +124,9 @@ actor PluginProjector {
 
   /// The next block, where there is one already; a failure of reading ahead is met again by whoever needs it.
   private func readAhead(_ floor: Int64) async throws -> EventBlock? {
-    guard !parks, let mark = await marks.current, mark.sequence > floor else { return nil }
-    let ceiling = min(mark.sequence, floor + PageWidth.limits.upperBound)
-    guard case .block(let block)? = try? await feed.read(Page(floor: floor, ceiling: ceiling), for: shard, parks: false)
+    guard !parks, let end = await pages.end, end > floor else { return nil }
+    let ceiling = min(end, floor + PageWidth.limits.upperBound)
+    guard case .block(let block)? = try? await pages.read(Page(floor: floor, ceiling: ceiling), parks: false)
     else { return nil }
     return block
   }
@@ -200,42 +198,29 @@ actor PluginProjector {
     var begin: [SQL] = [
       "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE",
       // What left the database cannot be taken back with the position.
-      beginPage(
-        "\(shard)", floor: page.floor, ceiling: page.ceiling, types: definition.takes,
-        durable: declaration.effects == .external),
+      book.begin(
+        floor: page.floor, ceiling: page.ceiling, types: definition.takes, durable: declaration.effects == .external),
     ]
     if parks { begin.append(isolation.park) }
     begin.append(
       "SELECT tidemark.same_page(\(page.floor), \(page.ceiling), \(leftOut.passedOver), \(leftOut.parked))")
-    let work = begin + effects + isolation.keep(letters) + ["COMMIT"]
+    let work = begin + effects + isolation.keep(letters) + book.end + ["COMMIT"]
     let range = begin.count..<begin.count + effects.count
-    let marks = marks
-    let isSameLife = try await pool.withSession(for: "\(shard)") { session in
-      // The server has not crashed since the page was read: the agent of the mark has had one session all the time, and its newest proof
-      // began after this session was there.
-      let mark = try await PluginProjector.mark(marks, provenSince: session.openedAt)
-      guard mark.life == life else { return false }
+    let stray = StrayStatement(book: book, begin: begin, effects: effects)
+    let isSameLife = try await pages.commit(in: life) { session in
       do throws(PostgresError) {
         _ = try await session.pipeline(work)
       } catch {
-        if session.isOpen { try? await session.rollBackIfNeeded() }
+        if session.isOpen {
+          try? await session.rollBackIfNeeded()
+          if let failure = try await stray.failure(behind: error, session) { throw failure }
+        }
         throw PluginEffects.failure(error, statements: range)
       }
-      return true
     }
     guard isSameLife else { return .changed }
     return .applied(
       Projector.Applied(page: page, events: slice.count, letters: letters, ignored: ignored))
-  }
-}
-
-extension PluginProjector {
-  /// A page that was answered while the daemon stops is kept, if the mark that is there will do.
-  fileprivate static func mark(
-    _ marks: MarkBoard, provenSince opening: ContinuousClock.Instant
-  ) async throws -> MarkBoard.Mark {
-    if let mark = await marks.current, mark.provenAt >= opening { return mark }
-    return try await cancelWhenGracefulShutdown { try await marks.mark { $0.provenAt >= opening } }
   }
 }
 

@@ -1,4 +1,8 @@
+import EventStore
+import Plugins
+import Postgres
 import Projection
+import ServiceLifecycle
 import Telemetry
 
 extension ShardAgent {
@@ -7,9 +11,8 @@ extension ShardAgent {
     let plugin = makePlugin(declaration, for: name, of: database, observer: observer)
     var agent = self
     agent.plugin = PluginProjector(
-      definition: definition, declaration: declaration, plugin: plugin, shape: shape, node: node, feed: feed,
-      pool: pool,
-      marks: marks)
+      definition: definition, declaration: declaration, plugin: plugin, shape: shape, node: node,
+      pages: LivePages(shard: name, feed: feed, pool: pool, marks: marks), book: .live(shard: "\(name)"))
     let (running, feed) = (agent, feed)
     await feed.join(name, types: definition.takes)
     let outcome: Result<Void, any Error>
@@ -22,14 +25,30 @@ extension ShardAgent {
     await feed.leave(name)
     try outcome.get()
   }
+
+  /// A rebuild that hands the plugin every event again, and was cut off with its node, goes on before the live shard does: the events of
+  /// the one belong before those of the other, and the plugin is told which they are.
+  func letRebuildGoFirst() async throws {
+    while try await isBehindRebuild() {
+      await health.set(name, condition: "stopped", reason: "by \(WishBoard.rebuild)", position: nil)
+      try await cancelWhenGracefulShutdown { try await Task.sleep(for: .milliseconds(200)) }
+    }
+  }
+
+  private func isBehindRebuild() async throws -> Bool {
+    let row = try await pool.withSession(for: "\(name)") { [name] in try await RebuildTable().read("\(name)", $0) }
+    guard let row, row.byNode, row.state.isOpen else { return false }
+    return row.request.way == .inPlace || row.chosenWay == .replay
+  }
 }
 
 /// The plugin of a declaration, not running yet.
 func makePlugin(
-  _ declaration: PluginDefinition, for shard: ShardName, of database: String = "main", observer: any Observer
+  _ declaration: PluginDefinition, for shard: ShardName, of database: String = "main",
+  mode: PluginLines.Mode = .continuous, observer: any Observer
 ) -> any Plugin {
   switch declaration.program {
-  case .exec: ExecPlugin(shard: shard, plugin: declaration, database: database, observer: observer)
-  case .library: LibraryPlugin(shard: shard, plugin: declaration, database: database, observer: observer)
+  case .exec: ExecPlugin(shard: shard, plugin: declaration, database: database, mode: mode, observer: observer)
+  case .library: LibraryPlugin(shard: shard, plugin: declaration, database: database, mode: mode, observer: observer)
   }
 }

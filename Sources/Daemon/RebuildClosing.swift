@@ -16,6 +16,8 @@ struct RebuildClosing: Sendable {
     case ended
     /// Rolled back for the moment: who or what was in the way.
     case hindered(String)
+    /// Rolled back: a page failed that will be tried again.
+    case faltered(Failure)
   }
 
   /// Longest that readers wait behind a swap that waits for a reader itself.
@@ -29,14 +31,14 @@ struct RebuildClosing: Sendable {
     _ row: RebuildTable.Row, _ choice: ExchangeChoice, _ session: Session,
     replay: @escaping @Sendable (Int64) async throws -> Void
   ) async throws -> Outcome {
-    let movesPosition = row.request.upTo != nil && row.request.exchanges
-    if movesPosition { try await runner.hold(true) }
+    // What a plugin has in hand, or remembers, is of the old tables: it ends before they do, and another one begins with the new.
+    let holds = row.request.exchanges && (row.request.upTo != nil || runner.definition.plugin != nil)
     do {
       let began = ContinuousClock.now
-      let position = try await session.transaction { session in
-        try await close(row, choice, session, replay)
+      let exchange = {
+        try await session.transaction { session in try await close(row, choice, session, replay) }
       }
-      if movesPosition { try await runner.hold(false) }
+      let position = holds ? try await runner.holding(exchange) : try await exchange()
       let took = ContinuousClock.now - began
       runner.observer.observe(
         row.request.exchanges
@@ -45,8 +47,8 @@ struct RebuildClosing: Sendable {
           : .rebuildCompared(runner.definition.shard, position: position))
       return .ended
     } catch {
-      if movesPosition { try await runner.hold(false) }
       if let hindered = error as? Hindered { return .hindered(hindered.reason) }
+      if let faltered = error as? RebuildWorker.Faltered { return .faltered(faltered.failure) }
       if let error = error as? PostgresError, [.lockNotAvailable, .deadlockDetected].contains(error.sqlState) {
         return .hindered(error.message)
       }

@@ -25,12 +25,12 @@ package struct RebuildDesk: Sendable {
 
   private var table: RebuildTable { RebuildTable() }
 
-  /// - Throws: ``RebuildProblem`` where another rebuild of the shard is under way, or half done.
+  /// - Throws: ``RebuildProblem`` where the projection is not rebuilt like that, or another rebuild of the shard is under way, or half done.
   package func ask(
     _ request: RebuildTable.Request, for definition: ProjectionDefinition, restart: Bool, _ session: Session
   ) async throws -> Answer {
     let shard = "\(definition.shard)"
-    if let plugin = definition.plugin { throw RebuildProblem(plugin: plugin, of: definition) }
+    try RebuildFilter.check(request, definition)
     guard try await lock(shard, session) else {
       let row = try await table.read(shard, session)
       if let row, !restart, isSame(row, request, definition) { return .joined }
@@ -85,9 +85,8 @@ package struct RebuildDesk: Sendable {
       guard isSame(row, request, definition) else { throw underWay(definition) }
       return .joined
     }
-    let isHalfDone = row.schema != nil || (row.chosenWay == .inPlace && row.state != .done)
     let isOther = row.fingerprint != mark
-    if isHalfDone, !restart, !isOther {
+    if row.isHalfDone, !restart, !isOther {
       let isSame =
         row.request.workers == request.workers && row.request.upTo == request.upTo
         && row.request.streams == request.streams && row.request.tenants == request.tenants
@@ -102,13 +101,13 @@ package struct RebuildDesk: Sendable {
     }
     if row.schema != nil { try await ShadowTables.remove(row, as: .aborted, session) }
     try await table.ask(request, shard: row.shard, fingerprint: mark, byNode: byNode, by: by, session)
-    return isHalfDone && isOther && !restart ? .begunAnew : .begun
+    return row.isHalfDone && isOther && !restart ? .begunAnew : .begun
   }
 
   /// Ends a rebuild without an exchange. Returns false where there is none to end.
   package func abort(_ shard: String, _ session: Session) async throws -> Bool {
     guard let row = try await table.read(shard, session) else { return false }
-    guard row.state.isOpen || row.schema != nil else { return false }
+    guard row.state.isOpen || row.isHalfDone else { return false }
     if row.chosenWay == .inPlace {
       throw RebuildProblem(
         .underWay, "\(shard) is rebuilt in place: its read model was emptied, and there is nothing to go back to",
@@ -130,18 +129,5 @@ package struct RebuildDesk: Sendable {
       try await Task.sleep(for: .milliseconds(50))
     }
     return true
-  }
-}
-
-extension RebuildProblem {
-  /// What a plugin did outside is not in tables that could be exchanged, and what it answers is not known before it is asked.
-  fileprivate init(plugin: PluginDefinition, of definition: ProjectionDefinition) {
-    let another = "version = \(definition.version + 1) runs it over all events under a name of its own, beside this one"
-    self.init(
-      .plugin, "\(definition.shard) is a plugin, and plugins are not rebuilt",
-      hint: plugin.runsInRebuild
-        ? "In the settings, \(another)."
-        : "Its effects are outside and rebuild_external is not set, so what it did is not done again. If it should be: \(another)."
-    )
   }
 }

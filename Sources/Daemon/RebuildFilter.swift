@@ -1,8 +1,32 @@
-import EventStore
-import Projection
+package import EventStore
+package import Projection
 
-/// Whether a projection can be rebuilt in the parts that were asked for: what it declares, held against its tables.
-enum RebuildFilter {
+/// Whether a projection can be rebuilt in the way, and in the parts, that were asked for: what it declares, held against its tables.
+package enum RebuildFilter {
+  /// What a plugin cannot be asked for, whatever its tables are.
+  ///
+  /// - Returns: what its rebuild comes to; of any other projection, new tables.
+  @discardableResult
+  package static func check(
+    _ request: RebuildTable.Request, _ definition: ProjectionDefinition
+  ) throws(RebuildProblem) -> RebuildKind {
+    let kind = try definition.rebuildKind()
+    guard definition.plugin != nil else { return kind }
+    if request.workers > 1 || request.isPartial {
+      throw RebuildProblem(
+        .plugin, "\(definition.shard) is a plugin, which is handed all events in order, by one hand",
+        hint: "Leave --workers, --stream and --tenant out.")
+    }
+    let isPlain = request.way == .auto && !request.compares && request.exchanges && request.upTo == nil
+    if kind == .replay, !isPlain {
+      throw RebuildProblem(
+        .plugin,
+        "\(definition.shard) has its effects outside the database: it is handed every event again, and nothing is exchanged",
+        hint: "Leave --by, --in-place, --diff and --to out.")
+    }
+    return kind
+  }
+
   /// - Throws: ``RebuildProblem`` that names the missing key.
   static func check(
     _ request: RebuildTable.Request, _ definition: ProjectionDefinition, _ originals: OriginalTables

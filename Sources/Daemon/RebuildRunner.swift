@@ -16,12 +16,15 @@ package struct RebuildRunner: Sendable {
   package var policy: @Sendable () async -> FailurePolicy
   package var node: String
   package var observer: any Observer
-  /// Makes the live shard stand still after its page, or lets it go on: for the rebuilds that move its position.
+  /// The name of the database, for plugins.
+  package var database: String
+  /// Makes the live shard stand still after its page, or lets it go on: for the rebuilds that move its position, and for plugins.
   package var hold: @Sendable (Bool) async throws -> Void
 
   package init(
     _ definition: ProjectionDefinition, shape: StoreShape, options: ConnectionOptions, workMemory: String?,
     policy: @escaping @Sendable () async -> FailurePolicy, node: String, observer: any Observer,
+    database: String = "main",
     hold: @escaping @Sendable (Bool) async throws -> Void = { _ in }
   ) {
     self.definition = definition
@@ -31,6 +34,7 @@ package struct RebuildRunner: Sendable {
     self.policy = policy
     self.node = node
     self.observer = observer
+    self.database = database
     self.hold = hold
   }
 
@@ -80,12 +84,13 @@ package struct RebuildRunner: Sendable {
           .otherDefinition, "\(node) runs \(shard) with another definition than this rebuild was asked for with",
           hint: "Reload the service, so that it has the file's; then say `tidemark rebuild` again.")
       }
+      let kind = try RebuildFilter.check(row.request, definition)
       try await table.takeUp(row.id, node: node, session)
       try await watched(row, session) {
-        if row.request.way == .inPlace {
-          try await InPlaceRebuild(runner: self).run(row)
-        } else {
-          try await besides(row)
+        switch (kind, row.request.way) {
+        case (.replay, _): try await ReplayRebuild(runner: self).run(row)
+        case (.tables, .inPlace): try await InPlaceRebuild(runner: self).run(row)
+        case (.tables, _): try await besides(row)
         }
       }
     } catch let problem as RebuildProblem where problem.code == .aborted {
@@ -169,14 +174,15 @@ package struct RebuildRunner: Sendable {
         try await Daemon.prepareForShards($0, workMemory: workMemory)
         try await Redirection.lead($0, to: schema)
       })
-    let workers = (0..<row.request.workers).map { number in
-      RebuildWorker(
-        definition, shape: shape,
-        book: .rebuild(id: row.id, worker: number, shard: shard, schema: schema, originals: originals.oids),
-        pool: pool, policy: policy, node: node, observer: observer)
+    let book = { @Sendable number in
+      PageBook.rebuild(id: row.id, worker: number, shard: shard, schema: schema, originals: originals.oids)
     }
     do {
-      try await perform(row, choice, shadows, workers, filter, session)
+      // A plugin has one worker.
+      try await withWorker(row, book(0), pool) { first in
+        let others = (1..<max(1, row.request.workers)).map { worker(row, book($0), pool) }
+        try await perform(row, choice, shadows, [first] + others, filter, session)
+      }
     } catch {
       await pool.close()
       throw error
@@ -188,7 +194,9 @@ package struct RebuildRunner: Sendable {
     _ row: RebuildTable.Row, _ choice: ExchangeChoice, _ shadows: ShadowTables, _ workers: [RebuildWorker],
     _ filter: RowFilter, _ session: Session
   ) async throws {
-    var rule = Rebuild(choice: choice, mayCopy: row.request.way == .auto, upTo: row.request.upTo)
+    var rule = Rebuild(
+      choice: choice, mayCopy: row.request.way == .auto, upTo: row.request.upTo,
+      near: definition.plugin == nil ? Rebuild.nearForStatements : Rebuild.nearForPlugin)
     var command = rule.begin(isPrepared: row.schema != nil)
     var isAnalyzed = false
     let closing = RebuildClosing(runner: self, shadows: shadows, filter: filter)
@@ -200,8 +208,7 @@ package struct RebuildRunner: Sendable {
         command = .measure
       case .measure:
         guard let live = try await Positions(shape).read(shard, session) else {
-          throw RebuildProblem(
-            .nothingApplied, "\(shard) has no position: nothing was ever applied", hint: "Let it run first.")
+          throw RebuildProblem(nothingAppliedBy: shard)
         }
         if let upTo = row.request.upTo, upTo > live {
           throw RebuildProblem(
@@ -221,11 +228,16 @@ package struct RebuildRunner: Sendable {
           try await shadows.analyze(session)
           isAnalyzed = true
         }
-        switch try await closing.run(row, choice, session, replay: { try await replay(workers, to: $0) }) {
+        switch try await closing.run(
+          row, choice, session, replay: { try await replay(workers, to: $0, isPatient: false) })
+        {
         case .ended: command = .finish
         case .hindered(let reason):
           observer.observe(.rebuildHindered(definition.shard, reason: reason))
           command = rule.hindered()
+        case .faltered(let failure):
+          observer.observe(.rebuildRetrying(definition.shard, failure: failure, retryIn: .zero, attempt: 1))
+          command = rule.faltered()
         }
       case .wait(let delay):
         try await Task.sleep(for: delay)
@@ -235,9 +247,9 @@ package struct RebuildRunner: Sendable {
     }
   }
 
-  private func replay(_ workers: [RebuildWorker], to target: Int64) async throws {
+  private func replay(_ workers: [RebuildWorker], to target: Int64, isPatient: Bool = true) async throws {
     try await withThrowingTaskGroup(of: Void.self) { group in
-      for worker in workers { group.addTask { try await worker.replay(to: target) } }
+      for worker in workers { group.addTask { try await worker.replay(to: target, isPatient: isPatient) } }
       for try await _ in group {}
     }
   }
@@ -250,6 +262,6 @@ extension ProjectionDefinition {
       [
         workText, takes?.joined(separator: ",") ?? "all", tables.joined(separator: ","), onPoison.rawValue,
         key ?? "", tenantKey ?? "", "\(isParallel)",
-      ].joined(separator: "\n"))
+      ].joined(separator: "\n") + (plugin.map { "\n\($0.rebuildsExternal)" } ?? ""))
   }
 }

@@ -73,6 +73,7 @@ package struct ShardAgent: Service {
       life = await marks.life
       let isFirst = rule.position == nil
       return try await attempt(&rule) { rule in
+        if plugin != nil { try await letRebuildGoFirst() }
         let position = try await start().position(pool: pool, marks: marks)
         if isFirst {
           observer.observe(.shardStarted(name, position: position))
@@ -136,6 +137,8 @@ package struct ShardAgent: Service {
     switch wish {
     case .run: return
     case .stop(let by):
+      // Who rebuilds has a plugin of its own, and what this one remembers is of the old read model.
+      if by == WishBoard.rebuild { await plugin?.standDown() }
       await health.set(name, condition: "stopped", reason: "by \(by)", position: rule.position)
       observer.observe(.shardHalted(name, by: by, for: nil))
       try await cancelWhenGracefulShutdown { try await wishes.change(name, from: revision) }
@@ -168,9 +171,13 @@ package struct ShardAgent: Service {
 
   /// Makes the shard stand still, and returns when the page under way is done; or lets it go on, from where its position then is.
   func hold(_ holds: Bool) async throws {
+    // So that another hold, which may come at once, waits for the shard's own word.
+    if !holds, let entry = await health.entries[name], entry.reason == "by \(WishBoard.rebuild)" {
+      await health.set(name, condition: Shard.Condition.starting.word, reason: nil, position: entry.position)
+    }
     await wishes.hold(name, holds)
     do {
-      while holds, let entry = await health.entries[name], entry.condition != "stopped" {
+      while holds, let entry = await health.entries[name], entry.reason != "by \(WishBoard.rebuild)" {
         try await Task.sleep(for: .milliseconds(5))
       }
     } catch {

@@ -72,7 +72,7 @@ package struct StatusReport: Sendable, Encodable {
         recorded_gaps: statistics.recordedGaps, late_arrivals: statistics.lateArrivals,
         dead_letters: statistics.deadLetters),
       nodes: try await Membership().live(session), shards: shards,
-      rebuilds: try await RebuildTable().all(session).filter { $0.state.isOpen || $0.schema != nil }.map {
+      rebuilds: try await RebuildTable().all(session).filter { $0.state.isOpen || $0.isHalfDone }.map {
         Rebuild(
           shard: $0.shard, state: $0.state.rawValue, position: $0.position, target: $0.target, node: $0.node,
           error: $0.error)

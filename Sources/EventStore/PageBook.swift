@@ -17,9 +17,10 @@ package enum PageBook: Sendable, Hashable {
 
   package static func letters(ofRebuildOf shard: String) -> String { "\(shard) (rebuild)" }
 
-  package func begin(floor: Int64, ceiling: Int64, types: [String]?) -> SQL {
+  /// - Parameter durable: the commit of a live position is on disk when it returns, as what left the database cannot be taken back.
+  package func begin(floor: Int64, ceiling: Int64, types: [String]?, durable: Bool = false) -> SQL {
     switch self {
-    case .live(let shard): beginPage(shard, floor: floor, ceiling: ceiling, types: types, durable: false)
+    case .live(let shard): beginPage(shard, floor: floor, ceiling: ceiling, types: types, durable: durable)
     case .rebuild(let id, let worker, _, _, _):
       "SELECT tidemark.begin_rebuild_page(\(id), \(worker)::integer, \(floor), \(ceiling), \(types))"
     }

@@ -25,6 +25,13 @@ package struct Positions: Sendable {
     return try rows.first.map { try $0.get("last_seq_id", as: Int64?.self) ?? 0 }
   }
 
+  /// The same, locked: to the end of the transaction the shard applies nothing. Waits for its page.
+  package func lock(_ shard: String, _ session: isolated Session) async throws -> Int64? {
+    try await session.execute(
+      "SELECT coalesce(last_seq_id, 0) FROM \(raw: shape.store).mt_event_progression WHERE name = \(shard) FOR UPDATE"
+    ).rows.first?.get(0, as: Int64.self)
+  }
+
   /// Gives a shard its first position, unless somebody else has just given it one; returns what holds now.
   package func start(_ shard: String, at position: Int64, _ session: Session) async throws -> Int64 {
     try await session.execute(

@@ -55,6 +55,11 @@ package struct RebuildTable: Sendable {
     package var comparison: String?
     /// From its beginning to its end, or to now.
     package var seconds: Double?
+
+    /// Something was made that the next run can go on from.
+    package var isHalfDone: Bool {
+      schema != nil || ([.inPlace, .replay].contains(chosenWay) && ![.done, .aborted].contains(state))
+    }
   }
 
   package init() {}
@@ -119,6 +124,12 @@ package struct RebuildTable: Sendable {
     try await session.prepared("UPDATE tidemark.rebuild SET position = \(position) WHERE id = \(id)")
   }
 
+  /// Writes down what it is held up by, for the same; nil once that is over.
+  package func trouble(_ id: Int64, _ text: String?, _ session: Session) async throws {
+    try await session.prepared(
+      "UPDATE tidemark.rebuild SET error = \(text) WHERE id = \(id) AND state IN ('asked', 'replaying')")
+  }
+
   /// - Parameter target: the position before the tables were emptied.
   package func beginInPlace(
     _ id: Int64, position: Int64, target: Int64, node: String, _ session: isolated Session
@@ -130,6 +141,31 @@ package struct RebuildTable: Sendable {
              way_reason = 'as asked', started_at = coalesce(started_at, now())
        WHERE id = \(id)
       """)
+  }
+
+  /// The workers' positions, in place of whatever an earlier beginning left. Inside the transaction that makes the rebuild begin.
+  package func beginWorkers(_ row: Row, after first: Int64, _ session: isolated Session) async throws {
+    try await session.execute(
+      "DELETE FROM tidemark.dead_letter WHERE shard = \(PageBook.letters(ofRebuildOf: row.shard))")
+    try await session.execute("DELETE FROM tidemark.rebuild_worker WHERE rebuild = \(row.id)")
+    try await session.execute(
+      """
+      INSERT INTO tidemark.rebuild_worker (rebuild, worker, position) SELECT \(row.id), w, \(first) FROM generate_series(0, \(row.request.workers - 1)) AS w
+      """)
+  }
+
+  package func beginReplay(_ row: Row, after first: Int64, node: String, _ session: isolated Session) async throws {
+    try await beginWorkers(row, after: first, session)
+    let begun = try await session.execute(
+      """
+      UPDATE tidemark.rebuild
+         SET state = 'replaying', node = \(node), chosen_way = 'replay', way_reason = 'its effects are outside the database',
+             started_at = coalesce(started_at, now())
+       WHERE id = \(row.id)
+      """)
+    guard begun.affectedRows == 1 else {
+      throw RebuildProblem(.underWay, "the rebuild was begun anew by somebody else", hint: "Watch that one.")
+    }
   }
 
   package func fail(_ id: Int64, error: String, hint: String?, _ session: Session) async throws {

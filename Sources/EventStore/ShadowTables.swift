@@ -44,15 +44,10 @@ package struct ShadowTables: Sendable {
         try await session.script("SET LOCAL client_min_messages = warning")
         try await session.script(
           "DROP SCHEMA IF EXISTS \(SQL.quoted(schema)) CASCADE; CREATE SCHEMA \(SQL.quoted(schema))")
-        try await session.execute("DELETE FROM tidemark.dead_letter WHERE shard = \(letters)")
         for original in originals.tables {
           try await session.execute("SELECT tidemark.make_shadow(\(original.oid)::oid::regclass, \(schema))")
         }
-        try await session.execute("DELETE FROM tidemark.rebuild_worker WHERE rebuild = \(row.id)")
-        try await session.execute(
-          """
-          INSERT INTO tidemark.rebuild_worker (rebuild, worker, position) SELECT \(row.id), w, \(first) FROM generate_series(0, \(row.request.workers - 1)) AS w
-          """)
+        try await table.beginWorkers(row, after: first, session)
         let made = try await session.execute(
           """
           UPDATE tidemark.rebuild
@@ -93,16 +88,12 @@ package struct ShadowTables: Sendable {
 
   // MARK: Closing, inside a transaction
 
-  /// Locks the live shard's position: from here to the end of the transaction the shard applies nothing. Waits for its page.
+  /// The live shard's position, locked to the end of the transaction.
   package func lockPosition(_ session: isolated Session) async throws -> Int64 {
-    let rows = try await session.execute(
-      "SELECT coalesce(last_seq_id, 0) FROM \(raw: shape.store).mt_event_progression WHERE name = \(shard) FOR UPDATE"
-    ).rows
-    guard let row = rows.first else {
-      throw RebuildProblem(
-        .nothingApplied, "\(shard) has no position: nothing was ever applied", hint: "Let it run first.")
+    guard let position = try await Positions(shape).lock(shard, session) else {
+      throw RebuildProblem(nothingAppliedBy: shard)
     }
-    return try row.get(0, as: Int64.self)
+    return position
   }
 
   /// What differs, as a JSON array with an object for each table.

@@ -48,6 +48,10 @@ package struct PostgresError: Error, Sendable, Hashable, CustomStringConvertible
   package var detail: String? { server?.detail }
   package var hint: String? { server?.hint }
   package var constraint: String? { server?.constraint }
+  /// Where a constraint was violated: the schema and the name of the table.
+  package var table: (schema: String, name: String)? {
+    if let schema = server?.schema, let name = server?.table { (schema, name) } else { nil }
+  }
   /// Where in the statement, in characters from 1.
   package var statementPosition: Int? { server?.position }
 

@@ -14,6 +14,8 @@ package enum WishedWay: String, CaseIterable, Hashable, Sendable {
   case copy
   /// No new tables: the old ones are emptied and filled again before the readers' eyes.
   case inPlace = "in-place"
+  /// No tables at all: a plugin is handed every event again. Never asked for; it is what a rebuild of one with effects outside is.
+  case replay
 }
 
 /// The way of an exchange, and why.
@@ -45,7 +47,7 @@ package struct ExchangeChoice: Hashable, Sendable {
     let hindered = obstacles.first { !$0.found.isEmpty }
     let reason = hindered.map { "\($0.found.joined(separator: ", ")) on \($0.table)" }
     switch wished {
-    case .copy, .inPlace: return ExchangeChoice(.copy, reason: "as asked")
+    case .copy, .inPlace, .replay: return ExchangeChoice(.copy, reason: "as asked")
     case .swap:
       if isPartial {
         throw RebuildProblem(
@@ -105,7 +107,7 @@ package struct RebuildProblem: Error, Hashable, Sendable, CustomStringConvertibl
     case otherDefinition = "TM331"
     /// An operator ended it.
     case aborted = "TM332"
-    /// The projection is a plugin.
+    /// A plugin that is not rebuilt, or not in the way that was asked for.
     case plugin = "TM333"
   }
 
@@ -117,6 +119,11 @@ package struct RebuildProblem: Error, Hashable, Sendable, CustomStringConvertibl
     self.code = code
     self.message = message
     self.hint = hint
+  }
+
+  /// The shard has no position.
+  package init(nothingAppliedBy shard: String) {
+    self.init(.nothingApplied, "\(shard) has no position: nothing was ever applied", hint: "Let it run first.")
   }
 
   package var description: String { "\(message) [\(code.rawValue)]" }

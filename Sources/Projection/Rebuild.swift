@@ -24,22 +24,29 @@ package struct Rebuild: Sendable {
   private let mayCopy: Bool
   /// The sequence to stop at; nil is wherever the live shard stands.
   private let upTo: Int64?
+  /// Sequences that are worth no round of their own.
+  private let near: Int64
   /// Sequences a second, as last measured.
   private var rate = 0.0
   /// Closings in a row that readers were in the way of.
   package private(set) var hindrances = 0
+  /// A page failed while the live shard waited: what is left is applied while it does not wait.
+  private var hasFaltered = false
 
   /// What the live shard may have to wait for the last events.
   static let patience = 0.5
-  /// Sequences that are worth no round of their own.
-  static let near: Int64 = 1_000
+  /// Of statements, which apply so many within a moment.
+  package static let nearForStatements: Int64 = 1_000
+  /// Of a plugin, which may take its time for each event while the live shard waits.
+  package static let nearForPlugin: Int64 = 10
   /// After so many hindrances a copy is the better way.
   static let hindrancesBeforeCopy = 20
 
-  package init(choice: ExchangeChoice, mayCopy: Bool, upTo: Int64? = nil) {
+  package init(choice: ExchangeChoice, mayCopy: Bool, upTo: Int64? = nil, near: Int64 = nearForStatements) {
     self.choice = choice
     self.mayCopy = mayCopy
     self.upTo = upTo
+    self.near = near
   }
 
   package func begin(isPrepared: Bool) -> Command { isPrepared ? .measure : .prepare }
@@ -50,12 +57,20 @@ package struct Rebuild: Sendable {
   package func measured(position: Int64, live: Int64) -> Command {
     let target = upTo ?? live
     let behind = target - position
-    if behind <= Self.near || Double(behind) <= rate * Self.patience { return .close(choice) }
+    if behind <= 0 { return .close(choice) }
+    if !hasFaltered, behind <= near || Double(behind) <= rate * Self.patience { return .close(choice) }
     return .replay(to: target)
   }
 
   package mutating func replayed(_ sequences: Int64, took: Duration) -> Command {
     if took > .zero { rate = Double(sequences) / (took / .seconds(1)) }
+    hasFaltered = false
+    return .measure
+  }
+
+  /// A page failed during the closing, and will be tried again: with the live shard going on, as nobody knows how long that takes.
+  package mutating func faltered() -> Command {
+    hasFaltered = true
     return .measure
   }
 

@@ -151,8 +151,8 @@ extension ProjectionDraft {
     Key(
       path: "rebuild_external", form: "true or false",
       meaning: """
-        Of a plugin with effects = "external": whether a rebuild may run it over all events again. Where it is left out, or false, it may
-        not: mails that were sent are not sent again. So far `tidemark rebuild` refuses every plugin, and says what to do instead.
+        Of a plugin with effects = "external": whether `tidemark rebuild` may hand it every event again, with mode "rebuild" in its hello.
+        Where it is left out, or false, it may not: mails that were sent are not sent again.
         """,
       example: "true",
       decode: { toml, root throws(Mismatch) in

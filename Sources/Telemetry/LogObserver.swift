@@ -78,6 +78,7 @@ extension Observation {
     case .shardEnded: .shardEnded
     case .rebuildStarted: .rebuildStarted
     case .rebuildHindered: .rebuildHindered
+    case .rebuildRetrying: .rebuildRetrying
     case .rebuildCompared: .rebuildCompared
     case .rebuildExchanged: .rebuildExchanged
     case .rebuildFailed: .rebuildFailed
@@ -156,6 +157,8 @@ extension Observation {
     case .rebuildStarted(let shard, let position, let resumed):
       ["shard": "\(shard)", "position": "\(position)", "resumed": "\(resumed)"]
     case .rebuildHindered(let shard, let reason): ["shard": "\(shard)", "reason": "\(reason)"]
+    case .rebuildRetrying(let shard, let failure, let delay, let attempt):
+      ["shard": "\(shard)"] + failure.fields + retry(delay) + ["attempt": "\(attempt)"]
     case .rebuildCompared(let shard, let position): ["shard": "\(shard)", "position": "\(position)"]
     case .rebuildExchanged(let shard, let position, let way, let reason, let took):
       ["shard": "\(shard)", "position": "\(position)", "way": "\(way)", "reason": "\(reason)", "took": "\(took.brief)"]

@@ -61,6 +61,7 @@ package enum Observation: Sendable {
   // A rebuild
   case rebuildStarted(ShardName, position: Int64, resumed: Bool)
   case rebuildHindered(ShardName, reason: String)
+  case rebuildRetrying(ShardName, failure: Failure, retryIn: Duration, attempt: Int)
   case rebuildCompared(ShardName, position: Int64)
   case rebuildExchanged(ShardName, position: Int64, way: String, reason: String, took: Duration)
   case rebuildFailed(ShardName, failure: Failure)

@@ -50,6 +50,7 @@ package enum ObservationKind: String, CaseIterable, Sendable {
   case shardEnded
   case rebuildStarted
   case rebuildHindered
+  case rebuildRetrying
   case rebuildCompared
   case rebuildExchanged
   case rebuildFailed
@@ -372,6 +373,14 @@ package enum ObservationKind: String, CaseIterable, Sendable {
         action:
           "Nothing. After 20 times the rows are copied instead of the tables swapped, unless the command said --by swap; then end the reader that stands in the way."
       )
+    case .rebuildRetrying:
+      Entry(
+        "03e8c63733b14124a5d428f8c62cbbbe", .warning, "A page of the rebuild failed and will be tried again",
+        meaning:
+          "The failure is likely to be over soon: a lock, a server that restarts, a plugin that does not answer. The old read model serves meanwhile, and its shard goes on.",
+        action:
+          "Nothing, unless it does not end: then the error says what is in the way. `tidemark rebuild` with --abort ends the rebuild."
+      )
     case .rebuildCompared:
       Entry(
         "91b5509f460c45fda1f2ff76b5f15e29", .notice, "A rebuilt read model was compared with the old one",
@@ -381,7 +390,7 @@ package enum ObservationKind: String, CaseIterable, Sendable {
       Entry(
         "8438ff359875439fb16e4d6f6f2fd4cb", .notice, "The rebuilt read model took the old one's place",
         meaning:
-          "In one commit, by a swap of the tables or by a copy of the rows that differ; the reason says why that way. The live shard goes on from the same position.",
+          "In one commit, by a swap of the tables or by a copy of the rows that differ; the reason says why that way. By replay: a plugin with effects outside was handed every event again, and nothing was exchanged. The live shard goes on from the same position.",
         action: "Nothing.")
     case .rebuildFailed:
       Entry(

@@ -8,7 +8,7 @@ import Telemetry
 import Testing
 
 /// The C plugin of the tests, built by the system's compiler as a user's would be.
-private func library(_ flags: [String] = [], in programs: PluginPrograms) async throws -> String {
+func library(_ flags: [String] = [], in programs: PluginPrograms) async throws -> String {
   let path = programs.path("libtest.so")
   let built = try await Program.command(
     ["cc", "-shared", "-fPIC", "-D_GNU_SOURCE", "-Wall", "-Werror", "-Wno-unused-function", "-Wno-unused-variable"]

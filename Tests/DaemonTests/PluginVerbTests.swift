@@ -65,18 +65,6 @@ import Testing
     #expect(listed.output.contains("exec") && listed.output.contains("library"), "\(listed)")
   }
 
-  @Test func `has another in rebuild, which refuses a plugin and says what to do`() async throws {
-    let (database, programs) = (try await TestDatabase.make(), try PluginPrograms())
-    let plugin = try programs.python("def answer(page, events): return applied(page)")
-    _ = try await database.install("")
-    for (keys, words) in [("", "rebuild_external is not set"), ("rebuild_external = true\n", "version = 2")] {
-      let config = try Program.settings(database.conninfo, "[projections.Plug]\nexec = [\"\(plugin)\"]\n\(keys)")
-      let refused = try await Program.run(["rebuild", "Plug", "--here", "-c", config])
-      #expect(refused.code == 1 && refused.error.contains("plugins are not rebuilt"), "\(refused)")
-      #expect(refused.error.contains(words), "\(refused)")
-    }
-  }
-
   @Test func `says what is wrong with a plugin`() async throws {
     let (database, programs) = (try await TestDatabase.make(), try PluginPrograms())
     _ = try await database.install("")

@@ -27,7 +27,7 @@ static int open_plugin(const tidemark_opening *opening, const tidemark_host *hos
         return TIDEMARK_FAILED;
     }
     if (says(s, "open-wrong")) return 99;
-    host->log(host->context, TIDEMARK_LEVEL_NOTICE, text("opened"));
+    host->log(host->context, TIDEMARK_LEVEL_NOTICE, says(s, "mode") ? opening->mode : text("opened"));
     *out = s;
     return TIDEMARK_READY;
 }
@@ -75,6 +75,12 @@ static int apply(void *p, const tidemark_page *page, const tidemark_host *host) 
             return TIDEMARK_FAILED;
         }
         note(s, e);
+        if (says(s, "insert")) {
+            char sequence[24];
+            snprintf(sequence, sizeof sequence, "%lld", (long long)e->seq_id);
+            tidemark_text value = text(sequence);
+            host->sql(host->context, text("INSERT INTO seen (seq) VALUES ($1)"), &value, 1);
+        }
     }
     if (says(s, "late-host")) {
         pthread_t thread;

@@ -30,6 +30,37 @@ import Testing
     #expect(rule.measured(position: 1_000_000, live: 1_250_001) == .replay(to: 1_250_001))
   }
 
+  @Test func `is nearer for a plugin, which may take its time for each event while the live shard waits`() {
+    let rule = Rebuild(choice: swap, mayCopy: true, near: Rebuild.nearForPlugin)
+    #expect(rule.measured(position: 0, live: 11) == .replay(to: 11))
+    #expect(rule.measured(position: 0, live: 10) == .close(swap))
+  }
+
+  @Test func `applies what is left before it closes again, where a page failed at the end`() {
+    var rule = Rebuild(choice: swap, mayCopy: true)
+    #expect(rule.faltered() == .measure)
+    #expect(rule.measured(position: 9, live: 10) == .replay(to: 10))
+    #expect(rule.measured(position: 10, live: 10) == .close(swap))
+    #expect(rule.replayed(1, took: .seconds(30)) == .measure)
+    #expect(rule.measured(position: 10, live: 11) == .close(swap))
+  }
+
+  private static func plugin(_ effects: PluginDefinition.Effects, rebuildsExternal: Bool) -> ProjectionDefinition {
+    let plugin = PluginDefinition(program: .exec(["mailer"]), effects: effects, rebuildsExternal: rebuildsExternal)
+    return ProjectionDefinition(name: "Mailer", effect: .plugin(plugin))
+  }
+
+  @Test func `comes to new tables, to a replay, or to nothing`() throws {
+    #expect(try ProjectionDefinition(name: "Trip", effect: .batch([])).rebuildKind() == .tables)
+    #expect(try Self.plugin(.database, rebuildsExternal: false).rebuildKind() == .tables)
+    #expect(try Self.plugin(.external, rebuildsExternal: true).rebuildKind() == .replay)
+    #expect {
+      try Self.plugin(.external, rebuildsExternal: false).rebuildKind()
+    } throws: { error in
+      (error as? RebuildProblem)?.code == .plugin
+    }
+  }
+
   @Test func `ends at the sequence it was told, wherever the live shard stands`() {
     let rule = Rebuild(choice: swap, mayCopy: true, upTo: 5_000)
     #expect(rule.measured(position: 0, live: 90_000) == .replay(to: 5_000))

@@ -74,19 +74,19 @@ CREATE OR REPLACE FUNCTION tidemark.stray_relations(schema text, originals oid[]
 RETURNS TABLE (relation text, is_written boolean)
 LANGUAGE sql
 AS $function$
-    SELECT format('%I.%I', n.nspname, c.relname), bool_or(l.mode NOT IN ('AccessShareLock', 'RowShareLock'))
+    SELECT CASE WHEN c.oid IS NULL THEN 'one of the old tables, by dropping it' ELSE format('%I.%I', n.nspname, c.relname) END,
+           bool_or(l.mode NOT IN ('AccessShareLock', 'RowShareLock'))
       FROM pg_catalog.pg_locks AS l
-      JOIN pg_catalog.pg_class AS c ON c.oid = l.relation
-      JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+      -- A table that was dropped a moment ago is only a number any more.
+      LEFT JOIN (pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace) ON c.oid = l.relation
      WHERE l.pid = pg_backend_pid() AND l.locktype = 'relation' AND l.granted
        AND l.database = (SELECT d.oid FROM pg_catalog.pg_database AS d WHERE d.datname = current_database())
-       AND c.relkind IN ('r', 'p', 'f', 'm')
-       AND (c.oid = ANY (originals)
-            OR (l.mode IN ('RowExclusiveLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock')
+       AND (l.relation = ANY (originals)
+            OR (c.relkind IN ('r', 'p', 'f', 'm') AND l.mode IN ('RowExclusiveLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock')
                 AND n.nspname <> ALL (ARRAY[stray_relations.schema, 'tidemark', 'pg_catalog', 'pg_toast', 'information_schema'])
                 AND c.relname <> 'mt_doc_deadletterevent'
                 AND NOT starts_with(n.nspname, 'pg_temp_') AND NOT starts_with(n.nspname, 'pg_toast_temp_')))
-     GROUP BY n.nspname, c.relname
+     GROUP BY 1
      ORDER BY 1
 $function$;
 
@@ -449,8 +449,8 @@ BEGIN
                                ''changed'', count(*) FILTER (WHERE o."tidemark here" AND n."tidemark here" AND NOT %s))
                           FROM %s', p.same, pairs) INTO result;
         EXECUTE format('SELECT coalesce(jsonb_agg(jsonb_build_object(''old'', e.o, ''new'', e.n)), ''[]'')
-                          FROM (SELECT CASE WHEN o."tidemark here" THEN to_jsonb(o) - ''tidemark here'' END AS o,
-                                       CASE WHEN n."tidemark here" THEN to_jsonb(n) - ''tidemark here'' END AS n
+                          FROM (SELECT CASE WHEN o."tidemark here" THEN to_jsonb(o.*) - ''tidemark here'' END AS o,
+                                       CASE WHEN n."tidemark here" THEN to_jsonb(n.*) - ''tidemark here'' END AS n
                                   FROM %s
                                  WHERE o."tidemark here" IS NULL OR n."tidemark here" IS NULL OR NOT %s LIMIT 10) AS e', pairs, p.same)
            INTO examples;

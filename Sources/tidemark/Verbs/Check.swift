@@ -41,9 +41,27 @@ struct Check: AsyncParsableCommand {
           "\(findings.count) \(findings.count == 1 ? "thing" : "things") to mend\n"
             + findings.map { "  \($0)" }.joined(separator: "\n"))
       }
+      for note in settings.projections.compactMap(Self.note) { print("\(settings.prefix)\(note)") }
       print(
         "\(settings.prefix)ok: \(count) projection\(count == 1 ? "" : "s"), every statement planned by PostgreSQL \(session.serverVersion / 10_000)"
       )
+    }
+  }
+
+  /// What a rebuild of a plugin comes to, as nothing of that can be planned.
+  private static func note(_ definition: ProjectionDefinition) -> String? {
+    guard definition.plugin != nil else { return nil }
+    do throws(RebuildProblem) {
+      switch try definition.rebuildKind() {
+      case .replay: return "note: a rebuild hands \(definition.shard) every event again"
+      case .tables where definition.tables.isEmpty:
+        return "note: \(definition.shard) cannot be rebuilt: it does not say which tables it fills"
+      case .tables:
+        return
+          "note: a rebuild of \(definition.shard) shows by its pages whether the plugin writes its tables without their schema"
+      }
+    } catch {
+      return "note: \(definition.shard) cannot be rebuilt: \(error.message)"
     }
   }
 }

@@ -13,7 +13,7 @@ struct RebuildVerb: AsyncParsableCommand {
     commandName: "rebuild",
     abstract: "Replay projections into new tables and exchange them for the old ones, which serve readers meanwhile.",
     discussion: """
-      The node that leads the shard does the work and this command watches it; with --here, while no node runs, the command does it
+      A plugin with effects outside the database is handed every event again instead, where rebuild_external is set. The node that leads the shard does the work and this command watches it; with --here, while no node runs, the command does it
       itself. One that was interrupted goes on where it was when the same command is given again.
       """)
 
@@ -34,7 +34,14 @@ struct RebuildVerb: AsyncParsableCommand {
     let request = try choice.request()
     try settings.refuseSeveralDatabases()
     let definitions = try chosen(settings)
-    if request.way == .inPlace, !abort { try confirmInPlace(definitions) }
+    if !abort {
+      do {
+        for definition in definitions { try RebuildFilter.check(request, definition) }
+      } catch {
+        throw rebuildFailure(error)
+      }
+      try confirm(definitions, request)
+    }
     let watch = RebuildWatch(settings: settings, isQuiet: json)
     var results: [RebuildResult] = []
     for definition in definitions {
@@ -66,9 +73,26 @@ struct RebuildVerb: AsyncParsableCommand {
     guard ways == 1 else {
       throw CommandFailure(.usage, "expected names of shards, --all or -i\(ways == 0 ? "" : ", found several of them")")
     }
-    let list = settings.projections.filter { !$0.tables.isEmpty }
-    if all { return list }
-    return interactive ? try ask(list) : try ShardArguments(settings: settings).definitions(shards)
+    guard all || interactive else { return try ShardArguments(settings: settings).definitions(shards) }
+    var list: [ProjectionDefinition] = []
+    for definition in settings.projections {
+      if let reason = reasonAgainst(definition) {
+        if all { printError("\(definition.shard) is left out: \(reason)") }
+      } else {
+        list.append(definition)
+      }
+    }
+    return all ? list : try ask(list)
+  }
+
+  /// Why a projection is not among those to choose from; nil where it is.
+  private func reasonAgainst(_ definition: ProjectionDefinition) -> String? {
+    do throws(RebuildProblem) {
+      let isWithout = try definition.rebuildKind() == .tables && definition.tables.isEmpty
+      return isWithout ? "projection \(definition.name) does not say which tables it fills" : nil
+    } catch {
+      return error.message
+    }
   }
 
   /// Asks until the answer is one that can be done.
@@ -89,16 +113,32 @@ struct RebuildVerb: AsyncParsableCommand {
     }
   }
 
-  private func confirmInPlace(_ definitions: [ProjectionDefinition]) throws {
-    let tables = definitions.flatMap(\.tables).joined(separator: ", ")
-    printError(
-      """
-      --in-place empties \(tables) now and fills them again from the first event. Until that is done, readers see rows missing and \
-      values that are too old, and whatever refers to these rows must bear with their being gone. There is no way back.
-      """)
+  /// Asks back where there is no way back.
+  private func confirm(_ definitions: [ProjectionDefinition], _ request: RebuildTable.Request) throws {
+    let replayed = definitions.filter { (try? $0.rebuildKind()) == .replay }
+    if request.way == .inPlace {
+      let tables = definitions.flatMap(\.tables).joined(separator: ", ")
+      printError(
+        """
+        --in-place empties \(tables) now and fills them again from the first event. Until that is done, readers see rows missing and \
+        values that are too old, and whatever refers to these rows must bear with their being gone. There is no way back.
+        """)
+    } else if !replayed.isEmpty {
+      for definition in replayed {
+        printError(
+          """
+          \(definition.shard): \(definition.plugin!.programName) is handed every event again, from the first to where the shard is, and \
+          told that it is a rebuild. What it does outside the database it does again, unless it minds that; new events wait. \
+          There is no way back.
+          """)
+      }
+    } else {
+      return
+    }
     if yes { return }
     guard isatty(STDIN_FILENO) == 1 else {
-      throw CommandFailure(.usage, "--in-place needs --yes where nobody can be asked")
+      throw CommandFailure(
+        .usage, "\(request.way == .inPlace ? "--in-place" : "this rebuild") needs --yes where nobody can be asked")
     }
     guard answer(to: "Go on? Type yes: ") == "yes" else { throw CommandFailure(.failed, "nothing was changed") }
   }
@@ -136,11 +176,11 @@ struct RebuildVerb: AsyncParsableCommand {
     guard here else {
       return try await unlessInterrupted(
         signals, "the rebuild goes on in the node; the same command watches it again, --abort ends it"
-      ) { try await watch.untilEnded("\(definition.shard)") }
+      ) { try await watch.untilEnded("\(definition.shard)", here: false) }
     }
     let runner = RebuildRunner(
       definition, shape: shape, options: ConnectionOptions(settings.database), workMemory: settings.database.workMemory,
-      policy: { settings.rebuildPolicy }, node: nodeName(), observer: watch)
+      policy: { settings.rebuildPolicy }, node: nodeName(), observer: watch, database: settings.database.name ?? "main")
     return try await unlessInterrupted(
       signals, "interrupted; the same command goes on from here, --abort removes what was made"
     ) {
@@ -153,7 +193,7 @@ struct RebuildVerb: AsyncParsableCommand {
           }
           return nil
         }
-        group.addTask { try await watch.untilEnded("\(definition.shard)") }
+        group.addTask { try await watch.untilEnded("\(definition.shard)", here: true) }
         defer { group.cancelAll() }
         while let row = try await group.next() {
           if let row { return row }

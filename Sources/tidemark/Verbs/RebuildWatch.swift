@@ -37,11 +37,14 @@ final class RebuildWatch: Observer {
   }
 
   /// Follows the row until the rebuild has ended one way or another, and returns it.
-  func untilEnded(_ shard: String) async throws -> RebuildTable.Row {
+  ///
+  /// - Parameter here: the work is done in this process, and tells what it meets by itself.
+  func untilEnded(_ shard: String, here: Bool) async throws -> RebuildTable.Row {
     let began = ContinuousClock.now
     var lastLine = began
     var first: (position: Int64, at: ContinuousClock.Instant)?
     var hasWarned = false
+    var trouble: String?
     while true {
       do {
         let session = try await Session.connect(ConnectionOptions(settings.database), threadName: "watch")
@@ -55,6 +58,10 @@ final class RebuildWatch: Observer {
             if row.state == .asked, !hasWarned, now - began > Self.takeUpLimit {
               hasWarned = true
               line("\(shard): no node has taken it up yet: does one run the shard? `tidemark status` says")
+            }
+            if row.error != trouble, !here {
+              trouble = row.error
+              if let trouble { line("\(shard): a page failed and will be tried again: \(trouble)") }
             }
             if row.state != .asked, first == nil { first = (row.position, now) }
             let rate = first.map { Double(row.position - $0.position) / max(0.001, (now - $0.at) / .seconds(1)) } ?? 0
@@ -81,6 +88,9 @@ final class RebuildWatch: Observer {
   func observe(_ observation: Observation, in database: String?) {
     switch observation {
     case .rebuildHindered(let shard, let reason): line("\(shard): the exchange is put off for a moment: \(reason)")
+    case .rebuildRetrying(let shard, let failure, let delay, _):
+      line("\(shard): tried again in \(delay.brief): \(failure)")
+    case .pluginSaid(let shard, let level, let text): line("\(shard): \(level): \(text)")
     case .deadLetter(let shard, let sequence, let failure):
       line("\(shard): event \(sequence) was passed over: \(failure)")
     case .databaseUnreachable(_, let failure, _): line("the database is away: \(failure)")
@@ -177,6 +187,8 @@ struct RebuildResult: Encodable {
     }
     let took = seconds.map { " in \(Duration.seconds($0).brief)" } ?? ""
     switch state {
+    case "done" where way == "replay":
+      lines.append("\(shard): every event up to \(grouped(position)) was handed to the plugin again\(took)")
     case "done": lines.append("\(shard): rebuilt up to \(grouped(position))\(took), by \(way ?? "") (\(reason ?? ""))")
     case "compared":
       lines.append(
