@@ -216,6 +216,8 @@ AS $function$
 #variable_conflict use_column
 DECLARE
     events   bigint[];
+    -- The same, with those that the page leaves out: they are fetched too.
+    stored   bigint[];
     ceiling  text := current_setting('tidemark.ceiling');
     guessing boolean := true;
     -- A stack of ranges, and what is known of each before it is tried.
@@ -251,6 +253,11 @@ BEGIN
     PERFORM set_config('tidemark.events', n::text, true);
     IF n = 0 THEN
         RETURN;
+    END IF;
+    stored := events;
+    IF events[n] - events[1] >= n THEN
+        SELECT coalesce(array_agg(e.seq_id ORDER BY e.seq_id), '{}') INTO stored
+          FROM {{store}}.mt_events AS e WHERE e.seq_id BETWEEN events[1] AND events[n];
     END IF;
     LOOP
       BEGIN
@@ -327,9 +334,8 @@ BEGIN
                 END IF;
             END IF;
             IF guessing THEN
-                SELECT width_bucket(e.seq_id, events) INTO mid
-                  FROM {{store}}.mt_events AS e WHERE fetched > 0 AND e.seq_id >= events[lo] ORDER BY e.seq_id OFFSET greatest(fetched - 1, 0) LIMIT 1;
-                IF mid BETWEEN lo AND hi THEN
+                mid := width_bucket(stored[width_bucket(events[lo], stored) + fetched - 1], events);
+                IF fetched > 0 AND mid BETWEEN lo AND hi THEN
                     los[top + 1] := mid + 1; his[top + 1] := hi; known[top + 1] := 'nothing';
                     top := top + (mid < hi)::integer;
                     los[top + 1] := mid; his[top + 1] := mid; known[top + 1] := 'it fails alone';
