@@ -35,6 +35,7 @@ package struct PageFailure: Error, Sendable {
     case let failure as PageFailure: self = failure
     case let error as PostgresError where error.isCancelled: throw CancellationError()
     case let error as PostgresError: self.init(error)
+    case let problem as StoreProblem: self.init(problem)
     default: throw error
     }
   }

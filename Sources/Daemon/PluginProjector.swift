@@ -192,7 +192,7 @@ actor PluginProjector {
     _ slice: EventSlice, _ statements: [PluginStatement], _ isolation: Isolation,
     letters: [DeadLetters.Letter] = [], ignored: [Int64] = []
   ) async throws -> PageOutcome {
-    let effects = try PluginEffects.sql(declaration.effects == .database ? statements : [])
+    let effects = try PluginEffects.sql(declaration.effects == .database ? statements : [], in: book)
     let page = slice.page
     let (leftOut, life) = (slice.block.leftOut, slice.block.life)
     var begin: [SQL] = [
@@ -235,10 +235,15 @@ enum PageOutcome: Sendable {
 
 /// The statements of an answer, made fit for the page's transaction.
 enum PluginEffects {
-  static func sql(_ statements: [PluginStatement]) throws(PluginProblem) -> [SQL] {
+  static func sql(_ statements: [PluginStatement], in book: PageBook? = nil) throws(PluginProblem) -> [SQL] {
+    let isRebuild = if case .rebuild? = book { true } else { false }
     var checked: Set<String> = []
     for statement in statements where checked.insert(statement.text).inserted {
       if let (problem, hint) = SQLText.objection(to: statement.text) { throw .badStatement(problem, hint: hint) }
+      // A table that is not among the new ones is found where the old ones are, and what is gone leaves no name to tell it by.
+      if isRebuild, SQLText.firstKeyword(of: statement.text) == "DROP" {
+        throw .badStatement("DROP may take away any table, which a rebuild must leave alone", hint: Redirection.hint)
+      }
     }
     return statements.map { SQL(text: $0.text, binds: $0.values.map { Bind($0) }) }
   }

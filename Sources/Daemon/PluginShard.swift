@@ -29,16 +29,24 @@ extension ShardAgent {
   /// A rebuild that hands the plugin every event again, and was cut off with its node, goes on before the live shard does: the events of
   /// the one belong before those of the other, and the plugin is told which they are.
   func letRebuildGoFirst() async throws {
+    var hasWaited = false
     while try await isBehindRebuild() {
+      hasWaited = true
       await health.set(name, condition: "stopped", reason: "by \(WishBoard.rebuild)", position: nil)
       try await cancelWhenGracefulShutdown { try await Task.sleep(for: .milliseconds(200)) }
     }
+    // Or the next who makes the shard stand still would think that it does.
+    if hasWaited { await health.set(name, condition: "starting", reason: nil, position: nil) }
   }
 
   private func isBehindRebuild() async throws -> Bool {
-    let row = try await pool.withSession(for: "\(name)") { [name] in try await RebuildTable().read("\(name)", $0) }
-    guard let row, row.byNode, row.state.isOpen else { return false }
-    return row.request.way == .inPlace || row.chosenWay == .replay
+    try await pool.withSession(for: "\(name)") { [name] session in
+      guard let row = try await RebuildTable().read("\(name)", session), row.state.isOpen,
+        row.request.way == .inPlace || row.chosenWay == .replay
+      else { return false }
+      // One that a command does by itself goes on only when it is asked for again: no shard waits for that.
+      return row.byNode ? true : try await RebuildLock.isHeld("\(name)", session)
+    }
   }
 }
 

@@ -81,7 +81,7 @@ package struct RebuildDesk: Sendable {
       return .begun
     }
     // Another operator was first, and a node will take it up in a moment.
-    if row.state == .asked, row.byNode, byNode, !restart {
+    if row.state == .asked, row.byNode, byNode, !restart, row.fingerprint == mark {
       guard isSame(row, request, definition) else { throw underWay(definition) }
       return .joined
     }

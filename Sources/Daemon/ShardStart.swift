@@ -40,17 +40,19 @@ struct ShardStart: Sendable {
       let found = try await pool.withSession(for: key) { try await positions.before(time: time, $0) }
       return min(found ?? mark, mark)
     case .inlineHandover:
-      let rest = StoreRest(positions.shape)
-      let first = try await pool.withSession(for: key) { try await rest.look($0) }
+      let first = try await lookAtStore(pool)
       if first.writers.isEmpty { try await cancelWhenGracefulShutdown { try await Task.sleep(for: StoreRest.quiet) } }
       let mark = try await newestMark(marks)
-      let second = try await pool.withSession(for: key) { try await rest.look($0) }
-      do {
-        try StoreRest.check(first, second, mark: mark)
-      } catch {
-        throw PageFailure(error)
-      }
+      let second = try await lookAtStore(pool)
+      try StoreRest.check(first, second, mark: mark)
       return second.highest
+    }
+  }
+
+  /// With the store as it is now: it may have been made anew while the shard waited for it to come to rest.
+  private func lookAtStore(_ pool: SessionPool) async throws -> StoreRest.Look {
+    try await pool.withSession(for: key) { [schema = positions.shape.schema] session in
+      try await StoreRest(try await StoreShape.read(session, schema: schema)).look(session)
     }
   }
 

@@ -19,7 +19,7 @@ struct StrayStatement: Sendable {
       let index = error.statementIndex,
       effects.indices.contains(index - begin.count), PageFailure(error).failureClass == .event
     else { return nil }
-    if let table = error.table, table.schema != schema {
+    if let table = error.table, table.schema != schema, !table.schema.hasPrefix("pg_temp_") {
       return PageFailure(
         .definition,
         Failure(

@@ -11,6 +11,13 @@ package enum RebuildLock {
     try await session.execute("SELECT pg_try_advisory_lock(\(key(shard)))").rows[0].get(0, as: Bool.self)
   }
 
+  /// Whether somebody else has it.
+  package static func isHeld(_ shard: String, _ session: Session) async throws -> Bool {
+    guard try await take(shard, session) else { return true }
+    try await release(shard, session)
+    return false
+  }
+
   package static func release(_ shard: String, _ session: Session) async throws {
     try await session.execute("SELECT pg_advisory_unlock(\(key(shard)))")
   }

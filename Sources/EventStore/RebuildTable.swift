@@ -109,9 +109,10 @@ package struct RebuildTable: Sendable {
     return try row?.get(0, as: Bool.self) ?? true
   }
 
-  /// Writes down who works on it now.
+  /// Writes down who works on it now; what held up somebody before is over.
   package func takeUp(_ id: Int64, node: String, _ session: Session) async throws {
-    try await session.execute("UPDATE tidemark.rebuild SET node = \(node) WHERE id = \(id)")
+    try await session.execute(
+      "UPDATE tidemark.rebuild SET node = \(node), error = NULL, hint = NULL WHERE id = \(id)")
   }
 
   /// Writes down how it is going, for whoever watches.
@@ -197,6 +198,7 @@ package struct RebuildTable: Sendable {
       """
       UPDATE tidemark.rebuild
          SET state = \(state.rawValue), schema = NULL, is_aborting = false, position = \(position), finished_at = clock_timestamp(),
+             error = NULL, hint = NULL,
              comparison = coalesce(\(comparison)::jsonb, comparison)
        WHERE id = \(id)
       """)

@@ -23,9 +23,10 @@ package struct StoreRest: Sendable {
 
   package func look(_ session: Session) async throws -> Look {
     let (numbers, holders) = try await reads.numbersAndHolders(session)
-    return Look(
-      highest: max(numbers.handedOut, numbers.highestVisible),
-      writers: try await reads.describe(holders.map(\.virtualTransaction), session))
+    var writers = try await reads.describe(holders.map(\.virtualTransaction), session)
+    // Whoever ended between the two reads has appended all the same.
+    if writers.isEmpty, !holders.isEmpty { writers = ["a transaction that has just ended"] }
+    return Look(highest: max(numbers.handedOut, numbers.highestVisible), writers: writers)
   }
 
   /// Throws where the store was not at rest.

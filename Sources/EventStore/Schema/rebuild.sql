@@ -85,7 +85,10 @@ AS $function$
             OR (c.relkind IN ('r', 'p', 'f', 'm') AND l.mode IN ('RowExclusiveLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock')
                 AND n.nspname <> ALL (ARRAY[stray_relations.schema, 'tidemark', 'pg_catalog', 'pg_toast', 'information_schema'])
                 AND c.relname <> 'mt_doc_deadletterevent'
-                AND NOT starts_with(n.nspname, 'pg_temp_') AND NOT starts_with(n.nspname, 'pg_toast_temp_')))
+                AND NOT starts_with(n.nspname, 'pg_temp_') AND NOT starts_with(n.nspname, 'pg_toast_temp_'))
+            -- A table that a statement has made there in place of one that is not among those to rebuild.
+            OR (n.nspname = stray_relations.schema AND c.relkind IN ('r', 'p', 'f', 'm') AND l.mode <> 'AccessShareLock'
+                AND NOT EXISTS (SELECT FROM pg_catalog.pg_class AS o WHERE o.oid = ANY (originals) AND o.relname = c.relname)))
      GROUP BY 1
      ORDER BY 1
 $function$;

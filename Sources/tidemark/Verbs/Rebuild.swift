@@ -149,7 +149,11 @@ struct RebuildVerb: AsyncParsableCommand {
       try await RebuildDesk(by: operatorName(), byNode: false).abort(name, session)
     }
     print(
-      hasEnded ? "the rebuild of \(name) is ended; its new tables are gone" : "there is no rebuild of \(name) to end")
+      !hasEnded
+        ? "there is no rebuild of \(name) to end"
+        : (try? definition.rebuildKind()) == .replay
+          ? "the rebuild of \(name) is ended; what its plugin was handed stays handed over"
+          : "the rebuild of \(name) is ended; its new tables are gone")
   }
 
   private func rebuild(
