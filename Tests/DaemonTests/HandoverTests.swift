@@ -105,4 +105,28 @@ import Testing
       #expect(try await taken(database).isEmpty)
     }
   }
+  /// What is looked up of the store while the shard waits is looked up anew each time.
+  @Test func `bears that the sequence is changed while it waits, and starts all the same`() async throws {
+    let database = try await TestDatabase.make()
+    let settings = try await database.install(Self.toml)
+    try await withDaemon(settings) { daemon in
+      let writing = Task {
+        while !Task.isCancelled {
+          try await database.append(type: "x", count: 1)
+          try await Task.sleep(for: .milliseconds(100))
+        }
+      }
+      func refusals() -> Int {
+        daemon.observed.all.count { if case .shardRefused = $0 { true } else { false } }
+      }
+      try await eventually("the refusal") { refusals() > 0 }
+      try await database.script("ALTER SEQUENCE mt_events_sequence CACHE 2")
+      let before = refusals()
+      try await eventually("it is refused again") { refusals() > before }
+      writing.cancel()
+      _ = await writing.result
+      try await eventually("it starts") { try await database.position("Taken:All") != nil }
+      #expect(try await taken(database).isEmpty)
+    }
+  }
 }
