@@ -128,7 +128,7 @@ package struct RebuildRunner: Sendable {
           if try await table.isAborting(row.id, session) {
             // The body's own end removes the row's wish, so look whether it has come meanwhile.
             guard try await table.read(row.shard, session).map({ $0.id == row.id && $0.isAborting }) ?? false else {
-              throw RebuildProblem(.underWay, "the rebuild was begun anew by somebody else", hint: "Watch that one.")
+              throw RebuildProblem.begunAnew
             }
             throw RebuildProblem(.aborted, "ended by an operator", hint: "")
           }

@@ -79,7 +79,7 @@ actor RebuildWorker {
     case .live(let shard): return try await Positions(shape).read(shard, session) ?? 0
     case .rebuild(let id, let worker, _, _, _):
       guard let position = try await RebuildTable().worker(id, worker, session) else {
-        throw RebuildProblem(.underWay, "the rebuild was begun anew by somebody else", hint: "Watch that one.")
+        throw RebuildProblem.begunAnew
       }
       return position
     }

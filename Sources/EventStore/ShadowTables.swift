@@ -56,7 +56,7 @@ package struct ShadowTables: Sendable {
            WHERE id = \(row.id)
           """)
         guard made.affectedRows == 1 else {
-          throw RebuildProblem(.underWay, "the rebuild was begun anew by somebody else", hint: "Watch that one.")
+          throw RebuildProblem.begunAnew
         }
       }
     } catch let error as PostgresError where error.sqlState == .insufficientPrivilege {

@@ -20,8 +20,6 @@ package final class Waiters<Wish: Sendable, Word: Sendable>: Sendable {
 
   package init() {}
 
-  package var isEmpty: Bool { state.withLock { $0.waiting.isEmpty } }
-
   /// Waits until ``tell(_:where:)`` or another of its kind means this waiter.
   ///
   /// - Throws: `CancellationError` when the task is cancelled first, or what ``fail(_:)`` was given.

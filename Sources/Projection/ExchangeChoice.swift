@@ -121,6 +121,10 @@ package struct RebuildProblem: Error, Hashable, Sendable, CustomStringConvertibl
     self.hint = hint
   }
 
+  /// The row of the rebuild is another one now.
+  package static let begunAnew = RebuildProblem(
+    .underWay, "the rebuild was begun anew by somebody else", hint: "Watch that one.")
+
   /// The shard has no position.
   package init(nothingAppliedBy shard: String) {
     self.init(.nothingApplied, "\(shard) has no position: nothing was ever applied", hint: "Let it run first.")

@@ -26,6 +26,16 @@ import Testing
     }
   }
 
+  /// The application, at work until it is cancelled.
+  private static func writing(to database: TestDatabase) -> Task<Void, any Error> {
+    Task {
+      while !Task.isCancelled {
+        try await database.append(type: "x", count: 1)
+        try await Task.sleep(for: .milliseconds(100))
+      }
+    }
+  }
+
   @Test func `is refused while a transaction appends, is told which one, and starts by itself when it ends`()
     async throws
   {
@@ -86,12 +96,7 @@ import Testing
     let database = try await TestDatabase.make()
     let settings = try await database.install(Self.toml)
     try await withDaemon(settings) { daemon in
-      let writing = Task {
-        while !Task.isCancelled {
-          try await database.append(type: "x", count: 1)
-          try await Task.sleep(for: .milliseconds(100))
-        }
-      }
+      let writing = Self.writing(to: database)
       let failure = try await daemon.observed.first("the refusal") {
         if case .shardRefused(_, let failure, _) = $0 { failure } else { nil }
       }
@@ -105,17 +110,13 @@ import Testing
       #expect(try await taken(database).isEmpty)
     }
   }
+
   /// What is looked up of the store while the shard waits is looked up anew each time.
   @Test func `bears that the sequence is changed while it waits, and starts all the same`() async throws {
     let database = try await TestDatabase.make()
     let settings = try await database.install(Self.toml)
     try await withDaemon(settings) { daemon in
-      let writing = Task {
-        while !Task.isCancelled {
-          try await database.append(type: "x", count: 1)
-          try await Task.sleep(for: .milliseconds(100))
-        }
-      }
+      let writing = Self.writing(to: database)
       func refusals() -> Int {
         daemon.observed.all.count { if case .shardRefused = $0 { true } else { false } }
       }

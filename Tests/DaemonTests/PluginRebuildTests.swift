@@ -8,6 +8,17 @@ import Telemetry
 import Testing
 
 extension PluginPrograms {
+  /// A database with events of type `x`, and the projection Plug, whose plugin answers like that.
+  static func prepared(
+    _ answer: String, keys: String, events: Int, more: String
+  ) async throws -> (TestDatabase, PluginPrograms, Settings, config: String) {
+    let (database, programs) = (try await TestDatabase.make(), try PluginPrograms())
+    let toml = "[projections.Plug]\nexec = [\"\(try programs.python(answer))\"]\n\(keys)\n\(more)"
+    let settings = try await database.install(toml)
+    try await database.append(type: "x", count: events)
+    return (database, programs, settings, try Program.settings(database.conninfo, toml))
+  }
+
   /// The modes that the plugin's children were greeted with, in order.
   func modes() throws -> [String] { try hellos().map(\.mode) }
 
@@ -57,11 +68,7 @@ extension TestDatabase {
   private func prepared(
     _ answer: String = inserting(), keys: String = keys, events: Int = 300, more: String = ""
   ) async throws -> (TestDatabase, PluginPrograms, Settings, config: String) {
-    let (database, programs) = (try await TestDatabase.make(), try PluginPrograms())
-    let toml = "[projections.Plug]\nexec = [\"\(try programs.python(answer))\"]\n\(keys)\n\(more)"
-    let settings = try await database.install(toml)
-    try await database.append(type: "x", count: events)
-    return (database, programs, settings, try Program.settings(database.conninfo, toml))
+    try await PluginPrograms.prepared(answer, keys: keys, events: events, more: more)
   }
 
   /// Rows, and their sequences added up.

@@ -26,11 +26,7 @@ import Testing
   private func prepared(
     _ answer: String = noting(), keys: String = "rebuild_external = true", events: Int = 200, more: String = ""
   ) async throws -> (TestDatabase, PluginPrograms, Settings, config: String) {
-    let (database, programs) = (try await TestDatabase.make(), try PluginPrograms())
-    let toml = "[projections.Plug]\nexec = [\"\(try programs.python(answer))\"]\n\(keys)\n\(more)"
-    let settings = try await database.install(toml)
-    try await database.append(type: "x", count: events)
-    return (database, programs, settings, try Program.settings(database.conninfo, toml))
+    try await PluginPrograms.prepared(answer, keys: keys, events: events, more: more)
   }
 
   @Test func `hands over every event again, while the live shard waits with those that come meanwhile`() async throws {
