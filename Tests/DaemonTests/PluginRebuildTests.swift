@@ -124,6 +124,7 @@ extension TestDatabase {
     ("INSERT INTO other VALUES (1)", "writes public.other"),
     ("INSERT INTO parts VALUES (1)", "writes public.part"),
     ("SELECT set_config('search_path', 'public', true)", "writes public.sum"),
+    ("SELECT setval('public.numbers', 1)", "writes public.numbers"),
   ])
   func `is refused at the page that goes past the new tables, and the live side is as it was`(
     statement: String, words: String
@@ -139,7 +140,7 @@ extension TestDatabase {
     let (database, _, settings, config) = try await prepared(answer, more: lenient)
     try await database.script(
       """
-      CREATE TABLE other (n bigint);
+      CREATE TABLE other (n bigint); CREATE SEQUENCE numbers OWNED BY sum.n;
       CREATE TABLE parts (n bigint) PARTITION BY RANGE (n); CREATE TABLE part PARTITION OF parts FOR VALUES FROM (0) TO (10)
       """)
     try await database.follow(settings)

@@ -82,6 +82,11 @@ AS $function$
      WHERE l.pid = pg_backend_pid() AND l.locktype = 'relation' AND l.granted
        AND l.database = (SELECT d.oid FROM pg_catalog.pg_database AS d WHERE d.datname = current_database())
        AND (l.relation = ANY (originals)
+            -- The new tables have sequences of their own; numbers drawn from or set in the old ones go with the old tables.
+            OR (c.relkind = 'S' AND EXISTS (SELECT FROM pg_catalog.pg_depend AS d
+                                             WHERE d.classid = 'pg_catalog.pg_class'::regclass AND d.objid = c.oid
+                                               AND d.refclassid = 'pg_catalog.pg_class'::regclass AND d.refobjid = ANY (originals)
+                                               AND d.deptype IN ('a', 'i')))
             OR (c.relkind IN ('r', 'p', 'f', 'm') AND l.mode IN ('RowExclusiveLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock')
                 AND n.nspname <> ALL (ARRAY[stray_relations.schema, 'tidemark', 'pg_catalog', 'pg_toast', 'information_schema'])
                 AND c.relname <> 'mt_doc_deadletterevent'
