@@ -156,9 +156,8 @@ private struct Ticker {
     for (reason, gaps) in Dictionary(grouping: passed, by: \.reason) {
       let word = reason == .grace ? "grace" : "long hold"
       // With several nodes, told by the first to pass it.
-      for gap in try await table.record(gaps.map(\.range), reason: word, heldBy: nil, session) {
-        agent.observer.observe(.gapPassed(gap, reason: word))
-      }
+      let told = try await table.record(gaps.map(\.range), reason: word, heldBy: nil, session)
+      if !told.isEmpty { agent.observer.observe(.gapsPassed(told, reason: word)) }
     }
   }
 

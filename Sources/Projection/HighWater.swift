@@ -61,8 +61,9 @@ package struct HighWater: Sendable {
   /// What keeps the mark from a visible event above it, as of the last tick.
   package private(set) var hold: Hold?
 
-  /// Numbers up to here were handed out before anybody looked at this store; nil before the first reading.
-  private var firstLook: Int64?
+  /// Numbers up to here were handed out so long before anybody looked at this store that nobody is expected to bring them any
+  /// more: they are passed without a look-up. Nil before the first reading of all.
+  private var bygone: Int64?
   /// As of the last reading; nil when the next one has to take every holder for an old one.
   private var handedOut: Int64?
   private var highestVisible: Int64 = 0
@@ -79,7 +80,7 @@ package struct HighWater: Sendable {
   package init(policy: Policy, restoredMark: Int64?) {
     self.policy = policy
     self.mark = restoredMark ?? 0
-    self.firstLook = restoredMark == nil ? nil : 0
+    self.bygone = restoredMark == nil ? nil : 0
     self.clock = SteadyClock(longestStep: max(policy.gapGrace / 2, .seconds(1)))
     self.span = policy.scanLimit
   }
@@ -107,7 +108,7 @@ package struct HighWater: Sendable {
     // Set back, though not below the mark: numbers will be drawn again that the floors take for drawn already.
     if let before = handedOut, reading.handedOut < before { startOver() }
     let isFirst = handedOut == nil
-    if firstLook == nil { firstLook = reading.handedOut }
+    if bygone == nil { bygone = max(0, reading.handedOut - policy.lookBack) }
     handedOut = reading.handedOut
     highestVisible = reading.highestVisible
 
@@ -118,7 +119,7 @@ package struct HighWater: Sendable {
     let proven = holders.values.reduce(horizon) { min($0, $1.floor) }
     let settled = holders.values.reduce(horizon) { $1.isSteppedOver ? $0 : min($0, $1.floor) }
 
-    mark = max(mark, policy.usesHorizon ? min(proven, firstLook ?? 0) : proven)
+    mark = max(mark, policy.usesHorizon ? min(proven, bygone ?? 0) : proven)
     if let number = hold?.number, number <= mark { hold = nil }
     guard mark < reading.handedOut, settled > mark || highestVisible > mark else {
       updateHold(isBlocked: true, serverTime: reading.serverTime, now: now)
@@ -223,7 +224,7 @@ extension HighWater {
   /// What of a passed gap has to be remembered, and why it was passed.
   private func recorded(_ gap: ClosedRange<Int64>, proven: Int64) -> [PassedGap] {
     var passed: [PassedGap] = []
-    let first = max(gap.lowerBound, (firstLook ?? 0) + 1)
+    let first = max(gap.lowerBound, (bygone ?? 0) + 1)
     let last = min(gap.upperBound, proven)
     if policy.usesHorizon, first <= last { passed.append(PassedGap(range: first...last, reason: .grace)) }
     let unproven = max(gap.lowerBound, proven + 1)

@@ -19,10 +19,15 @@ extension HighWater {
     package var longHold: LongHold
     /// Numbers one look-up may span. Default 20,000.
     package var scanLimit: Int64
+    /// How many numbers before the very first look at a store may still be brought by a writer who is late. Default 20,000.
+    ///
+    /// Only used under the horizon: gaps among them are handed out like later ones, and those of before are not even looked up, so that
+    /// the first start on a large store costs no scan of it.
+    package var lookBack: Int64
 
     package init(
       append: AppendMode, cached: Bool = false, gapGrace: Duration = .seconds(3), longHold: LongHold = LongHold(),
-      scanLimit: Int64 = 20_000
+      scanLimit: Int64 = 20_000, lookBack: Int64 = 20_000
     ) {
       precondition(scanLimit > 0, "a look-up spans at least one number")
       self.append = append
@@ -30,6 +35,7 @@ extension HighWater {
       self.gapGrace = gapGrace
       self.longHold = longHold
       self.scanLimit = scanLimit
+      self.lookBack = lookBack
     }
 
     /// Numbers may be drawn outside the transaction that inserts them, so the proof needs the grace.

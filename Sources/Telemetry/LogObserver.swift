@@ -52,7 +52,7 @@ extension Observation {
     case .markReleased: .markReleased
     case .markRefused: .markRefused
     case .markFailed: .markFailed
-    case .gapPassed: .gapPassed
+    case .gapsPassed: .gapsPassed
     case .gapsUnwatched: .gapsUnwatched
     case .lateArrival: .lateArrival
     case .nodesChanged: .nodesChanged
@@ -121,8 +121,11 @@ extension Observation {
     case .markReleased(let at, let duration): ["mark": "\(at)", "after": "\(duration.brief)"]
     case .markRefused(let failure), .gapsUnwatched(let failure), .otherNode(let failure): failure.fields
     case .markFailed(let failure, let delay): failure.fields + retry(delay)
-    case .gapPassed(let gap, let reason):
-      ["first": "\(gap.lowerBound)", "last": "\(gap.upperBound)", "reason": "\(reason)"]
+    case .gapsPassed(let gaps, let reason):
+      [
+        "first": "\(gaps.map(\.lowerBound).min() ?? 0)", "last": "\(gaps.map(\.upperBound).max() ?? 0)",
+        "numbers": "\(gaps.reduce(0) { $0 + $1.count })", "reason": "\(reason)",
+      ]
     case .lateArrival(let sequence, let type, let shards):
       ["sequence": "\(sequence)", "type": "\(type)", "shards": "\(shards.joined(separator: ", "))"]
 

@@ -29,7 +29,7 @@ package enum Observation: Sendable {
   case markReleased(at: Int64, after: Duration)
   case markRefused(failure: Failure)
   case markFailed(failure: Failure, retryIn: Duration)
-  case gapPassed(ClosedRange<Int64>, reason: String)
+  case gapsPassed([ClosedRange<Int64>], reason: String)
   case gapsUnwatched(failure: Failure)
   case lateArrival(sequence: Int64, type: String, shards: [String])
 

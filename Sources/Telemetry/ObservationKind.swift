@@ -24,7 +24,7 @@ package enum ObservationKind: String, CaseIterable, Sendable {
   case markReleased
   case markRefused
   case markFailed
-  case gapPassed
+  case gapsPassed
   case gapsUnwatched
   case lateArrival
   case nodesChanged
@@ -200,7 +200,7 @@ package enum ObservationKind: String, CaseIterable, Sendable {
         action:
           "Read error and sqlstate. Where a table of the schema tidemark is missing, run `tidemark init`; where a privilege is, `tidemark check`."
       )
-    case .gapPassed:
+    case .gapsPassed:
       Entry(
         "2a5dc0d2471f4e9bb0089abdfac52a6c", .info, "Stepped over numbers that no event has",
         meaning:

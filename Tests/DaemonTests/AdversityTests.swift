@@ -127,7 +127,6 @@ private func copy(_ name: String) -> String {
     let settings = try await database.install(copy("Copy") + copy("Other"), eventStore: rich)
     let first = try database.settings(copy("Copy"), eventStore: rich)
     try await withDaemon(first) { daemon in
-      try await daemon.looking()
       try await database.append(type: "x", count: 3)
       try await database.script("SELECT nextval('mt_events_sequence')")
       try await database.append(type: "x", count: 3)
@@ -157,7 +156,6 @@ private func copy(_ name: String) -> String {
     let rich = "append = \"rich\"\ngap_grace = \"200ms\""
     let both = try await database.install(copy("Copy") + copy("Away"), eventStore: rich)
     try await withDaemon(both) { daemon in
-      try await daemon.looking()
       try await database.append(type: "x", count: 3)
       try await database.script("SELECT nextval('mt_events_sequence')")
       try await database.append(type: "x", count: 3)

@@ -163,14 +163,13 @@ private let everything = """
     let settings = try await database.install(
       everything, eventStore: "append = \"rich\"\ngap_grace = \"200ms\"")
     try await withDaemon(settings) { daemon in
-      try await daemon.looking()
       try await database.script("SELECT nextval('mt_events_sequence')")
       try await database.append(type: "x", count: 2)
       try await daemon.caughtUp()
-      let gap = try await daemon.observed.first("the gap is passed") { observation -> ClosedRange<Int64>? in
-        if case .gapPassed(let gap, _) = observation { gap } else { nil }
+      let gaps = try await daemon.observed.first("the gap is passed") { observation -> [ClosedRange<Int64>]? in
+        if case .gapsPassed(let gaps, _) = observation { gaps } else { nil }
       }
-      #expect(gap == 1...1)
+      #expect(gaps == [1...1])
       try await database.insert(sequence: 1)
       let late = try await daemon.observed.first("the late arrival is told") { observation -> Int64? in
         if case .lateArrival(let sequence, _, _) = observation { sequence } else { nil }

@@ -95,7 +95,6 @@ import Testing
     let settings = try await database.installPlugin(
       [plugin], eventStore: "append = \"rich\"\ngap_grace = \"100ms\"\nlate_arrival_window = \"1h\"")
     try await withDaemon(settings) { daemon in
-      try await daemon.looking()
       // Number 3 is reserved and not inserted: a gap that the mark steps over.
       try await database.append(type: "x", count: 2)
       try await database.script("SELECT nextval('mt_events_sequence')")

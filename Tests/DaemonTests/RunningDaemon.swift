@@ -49,11 +49,6 @@ struct RunningDaemon: Sendable {
     if !late.isEmpty { throw NotCaughtUp(late: late, observed: observed.all.suffix(5).map { "\($0)" }) }
   }
 
-  /// Waits until the high-water agent has had its first look: what is reserved after it is watched.
-  func looking() async throws {
-    try await eventually("the first look at the store") { await daemon.marks.current != nil }
-  }
-
   struct NotCaughtUp: Error {
     var late: [CatchUp.Late]
     var observed: [String]

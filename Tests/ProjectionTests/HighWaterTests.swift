@@ -305,19 +305,21 @@ private func rich(_ mark: Int64? = 0, longHold: HighWater.LongHold = .init()) ->
     #expect(rule.mark == 2)
   }
 
-  @Test func `a first look jumps to what is settled, and reports nothing from before it`() {
-    var rule = rich(nil)
-    let gone: Set<Int64> = [7, 8]
-    Tick(handedOut: 100, visible: Set(1...100).subtracting(gone)).run(&rule)
+  @Test func `a first look jumps over what is old, and reports what is missing shortly before it and after`() {
+    var rule = HighWater(policy: .init(append: .rich, lookBack: 10), restoredMark: nil)
+    let visible = Set<Int64>(1...104).subtracting([7, 8, 90, 91, 102])
+    Tick(handedOut: 100, visible: visible.intersection(1...100)).run(&rule)
     #expect(rule.mark == 6)
     for time in stride(from: 1_000, to: 3_000, by: 1_000) {
-      Tick(at: time, handedOut: 104, visible: Set(1...104).subtracting(gone).subtracting([102])).run(&rule)
+      Tick(at: time, handedOut: 104, visible: visible).run(&rule)
     }
+    #expect(rule.mark == 6)
     let reading = HighWater.Reading(serverTime: .seconds(3), handedOut: 104, highestVisible: 104, holders: [])
-    #expect(rule.read(reading) == .lookUpGaps(from: 100, to: 104))
-    #expect(rule.lookedUp(gaps: [102...102], from: 100, to: 104).passed == [])
+    #expect(rule.read(reading) == .lookUpGaps(from: 90, to: 104))
+    let advance = rule.lookedUp(gaps: [91...91, 102...102], from: 90, to: 104)
+    #expect(advance.passed == [.init(range: 91...91, reason: .grace)])
     #expect(rule.mark == 101)
-    let late = Tick(at: 4_000, handedOut: 104, visible: Set(1...104).subtracting(gone).subtracting([102])).run(&rule)
+    let late = Tick(at: 4_000, handedOut: 104, visible: visible).run(&rule)
     #expect(late.passed == [.init(range: 102...102, reason: .grace)])
   }
 

@@ -39,7 +39,7 @@ struct HighWaterWalk {
   var passedUnseen: UInt128 = 0
   var reportedGrace: UInt128 = 0
   var reportedSkip: UInt128 = 0
-  /// Handed out before the first look of all: passed under the horizon without a report.
+  /// Handed out long before the first look of all: passed under the horizon without a report.
   var exempt: UInt128 = 0
   var lastRead: Int64?
 
@@ -49,7 +49,7 @@ struct HighWaterWalk {
     policy = HighWater.Policy(
       append: writers == .rich ? .rich : .quick, cached: writers == .cached, gapGrace: .milliseconds(grace),
       longHold: .init(after: .milliseconds(150), action: skips ? .skip : .wait),
-      scanLimit: [3, 20, 20_000][random.below(3)])
+      scanLimit: [3, 20, 20_000][random.below(3)], lookBack: [0, 5, 20_000][random.below(3)])
     store = SimulatedStore(writers: writers, grace: grace)
     rule = make(policy, nil)
     self.make = make
@@ -153,7 +153,9 @@ struct HighWaterWalk {
   }
 
   private mutating func read() throws(Stop) {
-    if isFirstReading, persisted == nil { exempt |= SimulatedStore.bits(0, Int(reading.handedOut)) }
+    if isFirstReading, persisted == nil {
+      exempt |= SimulatedStore.bits(0, max(0, Int(reading.handedOut - policy.lookBack)))
+    }
     isFirstReading = false
     lastRead = reading.handedOut
     switch rule.read(reading) {

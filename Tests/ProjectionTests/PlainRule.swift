@@ -34,7 +34,6 @@ struct PlainRule: MarkRule {
   private var horizonBefore: Int64?
   private var latest: Duration = .zero
   private var settled: Int64 = 0
-  private var firstLook: Int64?
 
   init(_ omission: Omission?, policy: HighWater.Policy, restoredMark: Int64?) {
     self.omission = omission
