@@ -51,6 +51,9 @@ package struct Replay: Sendable {
     do {
       return try await session.transaction { [self] session in
         let inOrder = definition.onPoison == .parkStream
+        if let declaration = definition.plugin {
+          try await session.script(SessionBounds.bearing(silenceOf: declaration.timeout))
+        }
         guard try await letters.take(sequence, shard: shard, inOrder: inOrder, session) else { return .notTaken }
         try await letters.showOnly(sequence, session)
         guard try await apply(sequence, definition, plugin, session) else { throw NothingToApply() }

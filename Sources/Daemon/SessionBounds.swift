@@ -18,6 +18,11 @@ package enum SessionBounds: Sendable {
   /// While a statement runs, how often the server looks whether its client is still there. Locks decide how long a fail-over takes.
   private var checkInterval: Duration { self == .leadership ? .milliseconds(100) : .milliseconds(250) }
 
+  /// For a transaction that waits for a plugin, which may take `timeout` to answer.
+  static func bearing(silenceOf timeout: Duration) -> String {
+    "SET LOCAL idle_in_transaction_session_timeout = \(Int((silence + timeout) / .milliseconds(1)))"
+  }
+
   package func apply(to session: Session) async throws {
     let silence = "\(Int(Self.silence / .milliseconds(1)))ms"
     let check = "\(Int(checkInterval / .milliseconds(1)))ms"

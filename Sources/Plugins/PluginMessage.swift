@@ -55,7 +55,7 @@ package struct PluginFailure: Hashable, Sendable {
   package init(sequence: Int64, kind: Kind, message: String, statements: [PluginStatement]? = nil) {
     self.sequence = sequence
     self.kind = kind
-    self.message = message
+    self.message = message.storable
     self.statements = statements
   }
 }
@@ -77,7 +77,7 @@ extension PluginMessage {
     }
     let messages: [PluginMessage?] = [
       wire.ready.map { .ready(protocolVersion: $0.protocol) },
-      wire.refused.map { .refused(message: $0.message) },
+      wire.refused.map { .refused(message: $0.message.storable) },
       wire.applied.map { .answer(.applied(ceiling: $0.ceiling, statements: $0.sql?.map(\.statement))) },
       wire.failed.map {
         .answer(
@@ -86,7 +86,7 @@ extension PluginMessage {
               sequence: $0.seq_id, kind: $0.class ?? .event, message: $0.message ?? "the plugin gave no reason",
               statements: $0.sql?.map(\.statement))))
       },
-      wire.log.map { .log(level: $0.level ?? .info, message: $0.message) },
+      wire.log.map { .log(level: $0.level ?? .info, message: $0.message.storable) },
     ]
     let found = messages.compactMap { $0 }
     guard found.count == 1 else {
@@ -176,3 +176,8 @@ extension PluginMessage {
 
 extension PluginFailure.Kind: Decodable {}
 extension PluginLogLevel: Decodable {}
+
+extension String {
+  /// With a sign for NUL, which no column of PostgreSQL can hold.
+  fileprivate var storable: String { utf8.contains(0) ? replacing("\0", with: "\u{2400}") : self }
+}

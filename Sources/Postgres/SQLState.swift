@@ -18,6 +18,7 @@ extension SQLState {
   package static let insufficientPrivilege: SQLState = "42501"
   package static let undefinedColumn: SQLState = "42703"
   package static let undefinedTable: SQLState = "42P01"
+  package static let characterNotInRepertoire: SQLState = "22021"
   package static let divisionByZero: SQLState = "22012"
   package static let lockNotAvailable: SQLState = "55P03"
   package static let queryCanceled: SQLState = "57014"

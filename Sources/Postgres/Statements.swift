@@ -5,8 +5,25 @@ import Glibc
 extension Connection {
   /// Queues one statement with its binds, by name when it was prepared.
   func send(_ sql: SQL, statement: String?) throws(PostgresError) {
+    try refuseZeros(in: sql)
+    try post(sql, statement: statement)
+  }
+
+  /// libpq's strings end at a zero byte: what comes after it would not be sent, and a statement would be another one.
+  ///
+  /// - Throws: what the server says of a character that it has no place for, before anything is sent.
+  private func refuseZeros(in sql: SQL) throws(PostgresError) {
+    guard sql.text.utf8.contains(0) || sql.binds.contains(where: { $0.text?.utf8.contains(0) ?? false }) else { return }
+    throw PostgresError(
+      .server(
+        ServerMessage(
+          severity: "ERROR", sqlState: .characterNotInRepertoire,
+          message: "a text holds the character NUL (U+0000), which PostgreSQL cannot store")))
+  }
+
+  private func post(_ sql: SQL, statement: String?) throws(PostgresError) {
     let types = sql.binds.map(\.type)
-    let sent = try withParameters(sql.binds) { values in
+    let sent = withParameters(sql.binds) { values in
       if let statement {
         PQsendQueryPrepared(pointer, statement, Int32(values.count), values.baseAddress, nil, nil, 0)
       } else {
@@ -17,6 +34,11 @@ extension Connection {
   }
 
   func send(prepare sql: SQL, name: String) throws(PostgresError) {
+    try refuseZeros(in: sql)
+    try post(prepare: sql, name: name)
+  }
+
+  private func post(prepare sql: SQL, name: String) throws(PostgresError) {
     let types = sql.binds.map(\.type)
     if PQsendPrepare(pointer, name, sql.text, Int32(types.count), types) == 0 {
       throw lost("the statement could not be sent")
@@ -62,15 +84,18 @@ extension Connection {
   func pipeline(
     _ statements: [SQL], _ prepared: inout PreparedStatements, _ operation: Operation
   ) throws(PostgresError) -> [ResultSet] {
+    for (index, sql) in statements.enumerated() {
+      do { try refuseZeros(in: sql) } catch { throw error.at(index) }
+    }
     guard PQenterPipelineMode(pointer) == 1 else { throw lost("the session is not idle") }
     var expected: [Step] = []
     for (index, sql) in statements.enumerated() {
       let (name, isNew) = prepared.name(for: sql)
       if isNew {
-        try send(prepare: sql, name: name)
+        try post(prepare: sql, name: name)
         expected.append(.prepare(index))
       }
-      try send(sql, statement: name)
+      try post(sql, statement: name)
       expected.append(.execute(index))
     }
     guard PQpipelineSync(pointer) == 1 else { throw lost("the statements could not be sent") }
@@ -187,10 +212,10 @@ extension Connection {
     }
   }
 
-  /// C strings for the binds, in one allocation.
+  /// C strings for the binds, none of which holds a zero byte, in one allocation.
   private func withParameters(
     _ binds: [Bind], _ body: (UnsafeBufferPointer<UnsafePointer<CChar>?>) -> Int32
-  ) throws(PostgresError) -> Int32 {
+  ) -> Int32 {
     guard !binds.isEmpty else { return body(UnsafeBufferPointer(start: nil, count: 0)) }
     let size = binds.reduce(0) { $0 + ($1.text.map { $0.utf8.count + 1 } ?? 0) }
     let storage = UnsafeMutablePointer<CChar>.allocate(capacity: max(1, size))
@@ -203,16 +228,11 @@ extension Connection {
         values.append(nil)
         continue
       }
-      let isClean = text.withUTF8 { bytes in
-        guard !bytes.contains(0) else { return false }
+      text.withUTF8 { bytes in
         memcpy(next, bytes.baseAddress ?? UnsafePointer(bitPattern: 1)!, bytes.count)
         next[bytes.count] = 0
         values.append(UnsafePointer(next))
         next += bytes.count + 1
-        return true
-      }
-      guard isClean else {
-        throw PostgresError(.usage("a text value holds a NUL character, which PostgreSQL cannot store"))
       }
     }
     return values.withUnsafeBufferPointer(body)

@@ -44,6 +44,25 @@ import Testing
     }
   }
 
+  /// libpq would send what comes before it.
+  @Test func `refuses the character NUL as the server would, and is as it was`() async throws {
+    try await withSession { session async throws in
+      for statement: SQL in ["SELECT \("a\0b")::text", SQL(text: "SELECT 1 \0 / 0")] {
+        // The second time all of it is prepared.
+        for _ in 1...2 {
+          let error = await #expect(throws: PostgresError.self) {
+            try await session.pipeline(["SELECT \("ab")::text", statement])
+          }
+          #expect(error?.sqlState == "22021" && error?.statementIndex == 1)
+          #expect(await session.transactionStatus == .idle)
+        }
+        let error = await #expect(throws: PostgresError.self) { try await session.execute(statement) }
+        #expect(error?.sqlState == "22021")
+      }
+      #expect(try await session.prepared("SELECT \("ab")::text").rows[0].get(0, as: String.self) == "ab")
+    }
+  }
+
   @Test func `runs a pipeline in one go, and says which statement failed`() async throws {
     try await withSession { session async throws in
       let results = try await session.pipeline(["BEGIN", "SELECT \(1) + 1 AS n", "COMMIT"])
