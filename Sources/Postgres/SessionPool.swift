@@ -74,6 +74,11 @@ package actor SessionPool {
       do {
         try await clean?(session)
         return session
+      } catch let error as PostgresError where error.isCancelled && session.isOpen {
+        // Whoever asked gave up; the others are not to find their sessions closed for that.
+        idle.append((last, session))
+        passOnPlace()
+        throw error
       } catch {
         await session.close()
       }

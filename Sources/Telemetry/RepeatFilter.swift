@@ -3,8 +3,8 @@ import Synchronization
 
 /// Lets the same failure through now and then instead of every time: after one minute, two, four, up to an hour.
 ///
-/// What counts as the same is kind, shard and message. Any other observation of that shard, or of the database, that is no failure
-/// ends the silence: when the failure comes again after that, it is news.
+/// What counts as the same is kind, shard and message. That it works again ends the silence: when the failure comes again after that, it
+/// is news.
 package final class RepeatFilter: Observer {
   private let next: any Observer
   private let clock: @Sendable () -> ContinuousClock.Instant
@@ -19,7 +19,7 @@ package final class RepeatFilter: Observer {
 
   package func observe(_ observation: Observation, in database: String?) {
     let prefix = database.map { "\($0)/" } ?? ""
-    if let ended = observation.endsFailuresOf { state.withLock { $0.end(prefix + ended) } }
+    for ended in observation.endsFailuresOf { state.withLock { $0.end(prefix + ended) } }
     if let (subject, text) = observation.repeatable {
       let now = clock()
       let text = "\(observation.kind.rawValue) \(text)"
@@ -75,16 +75,17 @@ extension Observation {
     }
   }
 
-  /// The subject that works again.
-  fileprivate var endsFailuresOf: String? {
+  /// The subjects that work again.
+  fileprivate var endsFailuresOf: [String] {
     switch self {
-    case .databaseReady: "database"
-    case .markRestored: "store"
-    case .markMoved: "mark"
-    case .leadershipTaken(let shard, _): "\(shard) lock"
-    case .nodesChanged: "leadership"
-    case .shardResumed(let shard), .shardStarted(let shard, _): "\(shard)"
-    default: nil
+    case .databaseReady: ["database"]
+    // The high-water agent has a session again: the first to notice that the database is back.
+    case .markRestored: ["database", "store"]
+    case .markMoved: ["mark"]
+    case .leadershipTaken(let shard, _): ["\(shard) lock"]
+    case .nodesChanged: ["leadership"]
+    case .shardResumed(let shard), .shardStarted(let shard, _): ["\(shard)"]
+    default: []
     }
   }
 }

@@ -175,6 +175,21 @@ import Testing
     await pool.close()
   }
 
+  @Test func `keeps its session where whoever asked for it is cancelled`() async throws {
+    let pool = SessionPool(
+      try await SharedCluster.options(), limit: 1, name: "pool",
+      clean: { try await $0.execute("SELECT pg_sleep(0.01)") })
+    let first = try await pool.withSession(for: "one") { $0.processID }
+    let cancelled = Task {
+      withUnsafeCurrentTask { $0?.cancel() }
+      try await pool.withSession(for: "two") { _ in }
+    }
+    let error = await #expect(throws: PostgresError.self) { try await cancelled.value }
+    #expect(error?.isCancelled == true)
+    #expect(try await pool.withSession(for: "three") { $0.processID } == first)
+    await pool.close()
+  }
+
   @Test func `that cannot connect fails each time, and not for ever`() async throws {
     let pool = SessionPool(ConnectionOptions(conninfo: "host=/nowhere"), limit: 1, name: "pool")
     for _ in 0..<3 { await #expect(throws: PostgresError.self) { try await pool.withSession { _ in } } }

@@ -36,12 +36,14 @@ import Testing
   }
 
   @Test func `of the database is silent until it answered`() {
-    let bench = Bench()
     let away = Observation.databaseUnreachable(where: "db", failure: Failure("refused"), retryIn: .zero)
-    #expect(bench.observes(away, at: 0))
-    #expect(!bench.observes(away, at: 30))
-    #expect(bench.observes(.databaseReady(where: "db", serverVersion: 150_000), at: 31))
-    #expect(bench.observes(away, at: 32))
+    for back in [Observation.databaseReady(where: "db", serverVersion: 150_000), .markRestored(7)] {
+      let bench = Bench()
+      #expect(bench.observes(away, at: 0))
+      #expect(!bench.observes(away, at: 30))
+      #expect(bench.observes(back, at: 31))
+      #expect(bench.observes(away, at: 32))
+    }
   }
 
   @Test func `never hides what is no failure`() {
