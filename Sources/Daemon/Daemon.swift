@@ -99,11 +99,13 @@ package actor Daemon: Service {
     return new
   }
 
-  /// `batch` is found without its schema, and behind everything of the operator's own, so that no table of theirs is hidden.
+  /// `batch` is found without its schema, and behind everything of the operator's own, so that no table of theirs is hidden. Nothing is
+  /// compiled: a statement is planned for each page anew, and the server would compile wide ones each time, for more than that gains.
   package static func prepareForShards(_ session: Session, workMemory: String? = nil) async throws {
     try await session.execute(
       """
       SELECT set_config('search_path', concat_ws(', ', nullif(current_setting('search_path'), ''), 'tidemark'), false),
+             set_config('jit', 'off', false),
              CASE WHEN \(workMemory)::text IS NOT NULL THEN set_config('work_mem', \(workMemory)::text, false) END
       """
     )

@@ -125,7 +125,7 @@ actor PluginProjector {
   /// The next block, where there is one already; a failure of reading ahead is met again by whoever needs it.
   private func readAhead(_ floor: Int64) async throws -> EventBlock? {
     guard !parks, let end = await pages.end, end > floor else { return nil }
-    let ceiling = min(end, floor + PageWidth.limits.upperBound)
+    let ceiling = min(end, floor + PageWidth.Bounds.live.limits.upperBound)
     guard case .block(let block)? = try? await pages.read(Page(floor: floor, ceiling: ceiling), parks: false)
     else { return nil }
     return block

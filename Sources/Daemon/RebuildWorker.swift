@@ -39,7 +39,7 @@ actor RebuildWorker {
     self.node = node
     self.observer = observer
     self.plugin = plugin
-    rule = Shard(name: definition.shard)
+    rule = Shard(name: definition.shard, pages: plugin == nil ? .rebuild : .live)
   }
 
   private var key: String { "\(definition.shard)" }

@@ -4,30 +4,47 @@
 /// is not faster: a page that no longer fits the server's memory for sorting and hashing slows down, so the rate decides, not the clock alone.
 /// Between equals the wider one is taken: it asks less of everything but the statement itself.
 package struct PageWidth: Sendable, Hashable {
-  /// The limits of a width, in sequences.
-  package static let limits: ClosedRange<Int64> = 100...200_000
-  package static let initial: Int64 = 1_000
+  /// How wide and how long pages may be, by who waits for them.
+  package struct Bounds: Sendable, Hashable {
+    /// In sequences.
+    package let limits: ClosedRange<Int64>
+    package let initial: Int64
+    /// Up to here wider pages are tried in larger steps, while they take next to nothing of their time.
+    let largeStepsBelow: Int64
+    /// Longest a page should take near the tail, where others wait for it.
+    let tailTarget: Duration
+    /// Longest far behind, where only the rate counts.
+    let farTarget: Duration
 
-  /// Longest a page should take near the tail, where others wait for it.
-  static let tailTarget = Duration.milliseconds(250)
-  /// Longest far behind, where only the rate counts.
-  static let farTarget = Duration.seconds(2)
+    /// Of a read model that is read and waited for.
+    package static let live = Bounds(
+      limits: 100...200_000, initial: 1_000, largeStepsBelow: 16_000, tailTarget: .milliseconds(250),
+      farTarget: .seconds(2))
+    /// Of one that is filled beside it: nobody waits for a page, and a row is written the less often the fewer pages there are.
+    package static let rebuild = Bounds(
+      limits: 100...1_000_000, initial: 1_000, largeStepsBelow: 250_000, tailTarget: .seconds(5),
+      farTarget: .seconds(5))
+  }
+
   /// A rate must be better by this factor to come down for.
   static let gain = 1.05
   /// A rate may be worse by this factor to go up for.
   static let loss = 0.97
-  static let largeStepsBelow: Int64 = 16_000
   /// Full pages between two looks at a neighbouring width.
   static let probeEvery = 32
 
-  package private(set) var width: Int64 = PageWidth.initial
+  package let bounds: Bounds
+  package private(set) var width: Int64
   /// Sequences a second, smoothed, by width.
   private var rates: [Int64: Double] = [:]
   private var sinceProbe = 0
   /// The width to return to when the probe under way was no better.
   private var home: Int64?
 
-  package init() {}
+  package init(_ bounds: Bounds = .live) {
+    self.bounds = bounds
+    width = bounds.initial
+  }
 
   /// The page after `floor`, or nil when there is nothing to do.
   package func next(floor: Int64, mark: Int64) -> Page? {
@@ -36,7 +53,7 @@ package struct PageWidth: Sendable, Hashable {
 
   /// Learns from a page. One that was cut short by the mark or by a limit of rows says nothing about its width.
   package mutating func applied(_ page: Page, took: Duration, behind: Int64) {
-    let target = behind > 4 * width ? Self.farTarget : Self.tailTarget
+    let target = behind > 4 * width ? bounds.farTarget : bounds.tailTarget
     if took > target {
       let share = target / took
       width = clamped(min(width / 2, Int64(Double(width) * share)))
@@ -61,8 +78,7 @@ package struct PageWidth: Sendable, Hashable {
         return
       }
     }
-    // Narrow pages in larger steps, while they take next to nothing of their time.
-    let wider = clamped(width * (took * 16 <= target && width < Self.largeStepsBelow ? 4 : 2))
+    let wider = clamped(width * (took * 16 <= target && width < bounds.largeStepsBelow ? 4 : 2))
     if wider > width, took * 2 <= target, rates[wider].map({ $0 > here * Self.loss }) ?? true {
       home = rates[wider] == nil ? width : nil
       width = wider
@@ -82,5 +98,7 @@ package struct PageWidth: Sendable, Hashable {
     width = candidate
   }
 
-  private func clamped(_ width: Int64) -> Int64 { min(max(width, Self.limits.lowerBound), Self.limits.upperBound) }
+  private func clamped(_ width: Int64) -> Int64 {
+    min(max(width, bounds.limits.lowerBound), bounds.limits.upperBound)
+  }
 }

@@ -17,9 +17,12 @@ struct PoisonDensity: Sendable {
     self.poison = self.poison / 2 + Double(poison)
   }
 
-  /// Sequences in a page; as many as there are while nothing is known.
+  /// Sequences in a page; as many as a live one may have while nothing is known.
   var width: Int64 {
-    poison > 0 ? max(PageWidth.limits.lowerBound, Int64(Self.poisonInPage * sequences / poison)) : .max
+
+    let limits = PageWidth.Bounds.live.limits
+    return poison > 0 ? max(limits.lowerBound, Int64(Self.poisonInPage * sequences / poison)) : limits.upperBound
+
   }
 
   /// Events to try together at first, so that about every second try goes through; 0 for all while nothing is known.

@@ -52,7 +52,7 @@ package struct Shard: Sendable {
   package let name: ShardName
   package private(set) var position: Int64?
   package private(set) var condition = Condition.starting
-  package private(set) var width = PageWidth()
+  package private(set) var width: PageWidth
   /// Failed tries since the last page that was applied.
   package private(set) var attempt = 0
 
@@ -67,7 +67,10 @@ package struct Shard: Sendable {
   private var poison = PoisonDensity()
   private var connectionRetries = Backoff([.milliseconds(250), .milliseconds(500), .seconds(1), .seconds(5)])
 
-  package init(name: ShardName) { self.name = name }
+  package init(name: ShardName, pages: PageWidth.Bounds = .live) {
+    self.name = name
+    width = PageWidth(pages)
+  }
 
   package mutating func positionRead(_ position: Int64) -> Command {
     self.position = position

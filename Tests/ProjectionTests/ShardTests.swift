@@ -25,7 +25,7 @@ import Testing
   }
 
   @Test func `far below the mark applies a page of its width`() {
-    #expect(started(at: 5, mark: 1_000_000).1 == .apply(Page(floor: 5, ceiling: 5 + PageWidth.initial)))
+    #expect(started(at: 5, mark: 1_000_000).1 == .apply(Page(floor: 5, ceiling: 5 + PageWidth.Bounds.live.initial)))
   }
 
   @Test func `goes on from where the page ended, also when it was cut`() {
@@ -167,7 +167,7 @@ import Testing
     // 50 ms a page and 10 µs an event: up to 100,000 twice as wide is better by more than a twentieth.
     let widths = settle { .milliseconds(50) + .microseconds(10) * Double($0) }
     #expect(widths.suffix(100).min()! >= 25_600)
-    #expect(widths.max()! <= PageWidth.limits.upperBound)
+    #expect(widths.max()! <= PageWidth.Bounds.live.limits.upperBound)
   }
 
   @Test func `stays where the rate is best`() {
@@ -182,9 +182,23 @@ import Testing
     #expect(widths.last! <= 200)
   }
 
-  @Test func `never leaves its limits, whatever the times are`() {
+  /// Nobody waits for a page of a rebuild: it may take seconds where a live one, near the mark, may not.
+  @Test func `of a rebuild grows beyond that of a live page`() {
+    func settled(_ bounds: PageWidth.Bounds) -> Int64 {
+      var width = PageWidth(bounds)
+      for _ in 0..<20 {
+        let page = width.next(floor: 0, mark: 2_000_000)!
+        width.applied(page, took: .microseconds(page.width), behind: 500_000)
+      }
+      return width.width
+    }
+    #expect(settled(.live) <= 250_000 && settled(.rebuild) == 1_000_000)
+  }
+
+  @Test(arguments: [PageWidth.Bounds.live, .rebuild])
+  func `never leaves its limits, whatever the times are`(bounds: PageWidth.Bounds) {
     var random = SplitMix64(seed: walkSeed())
-    var width = PageWidth()
+    var width = PageWidth(bounds)
     for _ in 0..<10_000 {
       let floor = Int64(random.below(1_000_000))
       let mark = floor + Int64(random.below(500_000))
@@ -193,9 +207,9 @@ import Testing
         continue
       }
       #expect(
-        page.floor == floor && page.ceiling <= mark && page.width <= PageWidth.limits.upperBound && page.width > 0)
+        page.floor == floor && page.ceiling <= mark && page.width <= bounds.limits.upperBound && page.width > 0)
       width.applied(page, took: .microseconds(random.below(5_000_000)), behind: mark - page.ceiling)
-      #expect(PageWidth.limits.contains(width.width))
+      #expect(bounds.limits.contains(width.width))
     }
   }
 }

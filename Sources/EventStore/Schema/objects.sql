@@ -33,14 +33,18 @@ SELECT e.seq_id,
    AND ((SELECT concat(current_setting('tidemark.parked', true), current_setting('tidemark.passed_over', true),
                        current_setting('tidemark.streams', true), current_setting('tidemark.tenants', true),
                        current_setting('tidemark.slices', true)) = '')
-        OR ((e.stream_id::text = ANY ((SELECT nullif(current_setting('tidemark.parked', true), '')::text[])::text[])) IS NOT TRUE
-        AND (e.seq_id <@ (SELECT nullif(current_setting('tidemark.passed_over', true), '')::int8multirange)) IS NOT TRUE
-        -- A rebuild of some streams or tenants, or of one worker's share of the streams.
-        AND (coalesce(e.stream_id::text, '')
-                = ANY ((SELECT nullif(current_setting('tidemark.streams', true), '')::text[])::text[])) IS NOT FALSE
-        AND ({{tenant_id}} = ANY ((SELECT nullif(current_setting('tidemark.tenants', true), '')::text[])::text[])) IS NOT FALSE
-        AND (coalesce(({{stream_hash}} & 2147483647) % (SELECT nullif(current_setting('tidemark.slices', true), '')::integer), 0)
-                = (SELECT nullif(current_setting('tidemark.slice', true), '')::integer)) IS NOT FALSE))
+        -- One worker's share of the streams of a rebuild: alone in most rebuilds that have it.
+        OR ((coalesce(({{stream_hash}} & 2147483647) % (SELECT nullif(current_setting('tidemark.slices', true), '')::integer), 0)
+                = (SELECT nullif(current_setting('tidemark.slice', true), '')::integer)) IS NOT FALSE
+        AND ((SELECT concat(current_setting('tidemark.parked', true), current_setting('tidemark.passed_over', true),
+                            current_setting('tidemark.streams', true), current_setting('tidemark.tenants', true)) = '')
+             OR ((e.stream_id::text = ANY ((SELECT nullif(current_setting('tidemark.parked', true), '')::text[])::text[])) IS NOT TRUE
+             AND (e.seq_id <@ (SELECT nullif(current_setting('tidemark.passed_over', true), '')::int8multirange)) IS NOT TRUE
+             -- A rebuild of some streams or tenants.
+             AND (coalesce(e.stream_id::text, '')
+                     = ANY ((SELECT nullif(current_setting('tidemark.streams', true), '')::text[])::text[])) IS NOT FALSE
+             AND ({{tenant_id}} = ANY ((SELECT nullif(current_setting('tidemark.tenants', true), '')::text[])::text[]))
+                     IS NOT FALSE))))
    AND {{live}};
 
 COMMENT ON VIEW tidemark.batch IS 'The events of the current page: seq_id in (tidemark.floor, tidemark.ceiling], of tidemark.types';

@@ -36,7 +36,7 @@ BEGIN
     PERFORM set_config('tidemark.floor', floor::text, true),
             set_config('tidemark.ceiling', ceiling::text, true),
             set_config('tidemark.types', coalesce(types::text, ''), true),
-            set_config('tidemark.passed_over', left_out::text, true),
+            set_config('tidemark.passed_over', CASE WHEN isempty(left_out) THEN '' ELSE left_out::text END, true),
             set_config('tidemark.parked', '', true),
             set_config('tidemark.streams', coalesce(streams::text, ''), true),
             set_config('tidemark.tenants', coalesce(tenants::text, ''), true),
