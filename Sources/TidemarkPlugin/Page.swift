@@ -61,7 +61,7 @@ public struct Event {
 
 /// The daemon's log, in which an entry carries the shard's name.
 public struct Log: @unchecked Sendable {
-  /// How much an entry weighs; the setting `log_level` says from where on they are written.
+  /// How much an entry weighs; the setting `log.level` says from which on they are written.
   public enum Level: UInt32, Sendable { case debug = 0, info, notice, warning, error }
 
   let host: tidemark_host
