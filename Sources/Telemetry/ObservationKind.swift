@@ -189,9 +189,10 @@ package enum ObservationKind: String, CaseIterable, Sendable {
     case .markRefused:
       Entry(
         "77d36c948c2e47a28227927af0940dd1", .error, "Shards do not run: the high-water mark cannot be trusted",
-        meaning: "The sequence stands below a mark that was already proven, or the server is a standby.",
+        meaning:
+          "The sequence stands below a mark that was already proven, the server is a standby, or the event store is not the one it was a moment ago. The error says which.",
         action:
-          "TM207: the sequence was reset or the database restored; see RECOVERY in tidemark(7). TM206: connect to the primary."
+          "TM207: the sequence was reset or the database restored; see RECOVERY in tidemark(7). TM206: connect to the primary. TM210: nothing, the store is looked up again. Others: what the hint says."
       )
     case .markFailed:
       Entry(
@@ -324,7 +325,7 @@ package enum ObservationKind: String, CaseIterable, Sendable {
       Entry(
         "5b0cfb0a2f3344d7a4ad8a0f0a6d4b11", .error, "An event failed and became a dead letter; the shard goes on",
         meaning:
-          "A statement fails on this event and on none of the others around it. It is kept in tidemark.dead_letter with its error.",
+          "A statement or a plugin fails on this event and on none of the others around it. It is kept in tidemark.dead_letter with its error.",
         action:
           "`tidemark dead-letters show` says what failed. Mend the statement or the data, then `tidemark dead-letters replay`, or `discard` what does not matter. The same failure of a shard is told again after a minute, two, and so on; `list` has them all."
       )
