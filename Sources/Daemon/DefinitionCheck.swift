@@ -54,7 +54,7 @@ package struct DefinitionCheck: Sendable {
       try await session.script("ROLLBACK")
       return findings
     } catch {
-      if session.isOpen { try await session.rollBackIfNeeded() }
+      await session.rollBack()
       throw error
     }
   }

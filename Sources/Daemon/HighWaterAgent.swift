@@ -144,7 +144,7 @@ private struct Ticker {
         .sequenceReset,
         "the sequence stands at \(handedOut), below the high-water mark \(mark) that was already proven",
         hint:
-          "The sequence was reset or the database restored to an earlier state. See \"sequence reset\" in the README.")
+          "The sequence was reset or the database restored to an earlier state. See RECOVERY in tidemark(7).")
     case .lookUpGaps(let from, let to):
       let advance = rule.lookedUp(gaps: try await reads.gaps(from: from, to: to, session), from: from, to: to)
       try await record(advance.passed)
@@ -154,9 +154,14 @@ private struct Ticker {
   /// Before the mark is posted: no page may read beyond a gap that is not on record.
   private func record(_ passed: [HighWater.PassedGap]) async throws {
     for (reason, gaps) in Dictionary(grouping: passed, by: \.reason) {
-      let word = reason == .grace ? "grace" : "long hold"
+      let (word, holders): (String, [String]) =
+        switch reason {
+        case .grace: ("grace", [])
+        case .skippedLongHold: ("long hold", try await reads.describe(rule.steppedOver, session))
+        }
+      let heldBy = holders.isEmpty ? nil : holders.joined(separator: "; ")
       // With several nodes, told by the first to pass it.
-      let told = try await table.record(gaps.map(\.range), reason: word, heldBy: nil, session)
+      let told = try await table.record(gaps.map(\.range), reason: word, heldBy: heldBy, session)
       if !told.isEmpty { agent.observer.observe(.gapsPassed(told, reason: word)) }
     }
   }

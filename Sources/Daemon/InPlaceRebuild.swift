@@ -18,6 +18,7 @@ struct InPlaceRebuild: Sendable {
   }
 
   private func fill(_ row: RebuildTable.Row) async throws {
+    let began = ContinuousClock.now
     let pool = SessionPool(
       runner.options, limit: 1, name: "rebuild",
       prepare: { [runner] in try await Daemon.prepareForShards($0, workMemory: runner.workMemory) })
@@ -40,7 +41,8 @@ struct InPlaceRebuild: Sendable {
       }
       runner.observer.observe(
         .rebuildExchanged(
-          runner.definition.shard, position: end, way: "in-place", reason: "as asked", took: .zero))
+          runner.definition.shard, position: end, way: "in-place", reason: "as asked",
+          took: ContinuousClock.now - began))
     } catch {
       await pool.close()
       throw error

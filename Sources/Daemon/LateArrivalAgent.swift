@@ -46,9 +46,9 @@ struct LateArrivalAgent: Service {
       let arrivals = try await table.lateArrivals(within: window, session)
       if !arrivals.isEmpty {
         let takers = await takers()
-        for arrival in try await table.keep(arrivals, takers: takers, node: node, session) {
-          let shards = takers.filter { $0.types?.contains(arrival.type) ?? true }.map(\.shard)
-          observer.observe(.lateArrival(sequence: arrival.sequence, type: arrival.type, shards: shards))
+        for kept in try await table.keep(arrivals, takers: takers, node: node, session) {
+          observer.observe(
+            .lateArrival(sequence: kept.arrival.sequence, type: kept.arrival.type, shards: kept.shards))
         }
       }
       // Only what has just been looked at may be forgotten.

@@ -46,7 +46,7 @@ actor LibraryPlugin: Plugin {
     isOpen = false
     // One that is stuck stays; the process ends without it.
     _ = try? await PluginPatience.wait(PluginPatience.afterClose, for: "its end") { [self] in
-      _ = try await call { library, _ in
+      _ = try await call { library in
         await library.close()
         return nil
       }
@@ -63,7 +63,7 @@ actor LibraryPlugin: Plugin {
     guard !isOpen else { return }
     try await PluginPatience.wait(plugin.timeout, for: "it to open") { [self] in
       let opening = opening
-      _ = try await call { library, _ in
+      _ = try await call { library in
         try await library.open(opening, position: position)
         return nil
       }
@@ -77,7 +77,7 @@ actor LibraryPlugin: Plugin {
     let answer = try await PluginPatience.wait(
       plugin.timeout, for: "the answer to the page after \(slice.page.floor) of \(slice.count) events"
     ) { [self] in
-      try await call { library, _ in try await library.apply(slice) }
+      try await call { library in try await library.apply(slice) }
     }
     guard let answer else { throw PluginProblem.wrongAnswer("answered nothing") }
     if let problem = PluginAnswerCheck.problem(with: answer, to: slice, isHandedOver: true) { throw problem }
@@ -88,7 +88,7 @@ actor LibraryPlugin: Plugin {
 
   /// Has one call made on the library's thread, when the one before it is back. Cancelling gives up the wait and not the call.
   private func call(
-    _ work: @escaping @Sendable (Library, Int) async throws -> PluginAnswer?
+    _ work: @escaping @Sendable (Library) async throws -> PluginAnswer?
   ) async throws -> PluginAnswer? {
     while isBusy { try await waitingForIdle.wait() }
     try Task.checkCancellation()
@@ -101,7 +101,7 @@ actor LibraryPlugin: Plugin {
         // Not a child of the task that waits, which must be able to leave.
         Task.detached { [self] in
           let result: Result<PluginAnswer?, any Error>
-          do { result = .success(try await work(library, number)) } catch { result = .failure(error) }
+          do { result = .success(try await work(library)) } catch { result = .failure(error) }
           await returned(number, result)
         }
       }

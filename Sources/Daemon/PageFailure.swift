@@ -97,7 +97,8 @@ extension Observer {
 
 extension Failure {
   package init(_ problem: PluginProblem) {
-    self.init(problem.message.shortened(to: 300), hint: problem.hint?.shortened(to: 300), sqlState: problem.code)
+    self.init(
+      problem.message.shortened(to: 300), hint: problem.hint?.shortened(to: 300), sqlState: problem.code.rawValue)
   }
 }
 

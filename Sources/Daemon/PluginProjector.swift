@@ -212,7 +212,7 @@ actor PluginProjector {
         _ = try await session.pipeline(work)
       } catch {
         if session.isOpen {
-          try? await session.rollBackIfNeeded()
+          await session.rollBack()
           if let failure = try await stray.failure(behind: error, session) { throw failure }
         }
         throw PluginEffects.failure(error, statements: range)
@@ -242,7 +242,7 @@ enum PluginEffects {
       if let (problem, hint) = SQLText.objection(to: statement.text) { throw .badStatement(problem, hint: hint) }
       // A table that is not among the new ones is found where the old ones are, and what is gone leaves no name to tell it by.
       if isRebuild, SQLText.firstKeyword(of: statement.text) == "DROP" {
-        throw .badStatement("DROP may take away any table, which a rebuild must leave alone", hint: Redirection.hint)
+        throw .badStatement("DROP may take away any table, which a rebuild must leave alone", hint: strayHint)
       }
     }
     return statements.map { SQL(text: $0.text, binds: $0.values.map { Bind($0) }) }

@@ -61,7 +61,7 @@ package struct Projector: Sendable {
     do {
       return try await attempt(page, manner, on: session)
     } catch {
-      if session.isOpen { try? await session.rollBackIfNeeded() }
+      await session.rollBack()
       switch error {
       case let error as PageFailure: throw error
       case let error as PostgresError where error.isCancelled: throw CancellationError()

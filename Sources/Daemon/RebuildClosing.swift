@@ -111,7 +111,8 @@ struct RebuildClosing: Sendable {
     var left = early
     while !left.isEmpty {
       guard ContinuousClock.now < deadline else {
-        throw Hindered(reason: "\(left.count) transactions have a snapshot from before the new tables were full")
+        throw Hindered(
+          reason: "\(counted(left.count, "transaction")) with a snapshot from before the new tables were full")
       }
       try await Task.sleep(for: .milliseconds(5))
       left = early.intersection(try await snapshots(session))

@@ -78,7 +78,7 @@ package struct RebuildRunner: Sendable {
     do {
       if row.isAborting { throw RebuildProblem(.aborted, "ended by an operator", hint: "") }
       guard row.state.isOpen else { return }
-      observer.observe(.rebuildStarted(definition.shard, position: row.position, resumed: row.schema != nil))
+      observer.observe(.rebuildStarted(definition.shard, position: row.position, resumed: row.isHalfDone))
       guard row.fingerprint == definition.rebuildFingerprint else {
         throw RebuildProblem(
           .otherDefinition, "\(node) runs \(shard) with another definition than this rebuild was asked for with",
@@ -97,7 +97,7 @@ package struct RebuildRunner: Sendable {
       // It may have ended in the very moment.
       guard try await table.read(shard, session).map({ $0.isAborting || $0.state.isOpen }) ?? false else { return }
       try await ShadowTables.remove(row, as: .aborted, session)
-      observer.observe(.rebuildFailed(definition.shard, failure: Failure("\(problem)")))
+      observer.observe(.rebuildAborted(definition.shard))
     } catch let problem as RebuildProblem {
       if problem.code != .underWay {
         try await table.fail(row.id, error: "\(problem)", hint: problem.hint, session)
@@ -163,7 +163,7 @@ package struct RebuildRunner: Sendable {
       let strays = try await Redirection(shape: shape).strays(definition, options)
       if let stray = strays.first {
         throw RebuildProblem(
-          .notRedirected, strays.map(\.message).joined(separator: "; "), hint: stray.hint ?? Redirection.hint)
+          .notRedirected, strays.map(\.message).joined(separator: "; "), hint: stray.hint ?? strayHint)
       }
     }
     let shadows = ShadowTables(shape, shard: shard, originals: originals)
@@ -199,6 +199,7 @@ package struct RebuildRunner: Sendable {
       near: definition.plugin == nil ? Rebuild.nearForStatements : Rebuild.nearForPlugin)
     var command = rule.begin(isPrepared: row.schema != nil)
     var isAnalyzed = false
+    var falters = 0
     let closing = RebuildClosing(runner: self, shadows: shadows, filter: filter)
     while command != .finish {
       try Task.checkCancellation()
@@ -236,7 +237,8 @@ package struct RebuildRunner: Sendable {
           observer.observe(.rebuildHindered(definition.shard, reason: reason))
           command = rule.hindered()
         case .faltered(let failure):
-          observer.observe(.rebuildRetrying(definition.shard, failure: failure, retryIn: .zero, attempt: 1))
+          falters += 1
+          observer.observe(.rebuildRetrying(definition.shard, failure: failure, retryIn: .zero, attempt: falters))
           command = rule.faltered()
         }
       case .wait(let delay):

@@ -132,7 +132,7 @@ actor RebuildWorker {
       return command
     case .readPosition, .awaitMark, .apply, .isolate: return command
     }
-    if failed.failure.sqlState == "TM304" {
+    if failed.failure.sqlState == RaisedCode.strayStatement.rawValue {
       throw RebuildProblem(.notRedirected, failed.failure.message, hint: failed.failure.hint ?? "")
     }
     let event = failed.failure.sequence.map { "event \($0): " } ?? ""

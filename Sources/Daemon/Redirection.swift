@@ -13,9 +13,6 @@ package struct Redirection: Sendable {
 
   package init(shape: StoreShape) { self.shape = shape }
 
-  static let hint =
-    "Name tables without their schema, and every table that is written in `tables`; or rebuild with --in-place."
-
   /// Puts a schema before everything else on a session's search path.
   static func lead(_ session: Session, to schema: String) async throws {
     try await session.execute(
@@ -44,7 +41,7 @@ package struct Redirection: Sendable {
         guard let found = try await look(sql, originals, session) else { continue }
         findings.append(
           DefinitionCheck.Finding(
-            projection: definition.name, source: statement.source, message: found, hint: Self.hint))
+            projection: definition.name, source: statement.source, message: found, hint: strayHint))
       }
       return findings
     }
@@ -74,7 +71,7 @@ package struct Redirection: Sendable {
       try await session.script("DEALLOCATE ALL")
       return stray ?? function
     } catch let error as PostgresError where error.sqlState != nil && !error.isConnectionLoss {
-      try await session.rollBackIfNeeded()
+      await session.rollBack()
       try await session.script("DEALLOCATE ALL")
       return nil
     }

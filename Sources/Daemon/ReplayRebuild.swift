@@ -27,6 +27,7 @@ struct ReplayRebuild: Sendable {
   }
 
   private func replay(_ row: RebuildTable.Row, _ pool: SessionPool) async throws {
+    let began = ContinuousClock.now
     if row.chosenWay != .replay {
       try await pool.withSession { [runner] session in
         let first = try await runner.firstPosition(session)
@@ -53,7 +54,7 @@ struct ReplayRebuild: Sendable {
       runner.observer.observe(
         .rebuildExchanged(
           runner.definition.shard, position: end!, way: "replay", reason: "its effects are outside the database",
-          took: .zero))
+          took: ContinuousClock.now - began))
     }
   }
 

@@ -44,7 +44,7 @@ struct SoloGuard: Service {
         try await cancelWhenGracefulShutdown { try await session.watch(for: .seconds(60)) }
       }
     } catch {
-      if Task.isShuttingDownGracefully { try? await Membership().leave(locks.node, session) }
+      if Task.isShuttingDownGracefully { try? await Membership().leave(locks.node, session, timeout: .seconds(3)) }
       throw error
     }
   }

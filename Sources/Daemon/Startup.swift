@@ -1,6 +1,7 @@
 import EventStore
 import Glibc
 package import Postgres
+import Projection
 import ServiceLifecycle
 package import Settings
 import Telemetry

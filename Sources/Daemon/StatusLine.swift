@@ -29,7 +29,8 @@ package enum StatusLine {
     let answering = databases.filter { $0.mark != nil }
     let total = databases.reduce(0) { $0 + ($1.shared ?? $1.shards.count) }
     guard !answering.isEmpty else {
-      return "waiting for \(databases.count == 1 ? "the database" : "\(databases.count) databases") · \(total) shards"
+      return
+        "waiting for \(databases.count == 1 ? "the database" : "\(databases.count) databases") · \(counted(total, "shard"))"
     }
     let running = shards.count { $0.mark != nil && $0.entry.isRunning }
     let isSharing = databases.contains { $0.shared != nil }
@@ -71,6 +72,11 @@ private func shortened(_ reason: String) -> String {
 
 extension HealthBoard.Entry {
   fileprivate var isRunning: Bool { reason == nil && condition != "ended" }
+}
+
+/// `1 dead letter`, `2,000 dead letters`.
+package func counted(_ number: some BinaryInteger, _ noun: String) -> String {
+  "\(grouped(Int64(number))) \(noun)\(number == 1 ? "" : "s")"
 }
 
 /// `1234567` as `1,234,567`.

@@ -24,12 +24,10 @@ struct StrayStatement: Sendable {
         .definition,
         Failure(
           "a statement, or a function or trigger it calls, writes \(table.schema).\(table.name), which a rebuild must leave alone",
-          hint: Redirection.hint, sqlState: Self.code))
+          hint: strayHint, sqlState: RaisedCode.strayStatement.rawValue))
     }
     return try await planned(index - begin.count, session)
   }
-
-  private static let code = "TM304"
 
   /// The statement again, without running it: planning takes the locks.
   private func planned(_ index: Int, _ session: Session) async throws -> PageFailure? {
@@ -41,8 +39,8 @@ struct StrayStatement: Sendable {
       return nil
     } catch {
       if error.isCancelled || error.isConnectionLoss { throw error }
-      try await session.rollBackIfNeeded()
-      return error.sqlState?.code == Self.code ? PageFailure(error) : nil
+      await session.rollBack()
+      return error.sqlState?.code == RaisedCode.strayStatement.rawValue ? PageFailure(error) : nil
     }
   }
 }

@@ -48,7 +48,7 @@ package struct EventBlocks: Sendable {
       return builder.block(
         request.page, types: request.types, leftOut: leftOut, life: life, hasUUIDStreams: shape.streamIDType == "uuid")
     } catch {
-      if session.isOpen { try? await session.rollBackIfNeeded() }
+      await session.rollBack()
       throw error
     }
   }

@@ -1,4 +1,5 @@
 package import Postgres
+import Projection
 
 /// The statements behind the high-water mark.
 ///
@@ -79,7 +80,7 @@ package struct HighWaterReads: Sendable {
     return (try decodeNumbers(results[0]), try results[1].rows.map(decodeHolder))
   }
 
-  /// Steps 4: the runs of numbers in (from, to] that no visible event has.
+  /// Step 3: the runs of numbers in (from, to] that no visible event has.
   ///
   /// One index-only scan of the range that only counts, since most ranges are whole; and a second one where numbers are missing. It
   /// comes later, so it can only see more: what it still misses was not visible to the first one either.

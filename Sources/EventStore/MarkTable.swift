@@ -4,6 +4,11 @@ package import Postgres
 package struct MarkTable: Sendable {
   package let shape: StoreShape
 
+  /// The key of the lock under which gaps are recorded and looked at, in SQL.
+  static let lock = "hashtextextended('tidemark.gap', 0)"
+  /// What a dead letter says of an event that came up in a gap.
+  static let lateArrival = "the event became visible after the high-water mark had stepped over its number"
+
   package init(_ shape: StoreShape) { self.shape = shape }
 
   /// The mark an earlier run proved, or nil on the first look at this store.
@@ -20,7 +25,7 @@ package struct MarkTable: Sendable {
       try await write(mark, session)
       return true
     } catch let error as PostgresError where error.sqlState == .lockNotAvailable {
-      try await session.rollBackIfNeeded()
+      await session.rollBack()
       return false
     }
   }
@@ -50,16 +55,25 @@ package struct MarkTable: Sendable {
   /// every page takes for a moment when it looks at this table, it is looked once more which numbers are missing: a page that was before
   /// us read what we see now too, and one that comes after us sees what we record. A number that is on record already is not recorded
   /// again, so gaps never overlap.
+  ///
+  /// - Parameter heldBy: who held the numbers, in words for the operator; nil where nobody did.
   package func record(
     _ gaps: [ClosedRange<Int64>], reason: String, heldBy: String?, _ session: Session
   ) async throws -> [ClosedRange<Int64>] {
     guard let lowest = gaps.map(\.lowerBound).min(), let highest = gaps.map(\.upperBound).max() else { return [] }
     let (firsts, lasts) = (gaps.map(\.lowerBound), gaps.map(\.upperBound))
-    var statements: [SQL] = [
+    // Where Marten's tools look for what was passed over.
+    let skips: SQL =
+      shape.hasHighWaterSkips
+      ? """
+      skipped AS (
+          INSERT INTO \(raw: shape.store).mt_high_water_skips (starting_sequence, ending_sequence)
+          SELECT first_seq_id, last_seq_id FROM recorded
+          ON CONFLICT DO NOTHING)
+      """ : "skipped AS (SELECT)"
+    let statements: [SQL] = [
       "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE",
-      "SELECT pg_advisory_xact_lock(hashtextextended('tidemark.gap', 0))",
-    ]
-    statements.append(
+      "SELECT pg_advisory_xact_lock(\(raw: Self.lock))",
       """
       WITH asked AS (
           SELECT first, last FROM unnest(\(firsts)::bigint[], \(lasts)::bigint[]) AS g (first, last)),
@@ -71,29 +85,25 @@ package struct MarkTable: Sendable {
            WHERE first_seq_id BETWEEN \(lowest) AND \(highest)
            UNION ALL
          (SELECT first_seq_id, last_seq_id FROM tidemark.gap
-           WHERE first_seq_id < \(lowest) ORDER BY first_seq_id DESC LIMIT 1))
-      INSERT INTO tidemark.gap (first_seq_id, last_seq_id, reason, held_by)
-      SELECT lower(r), upper(r) - 1, \(reason), \(heldBy)
-        FROM unnest((SELECT range_agg(int8range(first, last, '[]')) FROM asked)
-                    - coalesce((SELECT range_agg(int8range(first, last, '[]')) FROM come), '{}')
-                    - coalesce((SELECT range_agg(int8range(first, last, '[]')) FROM known), '{}')) AS r
-      RETURNING first_seq_id, last_seq_id
-      """)
-    if shape.hasHighWaterSkips {
-      statements.append(
-        """
-        INSERT INTO \(raw: shape.store).mt_high_water_skips (starting_sequence, ending_sequence)
-        SELECT first, last FROM unnest(\(firsts)::bigint[], \(lasts)::bigint[]) AS g (first, last)
-        ON CONFLICT DO NOTHING
-        """)
-    }
-    statements.append("COMMIT")
+           WHERE first_seq_id < \(lowest) ORDER BY first_seq_id DESC LIMIT 1)),
+      recorded AS (
+          INSERT INTO tidemark.gap (first_seq_id, last_seq_id, reason, held_by)
+          SELECT lower(r), upper(r) - 1, \(reason), \(heldBy)
+            FROM unnest((SELECT range_agg(int8range(first, last, '[]')) FROM asked)
+                        - coalesce((SELECT range_agg(int8range(first, last, '[]')) FROM come), '{}')
+                        - coalesce((SELECT range_agg(int8range(first, last, '[]')) FROM known), '{}')) AS r
+          RETURNING first_seq_id, last_seq_id),
+      \(skips)
+      SELECT first_seq_id, last_seq_id FROM recorded ORDER BY 1
+      """,
+      "COMMIT",
+    ]
     do {
       return try await session.pipeline(statements, timeout: .seconds(30))[2].rows.map {
         try $0.get("first_seq_id", as: Int64.self)...(try $0.get("last_seq_id", as: Int64.self))
       }
     } catch {
-      try? await session.rollBackIfNeeded()
+      await session.rollBack()
       throw error
     }
   }
@@ -138,16 +148,23 @@ package struct MarkTable: Sendable {
     }
   }
 
+  /// A late arrival that is accounted for.
+  package struct Kept: Sendable, Hashable {
+    package var arrival: LateArrival
+    /// Those that were past it.
+    package var shards: [String]
+  }
+
   /// Accounts for late arrivals: each becomes a dead letter of every shard that takes it and is already past it; shards that are still
   /// before it will meet it in a page. A shard that has run before and does not now counts as one that takes every type.
   ///
   /// One transaction, under the locks of the shards' positions, so that no page decides otherwise at the same time. Every node looks for
   /// late arrivals; each is accounted for once, by the first.
   ///
-  /// - Returns: those that this call accounted for.
+  /// - Returns: those that this call accounted for, each with the shards that have a dead letter for it now.
   package func keep(
     _ arrivals: [LateArrival], takers: [Taker], node: String, _ session: Session
-  ) async throws -> [LateArrival] {
+  ) async throws -> [Kept] {
     for _ in 1...5 { if let kept = try await account(arrivals, takers, node, session) { return kept } }
     return []
   }
@@ -155,7 +172,7 @@ package struct MarkTable: Sendable {
   /// Nil, and nothing was done, where a shard began meanwhile.
   private func account(
     _ arrivals: [LateArrival], _ takers: [Taker], _ node: String, _ session: Session
-  ) async throws -> [LateArrival]? {
+  ) async throws -> [Kept]? {
     let store = shape.store
     return try await session.transaction { session in
       let open = try await session.execute(
@@ -191,7 +208,7 @@ package struct MarkTable: Sendable {
       // A shard that has only just been given a position is not among them, and its first page may have looked at the gaps already.
       // From here on no page looks; where one has come in between, all of this is done again.
       let newcomers = try await session.pipeline([
-        "SELECT pg_advisory_xact_lock(hashtextextended('tidemark.gap', 0))",
+        "SELECT pg_advisory_xact_lock(\(raw: Self.lock))",
         """
         SELECT FROM \(raw: store).mt_event_progression
          WHERE (name = ANY (\(takers.map(\.shard))::text[]) OR name IN (SELECT s.name FROM tidemark.shard AS s))
@@ -201,14 +218,17 @@ package struct MarkTable: Sendable {
       guard newcomers.isEmpty else { return nil }
       let here = Set(takers.map(\.shard))
       let all = takers + positions.keys.filter { !here.contains($0) }.sorted().map { Taker(shard: $0, types: nil) }
+      var kept: [Kept] = []
       for arrival in arrivals {
-        for taker in all where taker.types?.contains(arrival.type) ?? true {
-          guard let position = positions[taker.shard], position >= arrival.sequence else { continue }
+        let past = all.filter { taker in
+          (taker.types?.contains(arrival.type) ?? true)
+            && positions[taker.shard].map { $0 >= arrival.sequence } ?? false
+        }.map(\.shard)
+        for shard in past {
           try await session.execute(
             """
             INSERT INTO tidemark.dead_letter (shard, seq_id, stream_id, type, class, message, detail, node)
-            VALUES (\(taker.shard), \(arrival.sequence), \(arrival.streamID), \(arrival.type), 'late_arrival',
-                    'the event became visible after the high-water mark had stepped over its number',
+            VALUES (\(shard), \(arrival.sequence), \(arrival.streamID), \(arrival.type), 'late_arrival', \(Self.lateArrival),
                     \("the gap was passed at \(arrival.gapPassedAt)"), \(node))
             ON CONFLICT (shard, seq_id) DO NOTHING
             """)
@@ -218,23 +238,14 @@ package struct MarkTable: Sendable {
           UPDATE tidemark.gap SET arrived = arrived || \(arrival.sequence)::bigint
            WHERE \(arrival.sequence) BETWEEN first_seq_id AND last_seq_id AND NOT \(arrival.sequence) = ANY (arrived)
           """)
+        kept.append(Kept(arrival: arrival, shards: past))
       }
-      return arrivals
+      return kept
     }
   }
 
   /// Forgets gaps that nothing came out of for a week.
   package func prune(_ session: Session) async throws {
     try await session.execute("DELETE FROM tidemark.gap WHERE passed_at < now() - interval '7 days' AND arrived = '{}'")
-  }
-}
-
-extension Session {
-  /// Leaves no transaction open after a statement of one failed.
-  package func rollBackIfNeeded() async throws {
-    switch transactionStatus {
-    case .inTransaction, .failed: try await script("ROLLBACK")
-    case .idle, .active, .unknown: break
-    }
   }
 }

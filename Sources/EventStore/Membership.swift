@@ -25,12 +25,10 @@ package struct Membership: Sendable {
   package init() {}
 
   /// What a node locks to be known as alive.
-  static func lockKey(_ name: String) -> Int64 {
-    Int64(bitPattern: UInt64(fingerprint("tidemark node \(name)"), radix: 16)!)
-  }
+  private static func key(_ name: String) -> Int64 { lockKey("tidemark node \(name)") }
 
   /// What nodes that share the store hold together, and one that does not holds alone: of two that exclude each other, only one gets in.
-  private static let companyKey = Int64(bitPattern: UInt64(fingerprint("tidemark company"), radix: 16)!)
+  private static let companyKey = lockKey("tidemark company")
 
   /// - Returns: false where a node that is in excludes this one.
   package func enter(_ company: Company, _ session: Session) async throws -> Bool {
@@ -49,7 +47,7 @@ package struct Membership: Sendable {
   package func join(
     _ name: String, version: String, mode: String, shards: [String] = [], _ session: Session
   ) async throws -> Bool {
-    let key = Self.lockKey(name)
+    let key = Self.key(name)
     guard try await session.execute("SELECT pg_try_advisory_lock(\(key))").rows[0].get(0, as: Bool.self) else {
       return false
     }
@@ -74,7 +72,7 @@ package struct Membership: Sendable {
       SELECT pg_terminate_backend(l.pid) FROM pg_catalog.pg_locks AS l
        WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1 AND l.pid = \(Int(processID))
          AND l.database = (SELECT d.oid FROM pg_catalog.pg_database AS d WHERE d.datname = current_database())
-         AND (l.classid::bigint << 32 | l.objid::bigint) = \(Self.lockKey(name))
+         AND (l.classid::bigint << 32 | l.objid::bigint) = \(Self.key(name))
       """)
   }
 
@@ -85,7 +83,7 @@ package struct Membership: Sendable {
   /// Makes the node unknown, while the locks of its shards stay: others know that they are next.
   package func leave(_ name: String, _ session: Session, timeout: Duration? = nil) async throws {
     _ = try await session.pipeline(
-      ["DELETE FROM tidemark.node WHERE name = \(name)", "SELECT pg_advisory_unlock(\(Self.lockKey(name)))"],
+      ["DELETE FROM tidemark.node WHERE name = \(name)", "SELECT pg_advisory_unlock(\(Self.key(name)))"],
       timeout: timeout)
   }
 
@@ -163,6 +161,6 @@ package struct Membership: Sendable {
   }
 
   package func holderOfName(_ name: String, _ session: Session) async throws -> String? {
-    try await holder(of: Self.lockKey(name), session)
+    try await holder(of: Self.key(name), session)
   }
 }

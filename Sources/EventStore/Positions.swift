@@ -1,4 +1,5 @@
 package import Postgres
+import Projection
 
 /// The positions of shards: rows of `mt_event_progression`, with Marten's names and Marten's meaning.
 ///
@@ -53,12 +54,17 @@ package struct Positions: Sendable {
     return try row.get("position", as: Int64?.self)
   }
 
+  /// What tells a shard's row from those that Marten keeps for its own high-water mark, one of them for each tenant.
+  static var isShard: SQL {
+    "NOT (name = ANY (\(ShardName.reserved)::text[]) OR starts_with(name, 'HighWaterMark:'))"
+  }
+
   /// Every position by shard name; rows that are not shards are left out.
   package func all(_ session: Session) async throws -> [String: Int64] {
     let rows = try await session.execute(
       """
       SELECT name, coalesce(last_seq_id, 0) AS position FROM \(raw: shape.store).mt_event_progression
-       WHERE name NOT IN ('HighWaterMark', 'HighWaterAllocationFence', 'HighWaterStuckGap')
+       WHERE \(Self.isShard)
       """
     ).rows
     return try rows.reduce(into: [:]) { all, row in
@@ -78,6 +84,3 @@ package func beginPage(
 package func cutPage(_ shard: String, ceiling: Int64) -> SQL {
   "SELECT tidemark.cut_page(\(shard), \(ceiling))"
 }
-
-/// The SQLSTATE `tidemark.begin_page` raises when the position is not where the page begins.
-package let positionMoved: SQLState = "TM301"

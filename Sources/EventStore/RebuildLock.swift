@@ -2,9 +2,7 @@ package import Postgres
 
 /// Whoever works on the rebuild of a shard holds this lock: an advisory one of its session, gone with it.
 package enum RebuildLock {
-  private static func key(_ shard: String) -> Int64 {
-    Int64(bitPattern: UInt64(fingerprint("tidemark rebuild \(shard)"), radix: 16)!)
-  }
+  private static func key(_ shard: String) -> Int64 { lockKey("tidemark rebuild \(shard)") }
 
   /// Without waiting; false where somebody else has it.
   package static func take(_ shard: String, _ session: Session) async throws -> Bool {

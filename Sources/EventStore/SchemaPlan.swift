@@ -1,4 +1,5 @@
 package import Postgres
+import Projection
 
 /// What is missing in a database before shards can run there, as statements that a person may read or run.
 ///
@@ -26,8 +27,16 @@ package struct SchemaPlan: Sendable {
     "BEGIN;\n\n" + steps.map { "-- \($0.title)\n\n\($0.script)" }.joined(separator: "\n") + "\nCOMMIT;\n"
   }
 
+  /// Our tables, in the order they were added: what a database lacks of them is made, from wherever it stands.
+  private static let tables: [(version: Int, title: String, template: [UInt8])] = [
+    (1, "Tidemark's own tables", PackageResources.tables_1_sql),
+    (2, "what operators want of shards", PackageResources.tables_2_sql),
+    (3, "the nodes", PackageResources.tables_3_sql),
+    (4, "rebuilds", PackageResources.tables_4_sql),
+  ]
+
   /// The version of our tables that this program was written for.
-  package static let version = 4
+  package static let version = tables.last!.version
 
   /// For whoever only uses the schema.
   ///
@@ -61,11 +70,8 @@ package struct SchemaPlan: Sendable {
           hint: "One event store in a database can be followed. Set event_store.schema = \"\(installed.storeSchema)\".")
       }
     }
+    for table in tables where table.version > installed?.version ?? 0 { plan.add(table.title, table.template, shape) }
     if installed == nil {
-      plan.add("Tidemark's own tables", PackageResources.tables_1_sql, shape)
-      plan.add("what operators want of shards", PackageResources.tables_2_sql, shape)
-      plan.add("the nodes", PackageResources.tables_3_sql, shape)
-      plan.add("rebuilds", PackageResources.tables_4_sql, shape)
       plan.steps.append(
         Step(
           title: "which event store they serve",
@@ -76,9 +82,6 @@ package struct SchemaPlan: Sendable {
             """))
     }
     if let installed, installed.version < version {
-      if installed.version < 2 { plan.add("what operators want of shards", PackageResources.tables_2_sql, shape) }
-      if installed.version < 3 { plan.add("the nodes", PackageResources.tables_3_sql, shape) }
-      plan.add("rebuilds", PackageResources.tables_4_sql, shape)
       plan.steps.append(
         Step(
           title: "remember the version of the tables",
@@ -96,7 +99,7 @@ package struct SchemaPlan: Sendable {
     return plan
   }
 
-  /// A new event store, and Tidemark's own schema on it.
+  /// A new event store, without Tidemark's own schema, which ``forStore(_:shape:)`` adds.
   ///
   /// - Parameter streamIDType: `uuid` or `varchar`.
   package static func newStore(schema: String, streamIDType: String) -> SchemaPlan {
@@ -113,7 +116,7 @@ package struct SchemaPlan: Sendable {
     _ session: Session, planning: @Sendable (Session) async throws -> SchemaPlan
   ) async throws -> SchemaPlan {
     try await session.transaction { session in
-      // The first eight bytes of "tidemark" as one number.
+      // A number of no meaning, which stays what it is: an older program may be planning beside this one.
       try await session.execute("SELECT pg_advisory_xact_lock(8388354976532292203)")
       let plan = try await planning(session)
       for step in plan.steps { try await session.script(step.script) }
@@ -150,11 +153,18 @@ struct Installation: Sendable {
   }
 }
 
-/// FNV-1a, 64 bits, in hexadecimal: tells whether a text changed, no more.
+/// In hexadecimal: tells whether a text changed, no more.
 package func fingerprint(_ text: String) -> String {
-  let hash = text.utf8.reduce(into: 0xcbf2_9ce4_8422_2325 as UInt64) { hash, byte in
+  let digits = String(hash(text), radix: 16)
+  return String(repeating: "0", count: 16 - digits.count) + digits
+}
+
+/// The key of the advisory lock that a text names.
+func lockKey(_ text: String) -> Int64 { Int64(bitPattern: hash(text)) }
+
+/// FNV-1a, 64 bits.
+private func hash(_ text: String) -> UInt64 {
+  text.utf8.reduce(into: 0xcbf2_9ce4_8422_2325) { hash, byte in
     hash = (hash ^ UInt64(byte)) &* 0x100_0000_01b3
   }
-  let digits = String(hash, radix: 16)
-  return String(repeating: "0", count: 16 - digits.count) + digits
 }

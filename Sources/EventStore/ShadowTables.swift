@@ -194,6 +194,10 @@ package struct ShadowTables: Sendable {
   }
 }
 
+/// What an operator does about a statement that a rebuild cannot lead to its new tables.
+package let strayHint =
+  "Name tables without their schema, and every table that is written in `tables`; or rebuild with --in-place."
+
 /// Which rows a rebuild is about: all, or those of some streams or tenants.
 package struct RowFilter: Sendable, Hashable {
   /// The column that holds what identifies the stream, or the tenant.

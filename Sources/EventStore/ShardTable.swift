@@ -4,7 +4,7 @@ package import Postgres
 package struct ShardTable: Sendable {
   package struct Health: Sendable, Hashable {
     package var name: String
-    /// `starting`, `following`, `catching up`, `retrying`, `paused` or `stopped`.
+    /// `never run`, `starting`, `following`, `catching up`, `slow`, `retrying`, `paused`, `stopped` or `ended`.
     package var condition: String
     package var reason: String?
     /// Sequences a second, lately.
@@ -50,7 +50,7 @@ package struct ShardTable: Sendable {
       let position = try await session.execute(
         """
         DELETE FROM \(raw: shape.store).mt_event_progression
-         WHERE name = \(shard) AND name NOT IN ('HighWaterMark', 'HighWaterAllocationFence', 'HighWaterStuckGap')
+         WHERE name = \(shard) AND \(Positions.isShard)
         """)
       try await session.execute("DELETE FROM tidemark.dead_letter WHERE shard = \(shard)")
       try await session.execute("DELETE FROM tidemark.rebuild WHERE shard = \(shard)")

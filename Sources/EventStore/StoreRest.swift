@@ -1,4 +1,5 @@
 package import Postgres
+import Projection
 
 /// Whether nothing is being appended to an event store: what `start = "inline-handover"` needs.
 ///

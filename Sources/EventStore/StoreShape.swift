@@ -1,4 +1,5 @@
 package import Postgres
+import Projection
 
 /// How one event store of the `marten` dialect is laid out: which of Marten's optional columns exist, and what identifies a stream.
 ///
@@ -113,7 +114,8 @@ package struct StoreShape: Sendable, Hashable {
       "stream_hash": streamIDType == "uuid" ? "uuid_hash(e.stream_id)" : "hashtext(e.stream_id)",
       "tenant_id": column("tenant_id", type: "text"), "headers": column("headers", type: "jsonb"),
       "causation_id": column("causation_id", type: "text"), "correlation_id": column("correlation_id", type: "text"),
-      "live": livePredicate,
+      "live": livePredicate, "gap_lock": MarkTable.lock,
+      "late_arrival": SQL.quoted(literal: MarkTable.lateArrival), "stray_hint": SQL.quoted(literal: strayHint),
       "append_columns": optional.map { ", \($0.0)" }.joined(),
       "append_values": optional.map { ", \($0.1)" }.joined(),
       "streams_tenant_column": streamsHaveTenants ? ", tenant_id" : "",

@@ -25,19 +25,48 @@ package enum PluginProblem: Error, Hashable, Sendable {
   /// A statement it answered with may not be part of a page.
   case badStatement(String, hint: String)
 
-  /// For rules and for the log: stable, whatever becomes of the words.
-  package var code: String {
+  /// For rules, for the log and for the manual.
+  package enum Code: String, ProblemCode {
+    case notStarted = "TM501"
+    case ended = "TM502"
+    case closedOutput = "TM503"
+    case silent = "TM504"
+    case garbage = "TM505"
+    case lineTooLong = "TM506"
+    case wrongAnswer = "TM507"
+    case refused = "TM508"
+    case badLibrary = "TM509"
+    case badStatement = "TM510"
+
+    package var meaning: String {
+      switch self {
+      case .notStarted: "A plugin cannot be run: it is missing, not executable, or its directory is missing."
+      case .ended: "A plugin ended though nobody asked it to. Its last words, from standard error, stand beside."
+      case .closedOutput: "A plugin closed its standard output, so no answer can come."
+      case .silent: "A plugin did not answer in time."
+      case .garbage: "A plugin wrote a line that is no message of the protocol."
+      case .lineTooLong: "A line of a plugin, or an event for one, is longer than the protocol allows."
+      case .wrongAnswer:
+        "A plugin answered for another page, or before it was handed one, or a library returned what means nothing."
+      case .refused: "A plugin refuses to run."
+      case .badLibrary: "A library cannot be loaded, or was built for another version of the interface."
+      case .badStatement: "A statement of a plugin's answer may not be part of a page."
+      }
+    }
+  }
+
+  package var code: Code {
     switch self {
-    case .notStarted: "TM501"
-    case .ended: "TM502"
-    case .closedOutput: "TM503"
-    case .silent: "TM504"
-    case .garbage: "TM505"
-    case .lineTooLong: "TM506"
-    case .wrongAnswer: "TM507"
-    case .refused: "TM508"
-    case .badLibrary: "TM509"
-    case .badStatement: "TM510"
+    case .notStarted: .notStarted
+    case .ended: .ended
+    case .closedOutput: .closedOutput
+    case .silent: .silent
+    case .garbage: .garbage
+    case .lineTooLong: .lineTooLong
+    case .wrongAnswer: .wrongAnswer
+    case .refused: .refused
+    case .badLibrary: .badLibrary
+    case .badStatement: .badStatement
     }
   }
 

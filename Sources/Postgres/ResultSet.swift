@@ -18,8 +18,6 @@ package struct ResultSet: Sendable {
 
   package var columns: [String] { (0..<PQnfields(handle.pointer)).map { String(cString: PQfname(handle.pointer, $0)) } }
 
-  package var columnTypes: [UInt32] { (0..<PQnfields(handle.pointer)).map { PQftype(handle.pointer, $0) } }
-
   /// Rows that the statement inserted, updated, deleted or returned.
   package var affectedRows: Int { Int(String(cString: PQcmdTuples(handle.pointer))) ?? 0 }
 

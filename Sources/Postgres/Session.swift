@@ -1,6 +1,6 @@
 import CLibpq
 
-/// One session on a server: statements, pipelines, transactions, COPY and LISTEN, on a thread of its own.
+/// One session on a server: statements, pipelines, transactions and COPY, on a thread of its own.
 ///
 /// Cancelling the Swift task that waits for a statement cancels that statement on the server, and never another one; see ``Operation``.
 /// A statement that was complete before the cancel arrived returns its result.
@@ -199,7 +199,7 @@ package actor Session {
     }
   }
 
-  // MARK: COPY and LISTEN
+  // MARK: COPY
 
   /// Runs `COPY … TO STDOUT` and hands over each row's bytes, valid during the call only; memory does not grow with the rows.
   ///
@@ -220,24 +220,6 @@ package actor Session {
     }
     if let failure { throw failure }
     return try rows.get()
-  }
-
-  /// Listens on the channels, and returns what arrives as a sequence that ends with an error when the connection does.
-  ///
-  /// From here on the session belongs to the sequence. Nothing is dropped: what was not asked for yet waits in libpq's memory.
-  package func listen(to channels: [String]) async throws(PostgresError) -> AsyncThrowingStream<
-    ServerNotification, any Error
-  > {
-    for channel in channels { try await execute("LISTEN \(identifier: channel)") }
-    return AsyncThrowingStream {
-      let next = await self.nextNotification()
-      if case .failure(let error) = next, error.isCancelled { return nil }
-      return try next.get()
-    }
-  }
-
-  private func nextNotification() async -> Result<ServerNotification, PostgresError> {
-    await result(nil) { operation throws(PostgresError) in try self.connection.nextNotification(operation) }
   }
 
   // MARK: Watching
@@ -278,11 +260,4 @@ package actor Session {
     guard !operation.isCancelled else { return .failure(PostgresError(.cancelled)) }
     return Result { () throws(PostgresError) in try body(operation) }
   }
-}
-
-/// What `NOTIFY` sent.
-package struct ServerNotification: Sendable, Hashable {
-  package var channel: String
-  package var payload: String
-  package var processID: Int32
 }

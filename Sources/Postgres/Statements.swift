@@ -182,21 +182,6 @@ extension Connection {
     return rows
   }
 
-  func nextNotification(_ operation: Operation) throws(PostgresError) -> ServerNotification {
-    while true {
-      if let notification = PQnotifies(pointer) {
-        defer { PQfreemem(notification) }
-        return ServerNotification(
-          channel: String(cString: notification.pointee.relname), payload: String(cString: notification.pointee.extra),
-          processID: notification.pointee.be_pid)
-      }
-      // Nothing runs on the server, so there is nothing to cancel there.
-      if let reason = operation.stop { throw reason }
-      let ready = Self.poll(PQsocket(pointer), Int16(POLLIN), wakeup, until: operation.deadline)
-      if ready != 0, PQconsumeInput(pointer) == 0 { throw lost("the connection was lost") }
-    }
-  }
-
   /// Waits, with nothing running on the server, until the time is over or the connection is.
   func watch(_ operation: Operation) throws(PostgresError) {
     while true {

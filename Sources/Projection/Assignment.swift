@@ -15,7 +15,7 @@ package enum Assignment {
     let nodes = declared.keys.sorted()
     let shards = declared.values.reduce(into: Set()) { $0.formUnion($1) }.sorted()
     guard !nodes.isEmpty else { return [:] }
-    // At least one more than an even share, so that few shards on few nodes may follow their scores too.
+    // An even share, rounded up, and a quarter of it; with shares below four nothing is added, so few shards are spread evenly.
     let share = (shards.count + nodes.count - 1) / nodes.count
     let limit = share + share / 4
     var load: [String: Int] = [:]

@@ -79,36 +79,43 @@ package struct ExchangeChoice: Hashable, Sendable {
   }
 }
 
-/// Why a rebuild cannot be done, or cannot go on, as an operator can use it. The old read model is untouched.
+/// Why a rebuild cannot be done, or cannot go on, as an operator can use it.
 package struct RebuildProblem: Error, Hashable, Sendable, CustomStringConvertible {
-  /// Stable, for searching the manual.
-  package enum Code: String, Sendable, Hashable {
-    /// The projection does not say which tables it fills, or one of them is not there, or is no table.
+  /// Stable, and listed in the manual.
+  package enum Code: String, ProblemCode {
     case noTables = "TM321"
-    /// A statement writes or reads past the search path.
     case notRedirected = "TM322"
-    /// This way of exchange is not possible.
     case wrongWay = "TM323"
-    /// The shard has no position: nothing was ever applied.
     case nothingApplied = "TM324"
-    /// Somebody else works on it.
     case underWay = "TM325"
-    /// What is half made was begun for something else.
     case otherRequest = "TM326"
-    /// Only some streams or tenants, or several workers, of a projection that does not say how to tell rows apart.
     case noKey = "TM327"
-    /// A page failed, and the policy of rebuilds says stop.
     case pageFailed = "TM328"
-    /// The tables were changed meanwhile.
     case tablesChanged = "TM329"
-    /// The role may not make the new tables.
     case noPrivilege = "TM330"
-    /// The node runs another definition than the command's settings file has.
     case otherDefinition = "TM331"
-    /// An operator ended it.
     case aborted = "TM332"
-    /// A plugin that is not rebuilt, or not in the way that was asked for.
     case plugin = "TM333"
+
+    package var meaning: String {
+      switch self {
+      case .noTables:
+        "The projection does not say which tables it fills, or one of them is not there, or is no table."
+      case .notRedirected: "A statement writes or reads past the search path."
+      case .wrongWay: "This way of exchange is not possible."
+      case .nothingApplied: "The shard has no position, as nothing was ever applied, or none so high."
+      case .underWay: "Somebody else works on it."
+      case .otherRequest: "What is half made was begun for something else."
+      case .noKey:
+        "Only some streams or tenants, or several workers, of a projection that does not say how to tell rows apart."
+      case .pageFailed: "A page failed, and the policy of rebuilds says stop."
+      case .tablesChanged: "The tables were changed meanwhile."
+      case .noPrivilege: "The role may not make the new tables."
+      case .otherDefinition: "The node runs another definition than the command's settings file has."
+      case .aborted: "An operator ended it."
+      case .plugin: "A plugin that is not rebuilt, or not in the way that was asked for."
+      }
+    }
   }
 
   package var code: Code

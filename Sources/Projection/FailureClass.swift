@@ -19,9 +19,9 @@ package enum FailureClass: String, Sendable, Hashable, CaseIterable {
   /// See "PostgreSQL Error Codes" in its manual for the codes.
   package static func classify(sqlState: String) -> FailureClass {
     switch sqlState {
-    case "TM301": return .order
+    case RaisedCode.positionMoved.rawValue: return .order
     // A page that was read before has changed: it is read again.
-    case "TM305": return .transient
+    case RaisedCode.pageChanged.rawValue: return .transient
     case "57P01", "57P02", "57P03", "57P05": return .connection
     // Cancelled by a timeout of the operator's; lock not available; idle-in-transaction timeout.
     case "57014", "55P03", "25P03", "55006": return .transient

@@ -117,7 +117,7 @@ package struct FailurePolicy: Hashable, Sendable {
   private func standard(for failure: FailureFacts) -> [FailureAction] {
     switch failure.failureClass {
     // The store is not at rest: until somebody stops the writers.
-    case .transient where failure.sqlState == "TM213": [.pause(.seconds(10))]
+    case .transient where failure.sqlState == StoreCode.notAtRest.rawValue: [.pause(.seconds(10))]
     case .connection, .transient:
       [
         .retry(after: .milliseconds(250)), .retry(after: .milliseconds(500)), .retry(after: .seconds(1)),

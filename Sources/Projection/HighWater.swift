@@ -88,6 +88,13 @@ package struct HighWater: Sendable {
   /// Nothing is outstanding: the mark stands at the last number handed out.
   package var isSettled: Bool { handedOut == mark && highestVisible <= mark }
 
+  /// The transactions, by `virtualTransaction`, longest known first, that `on_long_hold` waits for no longer and that live as of the last
+  /// reading.
+  package var steppedOver: [String] {
+    holders.filter(\.value.isSteppedOver).sorted { ($0.value.firstSeen, $0.key) < ($1.value.firstSeen, $1.key) }.map(
+      \.key)
+  }
+
   /// Whether a tick has to read the holders, or can end after the sequence.
   ///
   /// With nothing outstanding and the sequence where it was, no number lies above the mark, so there is nothing to settle;

@@ -33,8 +33,8 @@ package struct Rebuild: Sendable {
   /// A page failed while the live shard waited: what is left is applied while it does not wait.
   private var hasFaltered = false
 
-  /// What the live shard may have to wait for the last events.
-  static let patience = 0.5
+  /// Seconds that the live shard may have to wait for the last events.
+  static let patience_s = 0.5
   /// Of statements, which apply so many within a moment.
   package static let nearForStatements: Int64 = 1_000
   /// Of a plugin, which may take its time for each event while the live shard waits.
@@ -58,7 +58,7 @@ package struct Rebuild: Sendable {
     let target = upTo ?? live
     let behind = target - position
     if behind <= 0 { return .close(choice) }
-    if !hasFaltered, behind <= near || Double(behind) <= rate * Self.patience { return .close(choice) }
+    if !hasFaltered, behind <= near || Double(behind) <= rate * Self.patience_s { return .close(choice) }
     return .replay(to: target)
   }
 

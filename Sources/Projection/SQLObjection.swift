@@ -13,7 +13,8 @@ extension SQLText {
     case _ where isSetup: return nil
     case "DISCARD", "DEALLOCATE", "LISTEN", "UNLISTEN", "RESET", "LOAD":
       return ("\(keyword) is not allowed here", "the session is shared with other projections")
-    case "SET" where firstKeywords(of: statement, limit: 2) != ["SET", "LOCAL"]:
+    // Both end with the transaction.
+    case "SET" where ![["SET", "LOCAL"], ["SET", "CONSTRAINTS"]].contains(firstKeywords(of: statement, limit: 2)):
       return ("SET is not allowed here", "use SET LOCAL, which ends with the page")
     case "COPY":
       return ("COPY is not allowed here", "use INSERT … SELECT")

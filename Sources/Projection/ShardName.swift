@@ -23,6 +23,9 @@ package struct ShardName: Hashable, Sendable, Comparable, CustomStringConvertibl
     self.init(projection: String(parts[0]), version: version)
   }
 
+  /// Rows of the progression that are Marten's own and no shard's.
+  package static let reserved = ["HighWaterMark", "HighWaterAllocationFence", "HighWaterStuckGap"]
+
   package var description: String {
     version > 1 ? "\(projection):V\(version):All" : "\(projection):All"
   }

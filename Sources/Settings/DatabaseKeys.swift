@@ -23,7 +23,10 @@ extension DatabaseSettings {
       """),
     .integer(
       "pool_size", \.poolSize, 1...200,
-      "Most sessions that all shards together use at once. One more follows the event sequence, and one keeps the books."
+      """
+      Most sessions that all shards together use at once. Three more follow the event sequence, keep the books, and hold the locks by
+      which the node is known; a rebuild has its own beside them.
+      """
     ),
     .memory(
       "work_mem", \.workMemory,

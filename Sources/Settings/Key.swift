@@ -52,10 +52,12 @@ extension Key {
   static func duration(
     _ path: String, _ value: Path<Duration>, _ range: ClosedRange<Duration>, _ meaning: String, reloadable: Bool = false
   ) -> Key {
-    Key(
+    let examples = [Duration.milliseconds(250), .seconds(30), .seconds(300), .seconds(3600)].filter(range.contains)
+      .map { TOMLText.string($0.settingText) }
+    return Key(
       path: path,
       form:
-        "a duration from \(range.lowerBound.settingText) to \(range.upperBound.settingText), like \"250ms\", \"30s\", \"5m\", \"1h\"",
+        "a duration from \(range.lowerBound.settingText) to \(range.upperBound.settingText), like \(examples.joined(separator: ", "))",
       meaning: meaning, isReloadable: reloadable,
       decode: { toml, root throws(Mismatch) in
         guard case .string(let text) = toml.content, let duration = Duration(setting: text), range.contains(duration)

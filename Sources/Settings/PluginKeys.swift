@@ -16,12 +16,16 @@ struct PluginDraft: Hashable, Sendable {
     var value: String
   }
 
-  /// What each key goes with, for the hint when it stands alone.
+  /// The forms of a projection that each key goes with.
   static let company = [
-    "config": "it goes with `library`", "env": "it goes with `exec`", "working_directory": "it goes with `exec`",
-    "effects": "it goes with `exec` and `library`", "timeout": "it goes with `exec` and `library`",
-    "rebuild_external": "it goes with `exec` and `library`",
+    "config": ["library"], "env": ["exec"], "working_directory": ["exec"], "effects": ["exec", "library"],
+    "timeout": ["exec", "library"], "rebuild_external": ["exec", "library"],
   ]
+
+  /// What is said to whoever gives a key to another form.
+  static func hint(for key: String) -> String {
+    "it goes with \(company[key]!.map { "`\($0)`" }.joined(separator: " and "))"
+  }
 
   /// The first key that means nothing to a projection of this form.
   func stray(for form: String) -> String? {
@@ -29,7 +33,7 @@ struct PluginDraft: Hashable, Sendable {
       ("config", config != nil), ("env", environment != nil), ("working_directory", workingDirectory != nil),
       ("effects", effects != nil), ("timeout", timeout != nil), ("rebuild_external", rebuildExternal != nil),
     ].filter(\.1).map(\.0)
-    return given.first { !Self.company[$0]!.contains("`\(form)`") }
+    return given.first { !Self.company[$0]!.contains(form) }
   }
 
   /// What it comes to; nil where no plugin is declared.

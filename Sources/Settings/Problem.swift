@@ -2,21 +2,28 @@ package import Projection
 
 /// One thing that is wrong with a settings file, with what to do about it.
 package struct Problem: Hashable, Sendable, CustomStringConvertible {
-  package enum Code: String, Hashable, Sendable, CaseIterable {
-    /// A file cannot be read.
+  package enum Code: String, ProblemCode {
     case unreadable = "TM101"
-    /// A file is not TOML.
     case syntax = "TM102"
     case unknownKey = "TM103"
-    /// A value has the wrong type, or is out of its range.
     case value = "TM104"
     case missingKey = "TM105"
-    /// `${NAME}` names a variable that is not set.
     case unsetVariable = "TM106"
-    /// Two keys exclude each other, or the same thing is declared twice.
     case conflict = "TM107"
-    /// The text of a statement cannot be used.
     case statement = "TM108"
+
+    package var meaning: String {
+      switch self {
+      case .unreadable: "A settings file, or one that it names, cannot be read."
+      case .syntax: "A settings file is not TOML."
+      case .unknownKey: "There is no such key."
+      case .value: "A value has the wrong type, or is out of its range."
+      case .missingKey: "A key that is needed is missing."
+      case .unsetVariable: "${NAME} names an environment variable that is not set."
+      case .conflict: "Two keys exclude each other, or the same thing is declared twice."
+      case .statement: "The text of a statement cannot be used."
+      }
+    }
   }
 
   package var code: Code

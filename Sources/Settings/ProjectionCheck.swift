@@ -13,9 +13,6 @@ struct ProjectionCheck {
     self.path = path
   }
 
-  /// Marten's rows that are not shards, and what a name would be taken for.
-  private static let reserved = ["HighWaterMark", "HighWaterSkipping"]
-
   /// What is wrong with a projection's name; it becomes a key in a table and a field in the journal.
   static func problem(withName name: String) -> String? {
     let isPlain = name.utf8.allSatisfy {
@@ -31,7 +28,7 @@ struct ProjectionCheck {
       return
         "expected a name of 1 to 100 letters, digits, \"_\", \"-\" and \".\", found \(TOMLText.string(String(name.prefix(100))))"
     }
-    if let reserved = reserved.first(where: { $0.lowercased() == name.lowercased() }) {
+    if let reserved = ShardName.reserved.first(where: { $0.lowercased() == name.lowercased() }) {
       return "expected another name: \(reserved) is what the event store calls its own row of the progression"
     }
     return nil
@@ -70,7 +67,7 @@ struct ProjectionCheck {
       return nil
     }
     if let key = draft.plugin.stray(for: given[0]) {
-      add(.conflict, nil, key, "does not go with `\(given[0])`", hint: PluginDraft.company[key])
+      add(.conflict, nil, key, "does not go with `\(given[0])`", hint: PluginDraft.hint(for: key))
       return nil
     }
     if let plugin = draft.plugin.definition(besides: declaration.file) { return .plugin(plugin) }

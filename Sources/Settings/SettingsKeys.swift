@@ -46,7 +46,10 @@ extension Settings {
       """),
     .duration(
       "event_store.late_arrival_window", \.eventStore.lateArrivalWindow, .seconds(1)...(.seconds(7 * 86_400)),
-      "How long a passed gap is watched for an event that comes up in it after all. Such an event becomes a dead letter."
+      """
+      How long a passed gap is looked at every few seconds for an event that comes up in it after all, which becomes a dead letter.
+      After that it is looked at every ten minutes, for a week.
+      """
     ),
     .duration(
       "event_store.poll_min", \.eventStore.pollMin, .milliseconds(1)...(.seconds(60)),

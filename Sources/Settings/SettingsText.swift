@@ -49,8 +49,7 @@ extension Settings {
   package static func sampleFull() -> String {
     var text = TOMLWriter()
     text.comment(
-      "Every key of Tidemark's settings, with its default. See tidemark.toml(5); `tidemark check` reads the file.",
-      then: "")
+      "Every key of Tidemark's settings, with its default. See tidemark.toml(5); `tidemark check` reads the file.")
     var settings = Settings()
     settings.database.url = "postgresql:///shop?host=/run/postgresql"
     for key in keys {
@@ -123,7 +122,7 @@ private struct TOMLWriter {
   }
 
   /// Wrapped at 100 columns.
-  mutating func comment(_ words: String, then rest: String? = nil) {
+  mutating func comment(_ words: String) {
     var line = "#"
     for word in words.split(whereSeparator: { $0 == " " || $0 == "\n" }) {
       if line.count + word.count + 1 > 100 {
@@ -132,7 +131,7 @@ private struct TOMLWriter {
       }
       line += " " + word
     }
-    text += line + "\n" + (rest ?? "")
+    text += line + "\n"
   }
 }
 

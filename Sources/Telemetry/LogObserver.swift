@@ -82,6 +82,7 @@ extension Observation {
     case .rebuildCompared: .rebuildCompared
     case .rebuildExchanged: .rebuildExchanged
     case .rebuildFailed: .rebuildFailed
+    case .rebuildAborted: .rebuildAborted
     case .pluginStarted: .pluginStarted
     case .pluginSaid: .pluginSaid
     case .pluginLinesDropped: .pluginLinesDropped
@@ -127,7 +128,10 @@ extension Observation {
         "numbers": "\(gaps.reduce(0) { $0 + $1.count })", "reason": "\(reason)",
       ]
     case .lateArrival(let sequence, let type, let shards):
-      ["sequence": "\(sequence)", "type": "\(type)", "shards": "\(shards.joined(separator: ", "))"]
+      [
+        "sequence": "\(sequence)", "type": "\(type)",
+        "shards": "\(shards.isEmpty ? "none" : shards.joined(separator: ", "))",
+      ]
 
     case .nodesChanged(let nodes): ["nodes": "\(nodes.joined(separator: ", "))"]
     case .leadershipTaken(let shard, let cause), .leadershipGiven(let shard, let cause):
@@ -166,6 +170,7 @@ extension Observation {
     case .rebuildExchanged(let shard, let position, let way, let reason, let took):
       ["shard": "\(shard)", "position": "\(position)", "way": "\(way)", "reason": "\(reason)", "took": "\(took.brief)"]
     case .rebuildFailed(let shard, let failure): ["shard": "\(shard)"] + failure.fields
+    case .rebuildAborted(let shard): ["shard": "\(shard)"]
 
     case .pluginStarted(let shard, let pid):
       ["shard": "\(shard)", "pid": "\(pid.map(String.init) ?? "none, it is a library")"]

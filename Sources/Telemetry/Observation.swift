@@ -31,6 +31,7 @@ package enum Observation: Sendable {
   case markFailed(failure: Failure, retryIn: Duration)
   case gapsPassed([ClosedRange<Int64>], reason: String)
   case gapsUnwatched(failure: Failure)
+  /// - Parameter shards: those that have a dead letter of it; the others will meet it in a page, or do not take its type.
   case lateArrival(sequence: Int64, type: String, shards: [String])
 
   // Leadership
@@ -61,10 +62,13 @@ package enum Observation: Sendable {
   // A rebuild
   case rebuildStarted(ShardName, position: Int64, resumed: Bool)
   case rebuildHindered(ShardName, reason: String)
+  /// - Parameter attempt: failures in a row; of the exchange, how often it has failed so far.
   case rebuildRetrying(ShardName, failure: Failure, retryIn: Duration, attempt: Int)
   case rebuildCompared(ShardName, position: Int64)
+  /// - Parameter took: of what the live shard had to wait for.
   case rebuildExchanged(ShardName, position: Int64, way: String, reason: String, took: Duration)
   case rebuildFailed(ShardName, failure: Failure)
+  case rebuildAborted(ShardName)
 
   // A plugin
   case pluginStarted(ShardName, pid: Int?)
@@ -79,7 +83,7 @@ package struct Failure: Error, Sendable, Hashable, CustomStringConvertible {
   package var message: String
   package var detail: String?
   package var hint: String?
-  /// PostgreSQL's five-character code, where the server said it.
+  /// PostgreSQL's five-character code, where the server said it, or one of Tidemark's own.
   package var sqlState: String?
   /// Where in the operator's files the failing statement stands.
   package var source: SourceLocation?
@@ -101,10 +105,13 @@ package struct Failure: Error, Sendable, Hashable, CustomStringConvertible {
 
   package var description: String {
     var text = message
-    if let sqlState { text += " (SQLSTATE \(sqlState))" }
+    if let sqlState { text += " (\(Self.words(forCode: sqlState)))" }
     if let source, source.line > 0 { text += " at \(source)" }
     return text
   }
+
+  /// `SQLSTATE 22012`, or `TM501`, which is nothing of PostgreSQL's.
+  package static func words(forCode code: String) -> String { code.hasPrefix("TM") ? code : "SQLSTATE \(code)" }
 }
 
 /// Whoever wants to know what the daemon notices. Called from any task; must not block.

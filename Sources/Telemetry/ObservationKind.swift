@@ -54,6 +54,7 @@ package enum ObservationKind: String, CaseIterable, Sendable {
   case rebuildCompared
   case rebuildExchanged
   case rebuildFailed
+  case rebuildAborted
   case pluginStarted
   case pluginSaid
   case pluginLinesDropped
@@ -188,9 +189,10 @@ package enum ObservationKind: String, CaseIterable, Sendable {
     case .markRefused:
       Entry(
         "77d36c948c2e47a28227927af0940dd1", .error, "Shards do not run: the high-water mark cannot be trusted",
-        meaning: "The sequence stands below a mark that was already proven, or the server is a standby.",
+        meaning:
+          "The sequence stands below a mark that was already proven, the server is a standby, or the event store is not the one it was a moment ago. The error says which.",
         action:
-          "TM207: the sequence was reset or the database restored; see RECOVERY in tidemark(7). TM206: connect to the primary."
+          "TM207: the sequence was reset or the database restored; see RECOVERY in tidemark(7). TM206: connect to the primary. TM210: nothing, the store is looked up again. Others: what the hint says."
       )
     case .markFailed:
       Entry(
@@ -204,8 +206,10 @@ package enum ObservationKind: String, CaseIterable, Sendable {
       Entry(
         "2a5dc0d2471f4e9bb0089abdfac52a6c", .info, "Stepped over numbers that no event has",
         meaning:
-          "Nobody holds these numbers, and no proof is possible, so they were passed after the grace. They are in tidemark.gap and are watched for late_arrival_window.",
-        action: "Nothing. Many such entries with append = \"quick\" writers mean that append should say so.")
+          "No event has these numbers, and there is no proof that none will come. Reason grace: nobody has held them for gap_grace. Reason long hold: somebody does, for longer than on_long_hold allows. They are in tidemark.gap and are watched for late_arrival_window.",
+        action:
+          "Grace: nothing; where every writer appends in quick mode, append = \"quick\" ends such entries. Long hold: held_by in tidemark.gap says who it is; should that transaction commit after all, its events become dead letters."
+      )
     case .gapsUnwatched:
       Entry(
         "7be1f6a07a0b4c55a3f6bfb3ac2ab1d9", .error, "Passed gaps cannot be watched for late arrivals; trying again",
@@ -313,13 +317,15 @@ package enum ObservationKind: String, CaseIterable, Sendable {
       Entry(
         "be8a1f14f62c4bd6a1a0a7b8c3b7a9d5", .notice, "Shard waits, as it was told to",
         meaning:
-          "An operator, or a rule with \"pause all\" or \"stop all\", wants the shard to wait. Its position stays.",
-        action: "`tidemark resume` or `tidemark start` lets it go on.")
+          "An operator, a rule with \"pause all\" or \"stop all\", or a rebuild wants the shard to wait; the field by says who. It applies nothing meanwhile.",
+        action:
+          "`tidemark resume` or `tidemark start` lets it go on. For a rebuild: nothing, it goes on when that has ended."
+      )
     case .deadLetter:
       Entry(
         "5b0cfb0a2f3344d7a4ad8a0f0a6d4b11", .error, "An event failed and became a dead letter; the shard goes on",
         meaning:
-          "A statement fails on this event and on none of the others around it. It is kept in tidemark.dead_letter with its error.",
+          "A statement or a plugin fails on this event and on none of the others around it. It is kept in tidemark.dead_letter with its error.",
         action:
           "`tidemark dead-letters show` says what failed. Mend the statement or the data, then `tidemark dead-letters replay`, or `discard` what does not matter. The same failure of a shard is told again after a minute, two, and so on; `list` has them all."
       )
@@ -335,8 +341,10 @@ package enum ObservationKind: String, CaseIterable, Sendable {
       Entry(
         "9b5b7d45605445efb2c876f107e40521", .error, "Shard stopped",
         meaning:
-          "Its position was moved by somebody else again and again: a second daemon, or a host that runs a shard of the same name. Nothing was applied twice.",
-        action: "Find the other one. Then restart this service, or remove the projection here.")
+          "A statement can work for no event, a plugin refuses to run, or whatever fails is not to be tried again or passed over. Where the error says that the position was moved: a second daemon, or a host that runs a shard of the same name, works on this one too. The page was rolled back and the position stays; other shards go on.",
+        action:
+          "Read error and source. Mend the statement or the plugin and reload, or mend what the error names and say `tidemark start NAME`. Where the position was moved, end whoever else moves it first."
+      )
     case .shardWaiting:
       Entry(
         "5cc9fff179ee44349b29f12d2bbc5e3b", .notice, "Shard waits to begin",
@@ -363,7 +371,7 @@ package enum ObservationKind: String, CaseIterable, Sendable {
       Entry(
         "ad21a94b69b543c9949e94d1535d770f", .notice, "Rebuild started",
         meaning:
-          "The shard's read model is replayed into new tables beside the old ones, or a replay that was interrupted goes on. Readers and the live shard notice nothing.",
+          "The shard's events are replayed into new tables beside the old ones, of which readers and the live shard notice nothing; in place, into the old tables, which are emptied first; or into a plugin with effects outside. For the last two the live shard waits. With resumed, a replay that was interrupted goes on.",
         action: "Nothing; `tidemark rebuild` of the same shard shows how far it is, with --abort it ends it.")
     case .rebuildHindered:
       Entry(
@@ -377,7 +385,7 @@ package enum ObservationKind: String, CaseIterable, Sendable {
       Entry(
         "03e8c63733b14124a5d428f8c62cbbbe", .warning, "A page of the rebuild failed and will be tried again",
         meaning:
-          "The failure is likely to be over soon: a lock, a server that restarts, a plugin that does not answer. The old read model serves meanwhile, and its shard goes on.",
+          "The failure is likely to be over soon: a lock, a server that restarts, a plugin that does not answer. With new tables the old read model serves meanwhile, and its shard goes on.",
         action:
           "Nothing, unless it does not end: then the error says what is in the way. `tidemark rebuild` with --abort ends the rebuild."
       )
@@ -396,10 +404,16 @@ package enum ObservationKind: String, CaseIterable, Sendable {
       Entry(
         "eab19339c3054d87974969d77e79995e", .error, "Rebuild stopped",
         meaning:
-          "The old read model is untouched, and its shard goes on. What was done is kept for another try, unless an operator ended it.",
+          "What was done is kept for another try. With new tables the old read model is untouched; in place it is filled up to the shard's position. The live shard goes on from there either way.",
         action:
           "Mend what the error names, then say `tidemark rebuild` again: it goes on where it was. With --abort it is removed."
       )
+    case .rebuildAborted:
+      Entry(
+        "3f3ca2c8e61e42ccb88d07ec765dc544", .notice, "Rebuild ended by an operator",
+        meaning:
+          "With --abort. The new tables were removed, and the old read model is untouched; in place, the shard goes on filling it from its position.",
+        action: "Nothing.")
     case .pluginStarted:
       Entry(
         "90e1fa61903146e1aac2e57998178197", .info, "Plugin started",

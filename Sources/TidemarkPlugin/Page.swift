@@ -41,9 +41,11 @@ public struct Page: RandomAccessCollection {
 public struct Event {
   let event: UnsafePointer<tidemark_event>
 
+  /// Its number in the whole store: what tells a repetition.
   public var sequence: Int64 { event.pointee.seq_id }
+  /// Its number in its stream, from 1.
   public var version: Int64 { event.pointee.version }
-  /// Microseconds since 1970, UTC.
+  /// Microseconds since 1970, UTC; `Int64.max` and `Int64.min` are PostgreSQL's infinities.
   public var timestamp: Int64 { event.pointee.timestamp_us }
   public var id: String { event.pointee.id.string ?? "" }
   public var streamID: String? { event.pointee.stream_id.string }
@@ -59,6 +61,7 @@ public struct Event {
 
 /// The daemon's log, in which an entry carries the shard's name.
 public struct Log: @unchecked Sendable {
+  /// How much an entry weighs; the setting `log.level` says from which on they are written.
   public enum Level: UInt32, Sendable { case debug = 0, info, notice, warning, error }
 
   let host: tidemark_host

@@ -29,10 +29,13 @@ public protocol Plugin: AnyObject {
 public struct Opening {
   /// The setting `config`.
   public let config: String
+  /// The shard's name, like `Search:All`.
   public let shard: String
+  /// The name of the database in the settings; `main` where there is only one.
   public let database: String
   /// `continuous` or `rebuild`.
   public let mode: String
+  /// The last sequence that is applied: the first page is of events after it.
   public let position: Int64
   /// For what it has to say, at any time.
   public let log: Log
@@ -53,6 +56,7 @@ public struct EventFailed: Error {
     case definition = 4
   }
 
+  /// Of the event in the page that failed.
   public var sequence: Int64
   public var kind: Kind
   public var message: String

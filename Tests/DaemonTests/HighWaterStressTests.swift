@@ -182,6 +182,24 @@ private let everything = """
     }
   }
 
+  @Test func `says who held the numbers it stepped over`() async throws {
+    let database = try await TestDatabase.make()
+    let settings = try await database.install(
+      everything, eventStore: "append = \"quick\"\non_long_hold = { after = \"1s\", do = \"skip\" }")
+    let holder = try await Session.connect(database.options)
+    try await withDaemon(settings) { daemon in
+      try await daemon.caughtUp()
+      try await holder.script("SET application_name = 'nightly import'; BEGIN; SELECT nextval('mt_events_sequence')")
+      try await database.append(type: "x", count: 2)
+      try await daemon.caughtUp()
+      #expect(
+        try await database.value(
+          "SELECT reason || ': ' || (held_by LIKE 'pid % (nightly import, %')::text FROM tidemark.gap")
+          == "long hold: true")
+    }
+    await holder.close()
+  }
+
   @Test func `gives a late arrival to a shard that has not passed it yet, and to no dead letter`() async throws {
     let database = try await TestDatabase.make()
     let settings = try await database.install(everything, eventStore: "append = \"rich\"\ngap_grace = \"200ms\"")
@@ -195,7 +213,9 @@ private let everything = """
     try await database.connected { session in
       let arrivals = try await marks.lateArrivals(within: .seconds(60), session)
       #expect(arrivals.map(\.sequence) == [1])
-      _ = try await marks.keep(arrivals, takers: [MarkTable.Taker(shard: "All:All", types: nil)], node: "test", session)
+      let kept = try await marks.keep(
+        arrivals, takers: [MarkTable.Taker(shard: "All:All", types: nil)], node: "test", session)
+      #expect(kept.map(\.shards) == [[]])
     }
     try await withDaemon(settings) { daemon in
       try await daemon.caughtUp()

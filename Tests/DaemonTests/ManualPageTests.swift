@@ -13,6 +13,23 @@ import Testing
     #expect(try made.output == Self.page(name), "run: tidemark manual \(name) > packaging/man/\(name)")
   }
 
+  /// An operator who reads TM207 somewhere finds it.
+  @Test func `name every code that the sources use`() throws {
+    let sources = Program.package.appending(path: "Sources")
+    let files = try #require(FileManager.default.enumerator(at: sources, includingPropertiesForKeys: nil))
+    var used: Set<String> = []
+    for case let file as URL in files where ["swift", "sql"].contains(file.pathExtension) {
+      let text = try String(contentsOf: file, encoding: .utf8)
+      used.formUnion(text.matches(of: /TM[0-9]{3}/).map { String($0.output) })
+    }
+    // Raised and caught within one function.
+    used.remove("TM000")
+    #expect(used.count > 30)
+    let page = try Self.page("tidemark.observations.7")
+    let explained = page.matches(of: #/(?m)^\.It Ic (TM[0-9]{3})$/#).map { String($0.output.1) }
+    #expect(Set(explained) == used && explained == explained.sorted())
+  }
+
   @Test func `are clean for mandoc`() async throws {
     let pages = try FileManager.default.contentsOfDirectory(atPath: Self.folder.path)
     #expect(pages.count >= 4)

@@ -169,6 +169,10 @@ extension TestDatabase {
       var request = RebuildTable.Request()
       request.way = .inPlace
       #expect(try await database.rebuild(settings, "Plug", request, byNode: true).state == .done)
+      let took = try await daemon.observed.first("it is told how long that took") { observation -> Duration? in
+        if case .rebuildExchanged(_, _, "in-place", _, let took) = observation { took } else { nil }
+      }
+      #expect(took > .zero)
       try await database.append(type: "x", count: 10)
       try await daemon.caughtUp()
       #expect(try await summary(database) == Self.once(310))
@@ -301,6 +305,9 @@ extension TestDatabase {
         #expect(try await summary(database) == Self.once(310))
         #expect(try await database.leftovers() == 0)
         #expect(!daemon.observed.all.contains { $0.kind == .shardHalted })
+        // An operator's own word is nothing to wake anybody for.
+        let ends = daemon.observed.all.map(\.kind).filter { [.rebuildAborted, .rebuildFailed].contains($0) }
+        #expect(ends == [.rebuildAborted])
       }
     }
   }

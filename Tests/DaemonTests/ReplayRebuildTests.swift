@@ -147,6 +147,10 @@ import Testing
       _ = try programs.program("", name: "mended")
       let done = try await database.rebuild(settings, "Plug", byNode: true)
       #expect(done.state == .done && done.position == 210, "\(done)")
+      let resumed = daemon.observed.all.compactMap {
+        if case .rebuildStarted(_, _, let resumed) = $0 { resumed } else { nil }
+      }
+      #expect(resumed == [false, true])
     }
     #expect(
       programs.lines("seen")

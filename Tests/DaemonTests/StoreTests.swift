@@ -62,6 +62,17 @@ private let seen = """
   @Test func `of a newer program is refused`() async throws {
     let database = try await TestDatabase.make()
     let settings = try await database.install(seen)
+    // Of an older version only what is missing is made.
+    for (version, missing) in [(1, 3), (3, 1), (4, 0)] {
+      try await database.script("UPDATE tidemark.installation SET version = \(version)")
+      let titles = try await database.connected { session in
+        try await SchemaPlan.forStore(session, shape: try await StoreShape.read(session, schema: "public")).steps.map(
+          \.title)
+      }
+      #expect(
+        titles.count == (missing > 0 ? missing + 1 : 0) && (missing == 0 || titles[missing - 1] == "rebuilds"),
+        "\(titles)")
+    }
     try await database.script("UPDATE tidemark.installation SET version = 99")
     let problem = await #expect(throws: StoreProblem.self) {
       try await Daemon(settings: settings, version: "test", observer: ObservationRecorder()).run()
@@ -240,7 +251,9 @@ private let seen = """
     let database = try await TestDatabase.make()
     let settings = try await database.install(seen)
     try await database.append(type: "x", count: 4)
-    try await database.script("INSERT INTO mt_event_progression VALUES ('HighWaterMark', 2), ('HighWaterStuckGap', 7)")
+    try await database.script(
+      "INSERT INTO mt_event_progression VALUES ('HighWaterMark', 2), ('HighWaterMark:acme', 3), ('HighWaterStuckGap', 7)"
+    )
     let early = try await Session.connect(database.options)
     try await early.script("BEGIN; SELECT nextval('mt_events_sequence')")
     try await database.append(type: "x", count: 1)
@@ -252,11 +265,15 @@ private let seen = """
       try await daemon.caughtUp()
     }
     #expect(try await database.position("HighWaterMark") == 6)
+    let shards = try await database.connected { session in
+      try await Positions(try await StoreShape.read(session, schema: "public")).all(session).keys.sorted()
+    }
+    #expect(shards == ["All:All"])
   }
 
   @Test func `without what following needs is refused with what to do`() async throws {
     for (store, code) in [
-      ("SELECT", StoreProblem.Code.noStore),
+      ("SELECT", StoreCode.noStore),
       ("CREATE TABLE mt_events (seq_id bigint PRIMARY KEY)", .unfitStore),
       ("CREATE TABLE mt_events (seq_id bigint); CREATE SEQUENCE mt_events_sequence", .unfitStore),
       ("CREATE TABLE mt_events (seq_id bigint PRIMARY KEY); CREATE SEQUENCE mt_events_sequence", .unfitStore),

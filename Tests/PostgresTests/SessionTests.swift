@@ -154,30 +154,6 @@ import Testing
     }
   }
 
-  @Test func `hears notifications in order`() async throws {
-    try await withSession { listener async throws in
-      let heard = try await listener.listen(to: ["a channel"])
-      try await withSession { session async throws in
-        for n in 1...50 { try await session.execute("SELECT pg_notify('a channel', \("\(n)"))") }
-      }
-      var payloads: [String] = []
-      for try await notification in heard {
-        payloads.append(notification.payload)
-        if payloads.count == 50 { break }
-      }
-      #expect(payloads == (1...50).map { "\($0)" })
-    }
-  }
-
-  @Test func `ends its notifications with an error when the connection ends`() async throws {
-    try await withSession { listener async throws in
-      let heard = try await listener.listen(to: ["x"])
-      _ = try await withSession { try await $0.execute("SELECT pg_terminate_backend(\(Int(listener.processID))::int)") }
-      let error = await #expect(throws: PostgresError.self) { for try await _ in heard {} }
-      #expect(error?.isConnectionLoss == true)
-    }
-  }
-
   @Test func `passes notices on`() async throws {
     let notices = Mutex<[ServerMessage]>([])
     let session = try await Session.connect(

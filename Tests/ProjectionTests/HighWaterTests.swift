@@ -378,6 +378,9 @@ private func rich(_ mark: Int64? = 0, longHold: HighWater.LongHold = .init()) ->
       ])
     #expect(advance.hold?.keptBy == .transactions(["4/1"]))
     #expect(advance.hold?.since == .seconds(2))
+    #expect(rule.steppedOver == ["3/1"])
+    Tick(at: 3_000, handedOut: 8, visible: visible, holders: [writer("4/1")]).run(&rule)
+    #expect(rule.steppedOver == [])
   }
 
   @Test func `what a skipped transaction draws later is recorded when it is passed`() {

@@ -70,6 +70,14 @@ import Testing
     #expect(error == SQLTextError(message: "unknown name :strem_id; did you mean :stream_id?", line: 1))
   }
 
+  @Test(arguments: [
+    ("SET search_path = a", true), ("SET SESSION x.y = '1'", true), ("SET LOCAL x.y = '1'", false),
+    ("SET CONSTRAINTS ALL DEFERRED", false), ("set /* */ constraints a immediate", false),
+  ])
+  func `of SET are refused where they outlast the transaction`(statement: String, isRefused: Bool) {
+    #expect((SQLText.objection(to: statement) != nil) == isRefused)
+  }
+
   @Test(arguments: ["SELECT $1", "SELECT 'a", "SELECT /* a", "SELECT $$ a", "SELECT \"a"])
   func `are not looked for in what cannot be read`(text: String) {
     #expect(throws: SQLTextError.self) { try SQLText.bind(Statement(text: text)) }

@@ -27,7 +27,9 @@ typedef struct tidemark_text {
 } tidemark_text;
 
 typedef struct tidemark_event {
+    /* Its number in the whole store: what tells a repetition. */
     int64_t seq_id;
+    /* Its number in its stream, from 1. */
     int64_t version;
     /* Microseconds since 1970, UTC. INT64_MAX and INT64_MIN stand for PostgreSQL's infinities. */
     int64_t timestamp_us;
@@ -82,10 +84,13 @@ typedef struct tidemark_host {
 typedef struct tidemark_opening {
     /* The setting `config`. */
     tidemark_text config;
+    /* Like Search:All. */
     tidemark_text shard;
+    /* The name in the settings; main where there is only one. */
     tidemark_text database;
     /* "continuous" or "rebuild". */
     tidemark_text mode;
+    /* The last sequence that is applied: the first page is of events after it. */
     int64_t position;
 } tidemark_opening;
 

@@ -99,7 +99,7 @@ BEGIN
     -- The lock keeps a node that is just recording a gap from deciding by what this page did not show yet. It is needed for the
     -- look alone, and is given back with the subtransaction, so that no mark ever waits for a page.
     BEGIN
-        PERFORM pg_advisory_xact_lock_shared(hashtextextended('tidemark.gap', 0));
+        PERFORM pg_advisory_xact_lock_shared({{gap_lock}});
         passed_over := tidemark.passed_over(begin_page.floor, begin_page.ceiling);
         RAISE EXCEPTION USING ERRCODE = 'TM000', MESSAGE = 'seen';
     EXCEPTION WHEN SQLSTATE 'TM000' THEN

@@ -9,18 +9,11 @@ LANGUAGE plpgsql
 AS $function$
 #variable_conflict use_column
 DECLARE
-    left_out    int8multirange;
+    left_out    int8multirange := coalesce(tidemark.passed_over(floor, ceiling)::int8multirange, '{}');
     streams     text[];
     tenants     text[];
     workers     integer;
 BEGIN
-    SELECT coalesce(range_agg(int8range(g.first_seq_id, g.last_seq_id, '[]')), '{}') INTO left_out
-      FROM tidemark.gap AS g
-     WHERE g.last_seq_id > begin_rebuild_page.floor AND g.first_seq_id <= begin_rebuild_page.ceiling;
-    SELECT left_out - coalesce(range_agg(int8range(a, a, '[]')), '{}') INTO left_out
-      FROM tidemark.gap AS g, unnest(g.arrived) AS a
-     WHERE g.last_seq_id > begin_rebuild_page.floor AND g.first_seq_id <= begin_rebuild_page.ceiling;
-
     UPDATE tidemark.rebuild_worker AS w
        SET position = begin_rebuild_page.ceiling,
            passed_over = w.passed_over
@@ -111,7 +104,7 @@ BEGIN
         RAISE EXCEPTION 'a statement, or a function or trigger it calls, % %, which a rebuild must leave alone',
                         CASE WHEN stray.is_written THEN 'writes' ELSE 'reads' END, stray.relation
             USING ERRCODE = 'TM304',
-                  HINT = 'Name tables without their schema, and every table that is written in `tables`; or rebuild with --in-place.';
+                  HINT = {{stray_hint}};
     END IF;
 END
 $function$;
@@ -501,7 +494,7 @@ BEGIN
     DELETE FROM tidemark.dead_letter AS d WHERE d.shard = take_over_letters.letters;
     INSERT INTO tidemark.dead_letter (shard, seq_id, stream_id, type, class, message, detail)
     SELECT take_over_letters.shard, e.seq_id, e.stream_id::text, e.type::text, 'late_arrival',
-           'the event became visible after the high-water mark had stepped over its number',
+           {{late_arrival}},
            format('the gap was passed at %s', g.passed_at)
       FROM tidemark.gap AS g, unnest(g.arrived) AS a, {{store}}.mt_events AS e
      WHERE e.seq_id = a AND a <= take_over_letters.at AND (types IS NULL OR e.type = ANY (types)) AND {{live}}

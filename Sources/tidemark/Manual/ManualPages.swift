@@ -1,4 +1,6 @@
 import Logging
+import Plugins
+import Projection
 import Settings
 import Telemetry
 
@@ -81,11 +83,29 @@ enum ManualPages {
       page.more("Level \(entry.level.rawValue), message id \(entry.id).")
     }
     page.endList()
+    page.section("CODES")
+    page.lead(
+      """
+      What Tidemark itself objects to has a code, which stays what it is whatever becomes of the words. It stands beside the error in
+      the log and in what the verbs say; `sqlstate` in [[on_error]] can name those that a page fails with.
+      """)
+    codes("Settings", of: Problem.Code.self, &page)
+    codes("The event store", of: StoreCode.self, &page)
+    codes("Raised in the database, as SQLSTATE", of: RaisedCode.self, &page)
+    codes("Rebuilds", of: RebuildProblem.Code.self, &page)
+    codes("Plugins", of: PluginProblem.Code.self, &page)
     page.section("FIELDS")
     page.lead(
-      "Where they apply: TIDEMARK_SHARD, TIDEMARK_DATABASE (the name of one of several databases), TIDEMARK_SEQUENCE, TIDEMARK_POSITION, TIDEMARK_MARK, TIDEMARK_ERROR, TIDEMARK_SOURCE (file and line of the statement), ERROR_CODE (the SQLSTATE), MESSAGE_ID."
+      "Where they apply: TIDEMARK_SHARD, TIDEMARK_DATABASE (the name of one of several databases), TIDEMARK_SEQUENCE, TIDEMARK_POSITION, TIDEMARK_MARK, TIDEMARK_ERROR, TIDEMARK_SOURCE (file and line of the statement), ERROR_CODE (the SQLSTATE, or a code of Tidemark's own), MESSAGE_ID."
     )
     page.seeAlso([("tidemark", 1), ("tidemark.toml", 5), ("tidemark", 7), ("tidemark-plugin", 7)])
     return page.text
+  }
+
+  private static func codes<Code: ProblemCode>(_ title: String, of type: Code.Type, _ page: inout Mdoc) {
+    page.subsection(title)
+    page.beginList()
+    for code in Code.allCases { page.item(code.rawValue, code.meaning) }
+    page.endList()
   }
 }

@@ -17,6 +17,8 @@ struct Mdoc {
 
   mutating func section(_ name: String) { text += ".Sh \(name)\n" }
 
+  mutating func subsection(_ name: String) { text += ".Ss \(Self.escaped(name))\n" }
+
   mutating func paragraph(_ words: String) { text += ".Pp\n\(Self.filled(words))\n" }
 
   /// The first paragraph of a section, which needs no macro before it.

@@ -1,6 +1,6 @@
 import FoundationEssentials
 
-/// One line of JSON for a script, keys in order.
+/// JSON for a script, over several lines, keys in order.
 func json(_ value: some Encodable) throws -> String {
   let encoder = JSONEncoder()
   encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes, .prettyPrinted]

@@ -22,7 +22,7 @@ struct Check: AsyncParsableCommand {
     let settings = try settings.load()
     let count = settings.projections.count
     if offline {
-      print("ok: \(count) projection\(count == 1 ? "" : "s"); the database was not asked")
+      print("ok: \(counted(count, "projection")); the database was not asked")
       return
     }
     try await withEachSession(settings) { settings, session in
@@ -38,12 +38,12 @@ struct Check: AsyncParsableCommand {
       guard findings.isEmpty else {
         throw CommandFailure(
           .failed,
-          "\(findings.count) \(findings.count == 1 ? "thing" : "things") to mend\n"
+          "\(counted(findings.count, "thing")) to mend\n"
             + findings.map { "  \($0)" }.joined(separator: "\n"))
       }
       for note in settings.projections.compactMap(Self.note) { print("\(settings.prefix)\(note)") }
       print(
-        "\(settings.prefix)ok: \(count) projection\(count == 1 ? "" : "s"), every statement planned by PostgreSQL \(session.serverVersion / 10_000)"
+        "\(settings.prefix)ok: \(counted(count, "projection")), every statement planned by PostgreSQL \(session.serverVersion / 10_000)"
       )
     }
   }

@@ -101,7 +101,7 @@ struct ShowLetters: AsyncParsableCommand {
         print(
           "\(row.shard) · event \(row.sequence) of type \(printable(row.type ?? "unknown")), stream \(printable(row.stream ?? "unknown"))"
         )
-        print("  error:  \(printable(row.message))\(row.sqlstate.map { " (SQLSTATE \($0))" } ?? "")")
+        print("  error:  \(printable(row.message))\(row.sqlstate.map { " (\(Failure.words(forCode: $0)))" } ?? "")")
         if let detail = row.detail { print("  detail: \(printable(detail))") }
         print(
           "  class \(row.class), \(row.attempts) \(row.attempts == 1 ? "try" : "tries"), first \(row.first_failed_at), last \(row.last_failed_at), on \(row.node ?? "unknown")"
@@ -138,7 +138,7 @@ struct ReplayLetters: AsyncParsableCommand {
       let rows = try await DeadLetters(shape).list(filter.filter(), limit: .max, session)
       try confirm(
         yes,
-        "apply \(rows.count) \(rows.count == 1 ? "event" : "events") again and remove the dead letters of those that succeed",
+        "apply \(counted(rows.count, "event")) again and remove the dead letters of those that succeed",
         rows.count)
       var report = Report()
       let replay = Replay(shape: shape, node: nodeName())
@@ -170,7 +170,7 @@ struct ReplayLetters: AsyncParsableCommand {
       }
     }
     guard report.failed.isEmpty else {
-      throw CommandFailure(.failed, "\(report.failed.count) dead letters failed again; they are kept")
+      throw CommandFailure(.failed, "\(counted(report.failed.count, "dead letter")) failed again, and stay")
     }
   }
 }
@@ -189,7 +189,8 @@ struct DiscardLetters: AsyncParsableCommand {
       let letters = DeadLetters(try await StoreShape.read(session, schema: settings.eventStore.schema))
       let count = try await letters.count(filter.filter(), session)
       try confirm(
-        yes, "forget \(count) dead letters for good; their events are never applied to the read models", count)
+        yes, "forget \(counted(count, "dead letter")) for good; their events are never applied to the read models",
+        count)
       return try await letters.discard(filter.filter(), session)
     }
     print("discarded \(discarded)")

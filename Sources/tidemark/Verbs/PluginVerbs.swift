@@ -73,18 +73,18 @@ struct TryPlugin: AsyncParsableCommand {
           print(Self.text(step))
         }
       } catch let problem as PluginProblem {
-        throw CommandFailure(.failed, "\(problem.message) (\(problem.code))", hint: problem.hint)
+        throw CommandFailure(.failed, "\(problem.message) (\(problem.code.rawValue))", hint: problem.hint)
       }
     }
     let count = failures.load(ordering: .relaxed)
-    if count > 0 { throw CommandFailure(.failed, "\(count) event\(count == 1 ? "" : "s") failed") }
+    if count > 0 { throw CommandFailure(.failed, "\(counted(count, "event")) failed") }
   }
 
   private static func text(_ step: PluginTrial.Step) -> String {
     switch step {
     case .ready(let time): return "ready after \(time.brief)"
     case .page(let page, let events):
-      return "page after \(page.floor) up to \(page.ceiling): \(events) event\(events == 1 ? "" : "s")"
+      return "page after \(page.floor) up to \(page.ceiling): \(counted(events, "event"))"
     case .answer(.applied(let ceiling, let statements), let time):
       return "applied up to \(ceiling) in \(time.brief)" + text(statements)
     case .answer(.failed(let failure), let time):
@@ -95,7 +95,7 @@ struct TryPlugin: AsyncParsableCommand {
 
   private static func text(_ statements: [PluginStatement]?) -> String {
     guard let statements, !statements.isEmpty else { return "" }
-    return ", with \(statements.count) statement\(statements.count == 1 ? "" : "s")"
+    return ", with \(counted(statements.count, "statement"))"
       + statements.map { statement in
         "\n  \(statement.text)"
           + (statement.values.isEmpty ? "" : " <- " + statement.values.map { $0 ?? "NULL" }.joined(separator: ", "))

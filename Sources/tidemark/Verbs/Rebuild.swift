@@ -266,6 +266,7 @@ struct RebuildChoice: ParsableArguments {
   }
 }
 
+/// Who gives an order, for the row that holds it.
 func operatorName() -> String {
   "\(environment["SUDO_USER"] ?? environment["USER"] ?? "an operator") on \(nodeName().prefix { $0 != "/" })"
 }

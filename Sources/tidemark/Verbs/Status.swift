@@ -62,22 +62,22 @@ extension StatusReport {
     var lines = database.map { ["database \($0)"] } ?? []
     lines += [
       "high-water mark \(store.mark.map(grouped) ?? "none yet") of \(grouped(store.highest_sequence))"
-        + " · \(store.events_are_estimated ? "about " : "")\(grouped(store.events)) events"
-        + " · \(grouped(store.missing_numbers)) numbers without an event"
+        + " · \(store.events_are_estimated ? "about " : "")\(counted(store.events, "event"))"
+        + " · \(counted(store.missing_numbers, "number")) without an event"
     ]
     var notes: [String] = []
     if let stands = store.mark_stands_for, stands >= 5 {
       notes.append(
         "the mark has not moved for \(Duration.seconds(stands).brief): the daemon's log says why, where one runs")
     }
-    if store.recorded_gaps > 0 { notes.append("\(grouped(store.recorded_gaps)) gaps passed by the clock") }
-    if store.late_arrivals > 0 { notes.append("\(grouped(store.late_arrivals)) late arrivals") }
-    if store.dead_letters > 0 { notes.append("\(grouped(store.dead_letters)) dead letters") }
+    if store.recorded_gaps > 0 { notes.append("\(counted(store.recorded_gaps, "gap")) passed by the clock") }
+    if store.late_arrivals > 0 { notes.append("\(counted(store.late_arrivals, "late arrival"))") }
+    if store.dead_letters > 0 { notes.append("\(counted(store.dead_letters, "dead letter"))") }
     if !notes.isEmpty { lines.append(notes.joined(separator: " · ")) }
     for node in nodes {
       let leads = shards.count { $0.node == node.name && $0.condition != "ended" }
       notes.append(
-        "\(printable(node.name)) (\(node.mode), \(leads) \(leads == 1 ? "shard" : "shards"), since \(node.since))")
+        "\(printable(node.name)) (\(node.mode), \(counted(leads, "shard")), since \(node.since))")
     }
     if !nodes.isEmpty { lines.append("nodes: " + notes.suffix(nodes.count).joined(separator: " · ")) }
     var table = TextTable([

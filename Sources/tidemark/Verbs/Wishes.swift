@@ -17,10 +17,9 @@ struct WishOptions: ParsableArguments {
       throw CommandFailure(.usage, all ? "expected names or --all, found both" : "expected names of shards, or --all")
     }
     let names = all ? settings.projections.map { "\($0.shard)" } : try ShardArguments(settings: settings).names(shards)
-    let who = environment["SUDO_USER"] ?? environment["USER"] ?? "an operator"
     try await withEachSession(settings) { settings, session in
       try await ShardWishes().wish(
-        kind, for: length, shards: names, by: "\(who) on \(nodeName().prefix { $0 != "/" })", session)
+        kind, for: length, shards: names, by: operatorName(), session)
       for name in names { print("\(settings.prefix)\(name) \(done)") }
     }
   }
