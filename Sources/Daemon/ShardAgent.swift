@@ -192,11 +192,11 @@ package struct ShardAgent: Service {
   }
 
   private func apply(_ page: Page, _ manner: Projector.Manner, _ rule: inout Shard) async throws -> Shard.Command {
-    let (policy, chain) = (await policy(), rule.passingChain)
-    let projector = Projector(definition, shape: shape, policy: policy, node: node, chain: chain)
+    let (policy, chains) = (await policy(), rule.passingChains)
+    let projector = Projector(definition, shape: shape, policy: policy, node: node, chains: chains)
     let began = ContinuousClock.now
     let outcome: PageOutcome = try await whilePage(page) {
-      if let plugin { return try await plugin.apply(page, manner, policy: policy, chain: chain) }
+      if let plugin { return try await plugin.apply(page, manner, policy: policy, chains: chains) }
       return try await pool.withSession(for: key) { session in
         // See MarkBoard: a mark is good only on a session that was open when its proof began.
         let mark = try await cancelWhenGracefulShutdown { try await marks.mark { $0.provenAt >= session.openedAt } }

@@ -23,7 +23,7 @@ extension DatabaseSettings {
       """),
     .integer(
       "pool_size", \.poolSize, 1...200,
-      "Most sessions that all shards together use at once. One more follows the event sequence, and one keeps the books."
+      "Most sessions that all shards together use at once. One more follows the event sequence, one keeps the books, and one looks for operators' wishes."
     ),
     .memory(
       "work_mem", \.workMemory,
