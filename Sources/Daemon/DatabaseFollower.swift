@@ -116,6 +116,9 @@ actor DatabaseFollower: Service {
     // Of its own, so that busy shards never keep the books from being written.
     let books = SessionPool(
       options, limit: 1, name: "books", prepare: { try await SessionBounds.work.apply(to: $0) })
+    // Of its own too: the books wait for the positions of shards when an event arrives late, and an operator's word must not.
+    let wishBook = SessionPool(
+      options, limit: 1, name: "wishes", prepare: { try await SessionBounds.work.apply(to: $0) })
     let (marks, health, wishes, node) = (marks, health, wishes, node)
     let rebuilds = RebuildBoard()
     let feed = EventFeed(shape: shape, pool: pool, marks: marks)
@@ -132,10 +135,6 @@ actor DatabaseFollower: Service {
       return LedShard(services: [
         follower, RebuildAgent(shard: definition.shard, runner: rebuilder, board: rebuilds),
       ])
-    }
-    // Before the first page, so that a shard that was stopped stays so over a restart.
-    if let wished = try? await books.withSession(for: "books", { try await ShardWishes().all($0) }) {
-      await wishes.take(wished)
     }
     self.shards = shards
     if isSolo { await shards.declare(settings.projections) }
@@ -158,7 +157,7 @@ actor DatabaseFollower: Service {
           await settings.projections.map { MarkTable.Taker(shard: "\($0.shard)", types: $0.takes) }
         }, node: node, observer: observer),
       WishAgent(
-        board: wishes, rebuilds: rebuilds, pool: books, declared: { [self] in await settings.projections }),
+        board: wishes, rebuilds: rebuilds, pool: wishBook, declared: { [self] in await settings.projections }),
       HealthWriter(board: health, pool: books, node: node),
       shards, leadership,
     ]
@@ -171,9 +170,11 @@ actor DatabaseFollower: Service {
     } catch {
       await pool.close()
       await books.close()
+      await wishBook.close()
       throw error
     }
     await pool.close()
     await books.close()
+    await wishBook.close()
   }
 }

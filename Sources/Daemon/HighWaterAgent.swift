@@ -30,8 +30,8 @@ struct HighWaterAgent: Service {
           backoff.reset()
           try await watch(session)
         }
-      } catch let error as CancellationError {
-        if !Task.isShuttingDownGracefully { throw error }
+      } catch let error where error is CancellationError || (error as? PostgresError)?.isCancelled == true {
+        if !Task.isShuttingDownGracefully { throw CancellationError() }
       } catch {
         await board.withdraw()
         let delay = backoff.next()

@@ -11,8 +11,8 @@ struct Isolation: Sendable {
   let shape: StoreShape
   let policy: FailurePolicy
   let node: String
-  /// The chain that has come to the step of passing events over; another failure with steps before that is not passed over yet.
-  let chain: [FailureAction]
+  /// The chains that have come to the step of passing events over; another failure with steps before that is not passed over yet.
+  let chains: Set<[FailureAction]>
   /// Under which name letters are kept.
   let shard: String
 
@@ -37,8 +37,11 @@ struct Isolation: Sendable {
     let runs = statements.map { "EXECUTE " + SQL.quoted($0.name) }
     let results = try await session.pipeline(
       begin + [
-        // The search is one statement on the server, however many it runs in it.
-        "SET LOCAL statement_timeout = 0",
+        // The search is one statement on the server, however many it runs in it: all events once for each halving, and each that fails.
+        """
+        SELECT set_config('statement_timeout',
+            least(100000 * extract(epoch FROM current_setting('statement_timeout')::interval), 2147483647)::integer::text, true)
+        """,
         """
         SELECT seq_id, statement, code, message, detail, hint
           FROM tidemark.isolate(\(runs), \(chunk)::integer, \(policy.isolable), \(parks))
@@ -59,13 +62,23 @@ struct Isolation: Sendable {
     return (findings, try results.last!.rows[0].get("events", as: Int.self))
   }
 
+  /// Whether one event may be at fault, so that it is worth looking for it.
+  func mayPass(_ failure: PageFailure) -> Bool {
+    failure.failureClass == .event
+      || policy.actions(for: failure.facts(projection: definition.name)).contains(where: \.passesEventOver)
+  }
+
   /// Passes over what the policy passes over; any other failure is thrown, and the page with it.
   func decide(_ findings: [Finding]) throws -> (letters: [DeadLetters.Letter], ignored: [Int64]) {
     var letters: [DeadLetters.Letter] = []
     var ignored: [Int64] = []
+    // A page may hold many events that fail alike, and rules may have patterns.
+    var known: [FailureFacts: [FailureAction]] = [:]
     for finding in findings {
-      let actions = policy.actions(for: finding.failure.facts(projection: definition.name))
-      guard actions.first?.passesEventOver == true || actions == chain else { throw finding.failure }
+      let facts = finding.failure.facts(projection: definition.name)
+      let actions = known[facts] ?? policy.actions(for: facts)
+      known[facts] = actions
+      guard actions.first?.passesEventOver == true || chains.contains(actions) else { throw finding.failure }
       switch actions.first(where: \.passesEventOver) {
       // A stream is parked by its letters, so with parking there is no ignoring.
       case .ignore? where parks && finding.failure.failureClass != .unknownEvent: fallthrough

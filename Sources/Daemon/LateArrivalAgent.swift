@@ -29,7 +29,7 @@ struct LateArrivalAgent: Service {
       do {
         try await look(within: isFull ? nil : settings.lateArrivalWindow)
         if isFull { fullLookDue = .now + Self.fullCadence }
-      } catch is CancellationError {
+      } catch let error where error is CancellationError || (error as? PostgresError)?.isCancelled == true {
         break
       } catch let error as PostgresError where error.isConnectionLoss || error.sqlState == .lockNotAvailable {
         // The high-water agent reports a database that is away; a lock is free at one of the next looks.

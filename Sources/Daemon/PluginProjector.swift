@@ -53,10 +53,10 @@ actor PluginProjector {
 
   /// - Throws: ``PageFailure``, or what ended the wait.
   func apply(
-    _ page: Page, _ manner: Projector.Manner, policy: FailurePolicy, chain: [FailureAction]
+    _ page: Page, _ manner: Projector.Manner, policy: FailurePolicy, chains: Set<[FailureAction]>
   ) async throws -> PageOutcome {
     let isolation = Isolation(
-      definition: definition, shape: shape, policy: policy, node: node, chain: chain, shard: book.letters)
+      definition: definition, shape: shape, policy: policy, node: node, chains: chains, shard: book.letters)
     do {
       switch try await slice(page) {
       case .beyond(let mark): return .beyond(mark: mark)
@@ -103,7 +103,7 @@ actor PluginProjector {
         return outcome
       } catch let failure as PageFailure {
         // With effects in the database a statement of the answer failed. Which event it came from is found by handing over fewer.
-        guard case .isolating = manner, failure.failureClass == .event, failure.failure.sequence == nil else {
+        guard case .isolating = manner, isolation.mayPass(failure), failure.failure.sequence == nil else {
           throw failure
         }
         guard slice.count > 1 else { return try await pass(over: failure, of: slice, isolation) }

@@ -19,7 +19,7 @@ package struct Projector: Sendable {
     package var page: Page
     /// The events in it; nil where the server did not say.
     package var events: Int?
-    /// Those that became dead letters, and those that were left out without one.
+    /// Those that became dead letters, and those that were left out without one because they fail.
     package var letters: [DeadLetters.Letter] = []
     package var ignored: [Int64] = []
 
@@ -28,12 +28,12 @@ package struct Projector: Sendable {
 
   package init(
     _ definition: ProjectionDefinition, shape: StoreShape, policy: FailurePolicy, node: String,
-    chain: [FailureAction] = [], book: PageBook? = nil
+    chains: Set<[FailureAction]> = [], book: PageBook? = nil
   ) {
     self.definition = definition
     let book = book ?? .live(shard: "\(definition.shard)")
     isolation = Isolation(
-      definition: definition, shape: shape, policy: policy, node: node, chain: chain, shard: book.letters)
+      definition: definition, shape: shape, policy: policy, node: node, chains: chains, shard: book.letters)
     streamIDType = shape.streamIDType
     self.book = book
     if case .perEvent = definition.effect, policy.looksAtUnknownEvents(of: definition.name) {
@@ -149,18 +149,18 @@ package struct Projector: Sendable {
           source: statement.statement.source))
     }
     let end = ceiling < page.ceiling ? [book.cut(ceiling: ceiling)] : []
-    var (letters, ignored) = try isolation.decide(unknown)
+    // Of those without a statement none has to be looked for.
+    var letters = try isolation.decide(unknown).letters
     let applied = Page(floor: page.floor, ceiling: ceiling)
     guard case .isolating = manner else {
       try await commit(
         steps.map { ($0.sql, $0.source) }, end + isolation.keep(letters), sequences: steps.map(\.sequence), on: session)
-      return Applied(page: applied, events: count, letters: letters, ignored: ignored)
+      return Applied(page: applied, events: count, letters: letters)
     }
     let found = try isolation.decide(try await applyOneByOne(steps, on: session))
     letters = (letters + found.letters).sorted { $0.sequence < $1.sequence }
-    ignored += found.ignored
     _ = try await session.pipeline(end + isolation.keep(letters) + book.end + ["COMMIT"])
-    return Applied(page: applied, events: count, letters: letters, ignored: ignored)
+    return Applied(page: applied, events: count, letters: letters, ignored: found.ignored)
   }
 
   /// Events between two savepoints: one that fails costs those before it in its group a second time.

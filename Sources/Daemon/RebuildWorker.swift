@@ -86,15 +86,15 @@ actor RebuildWorker {
   }
 
   private func apply(_ page: Page, _ manner: Projector.Manner) async throws -> Shard.Command {
-    let (policy, chain) = (await policy(), rule.passingChain)
+    let (policy, chains) = (await policy(), rule.passingChains)
     let began = ContinuousClock.now
     let applied: Projector.Applied
     if let plugin {
-      let outcome = try await plugin.projector.apply(page, manner, policy: policy, chain: chain)
+      let outcome = try await plugin.projector.apply(page, manner, policy: policy, chains: chains)
       guard case .applied(let done) = outcome else { return .readPosition }
       applied = done
     } else {
-      let projector = Projector(definition, shape: shape, policy: policy, node: node, chain: chain, book: book)
+      let projector = Projector(definition, shape: shape, policy: policy, node: node, chains: chains, book: book)
       applied = try await pool.withSession(for: key) { try await projector.apply(page, manner, on: $0) }
     }
     let took = ContinuousClock.now - began

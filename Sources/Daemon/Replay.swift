@@ -55,7 +55,7 @@ package struct Replay: Sendable {
           try await session.script(SessionBounds.bearing(silenceOf: declaration.timeout))
         }
         guard try await letters.take(sequence, shard: shard, inOrder: inOrder, session) else { return .notTaken }
-        try await letters.showOnly(sequence, session)
+        try await letters.showOnly(sequence, types: definition.takes, session)
         guard try await apply(sequence, definition, plugin, session) else { throw NothingToApply() }
         return .applied
       }

@@ -39,15 +39,20 @@ package struct ShardAgent: Service {
     // Of the mark when the position was last read.
     var life = 0
     var command = Shard.Command.readPosition
+    var knowsWishes = false
     while !Task.isShuttingDownGracefully {
       try Task.checkCancellation()
       let before = rule.condition
       do {
+        if !knowsWishes { try await untilWishesAreKnown() }
+        knowsWishes = true
         let (wish, revision) = await wishes.current(name)
-        if wish != .run {
+        // A shard that has stopped waits for an operator, whatever a rule wants of all.
+        if wish != .run, !(command == .stop && wish.isByRule) {
           try await obey(wish, revision, rule)
-          // A rule's own pause is a step of the chain under way; an operator's word begins afresh.
-          command = wish.isByRule ? .readPosition : rule.startAfresh()
+          // A rule's word is a step of the chain under way; an operator's begins afresh.
+          let now = await wishes.current(name).revision
+          command = wish.isByRule && now.own == revision.own ? command.afterOthers : rule.startAfresh()
           continue
         }
         await health.set(name, condition: rule.condition.word, reason: rule.condition.reason, position: rule.position)
@@ -66,7 +71,7 @@ package struct ShardAgent: Service {
   }
 
   private func perform(
-    _ command: Shard.Command, _ rule: inout Shard, _ life: inout Int, _ revision: Int
+    _ command: Shard.Command, _ rule: inout Shard, _ life: inout Int, _ revision: WishBoard.Revision
   ) async throws -> Shard.Command {
     switch command {
     case .readPosition:
@@ -77,7 +82,7 @@ package struct ShardAgent: Service {
         let position = try await start().position(pool: pool, marks: marks)
         if isFirst {
           observer.observe(.shardStarted(name, position: position))
-          let fingerprint = fingerprint(definition.workText)
+          let fingerprint = fingerprint(definition.workText + (definition.events.map { "\n\($0.sorted())" } ?? ""))
           let hasChanged = try await pool.withSession(for: key) {
             try await ShardWishes().remember(fingerprint, of: key, $0)
           }
@@ -112,28 +117,42 @@ package struct ShardAgent: Service {
     case .pause(let length):
       return try await pause(length, &rule, revision)
     case .pauseAll(let length):
-      await wishes.wantOfAll(.pause(until: .now + length, by: WishBoard.rule + "\(name)"))
+      await wishes.haltAll(for: length, shard: name, reason: rule.condition.reason ?? "")
       return .readPosition
     case .stopAll:
-      await wishes.wantOfAll(.stop(by: WishBoard.rule + "\(name)"))
+      await wishes.haltAll(for: nil, shard: name, reason: rule.condition.reason ?? "")
       return .readPosition
     case .stop:
       _ = try await unlessWished(revision) { try await Task.sleep(for: .seconds(86_400)) }
-      // After a day only the wait begins again; whoever is told to run tries afresh.
-      return await wishes.current(name).revision == revision ? .stop : rule.startAfresh()
+      // After a day only the wait begins again, and what a rule wants of all wakes nobody; whoever is told to run tries afresh.
+      return await wishes.current(name).revision.own == revision.own ? .stop : rule.startAfresh()
     }
   }
 
-  private func pause(_ length: Duration, _ rule: inout Shard, _ revision: Int) async throws -> Shard.Command {
+  private func pause(_ length: Duration, _ rule: inout Shard, _ revision: WishBoard.Revision) async throws
+    -> Shard.Command
+  {
     await health.set(
       name, condition: rule.condition.word, reason: "\(rule.condition.reason ?? "") (until \(timeOfDay(in: length)))",
       position: rule.position)
-    let isOver: Void? = try await unlessWished(revision) { try await Task.sleep(for: length) }
-    return isOver == nil ? rule.startAfresh() : .readPosition
+    let end = ContinuousClock.now + length
+    let isOver: Void? = try await unlessWished(revision) { try await Task.sleep(until: end) }
+    if isOver != nil { return .readPosition }
+    guard await wishes.current(name).revision.own == revision.own else { return rule.startAfresh() }
+    return .pause(max(.zero, ContinuousClock.now.duration(to: end)))
+  }
+
+  private func untilWishesAreKnown() async throws {
+    try await watched(
+      { lasted in
+        observer.observe(
+          .shardWaiting(
+            name, reason: "what operators want of it could not be read from tidemark.shard for \(lasted.brief)"))
+      }, { try await cancelWhenGracefulShutdown { try await wishes.untilKnown() } })
   }
 
   /// Does what an operator, or a rule for all shards, wants, until that changes or its time is over.
-  private func obey(_ wish: WishBoard.Wish, _ revision: Int, _ rule: Shard) async throws {
+  private func obey(_ wish: WishBoard.Wish, _ revision: WishBoard.Revision, _ rule: Shard) async throws {
     switch wish {
     case .run: return
     case .stop(let by):
@@ -154,7 +173,7 @@ package struct ShardAgent: Service {
 
   /// Runs a wait; nil when an operator's word came first.
   private func unlessWished<T: Sendable>(
-    _ revision: Int, _ work: @escaping @Sendable () async throws -> T
+    _ revision: WishBoard.Revision, _ work: @escaping @Sendable () async throws -> T
   ) async throws -> T? {
     try await cancelWhenGracefulShutdown {
       try await withThrowingTaskGroup(of: T?.self) { group in
@@ -192,11 +211,11 @@ package struct ShardAgent: Service {
   }
 
   private func apply(_ page: Page, _ manner: Projector.Manner, _ rule: inout Shard) async throws -> Shard.Command {
-    let (policy, chain) = (await policy(), rule.passingChain)
-    let projector = Projector(definition, shape: shape, policy: policy, node: node, chain: chain)
+    let (policy, chains) = (await policy(), rule.passingChains)
+    let projector = Projector(definition, shape: shape, policy: policy, node: node, chains: chains)
     let began = ContinuousClock.now
     let outcome: PageOutcome = try await whilePage(page) {
-      if let plugin { return try await plugin.apply(page, manner, policy: policy, chain: chain) }
+      if let plugin { return try await plugin.apply(page, manner, policy: policy, chains: chains) }
       return try await pool.withSession(for: key) { session in
         // See MarkBoard: a mark is good only on a session that was open when its proof began.
         let mark = try await cancelWhenGracefulShutdown { try await marks.mark { $0.provenAt >= session.openedAt } }
@@ -257,6 +276,16 @@ package struct ShardAgent: Service {
     case .readPosition, .awaitMark, .apply, .isolate: break
     }
     return command
+  }
+}
+
+extension Shard.Command {
+  /// What is left of it after all shards had to wait: a pause of the shard's own and a stop go on, anything else is looked at again.
+  fileprivate var afterOthers: Self {
+    switch self {
+    case .pause, .stop: self
+    default: .readPosition
+    }
   }
 }
 

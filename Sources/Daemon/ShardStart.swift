@@ -15,7 +15,7 @@ struct ShardStart: Sendable {
   ///
   /// - Throws: ``PageFailure`` where it is no moment to begin.
   func position(pool: SessionPool, marks: MarkBoard) async throws -> Int64 {
-    let existing = try await watched(
+    let found = try await watched(
       { lasted in
         observer.observe(
           .shardWaiting(
@@ -23,10 +23,18 @@ struct ShardStart: Sendable {
             reason:
               "somebody has held its position for \(lasted.brief): a page of whoever ran it before, or a transaction of yours"
           ))
-      }, { try await pool.withSession(for: key) { try await positions.settled(key, $0) } })
-    if let existing { return existing }
+      }, { try await pool.withSession(for: key) { try await positions.begin(key, $0) } })
+    if let found { return told(found) }
     let first = try await firstPosition(pool: pool, marks: marks)
-    return try await pool.withSession(for: key) { try await positions.start(key, at: first, $0) }
+    return told(try await pool.withSession(for: key) { try await positions.begin(key, at: first, $0) } ?? (first, 0))
+  }
+
+  private func told(_ found: (position: Int64, removedLetters: Int)) -> Int64 {
+    if found.removedLetters > 0 {
+      observer.observe(
+        .deadLettersRemoved(definition.shard, position: found.position, count: found.removedLetters))
+    }
+    return found.position
   }
 
   private func firstPosition(pool: SessionPool, marks: MarkBoard) async throws -> Int64 {

@@ -13,17 +13,25 @@ package actor WishBoard {
     case stop(by: String)
   }
 
+  /// Counts what was said to a shard, by whom.
+  struct Revision: Hashable, Sendable {
+    /// By operators, and by rebuilds that hold it and let it go.
+    var own = 0
+    /// To all shards of the node, by a rule.
+    var everyone = 0
+  }
+
   private struct Slot {
     var wish = Wish.run
     var serial: Int64 = 0
-    /// Counts what the shard should look at.
     var revision = 0
   }
 
   /// How a rule's wish for all shards names who wants it.
-  static let rule = "a rule, for "
+  private static let rule = "a rule, for "
 
   private var slots: [String: Slot] = [:]
+  /// Whether the database has said what is wished.
   private var hasTaken = false
   private var everyone = Slot()
   /// Shards that stand still for a rebuild, whatever else is wished.
@@ -32,14 +40,19 @@ package actor WishBoard {
 
   package init() {}
 
-  /// What holds for a shard now, and its revision, which changes when an operator says something new.
-  func current(_ shard: ShardName) -> (wish: Wish, revision: Int) {
+  /// Returns once the database has said what is wished: a shard that was stopped stays so over a restart.
+  func untilKnown() async throws {
+    while !hasTaken { try await waiters.wait() }
+  }
+
+  /// What holds for a shard now, and its revision, which changes when something new is said.
+  func current(_ shard: ShardName) -> (wish: Wish, revision: Revision) {
     var slot = slots["\(shard)"] ?? Slot()
     if case .pause(let until?, _) = slot.wish, until <= .now {
       slot.wish = .run
       slots["\(shard)"] = slot
     }
-    let revision = slot.revision + everyone.revision + (held["\(shard)"] ?? 0)
+    let revision = Revision(own: slot.revision + (held["\(shard)"] ?? 0), everyone: everyone.revision)
     if let holds = held["\(shard)"], !holds.isMultiple(of: 2) { return (.stop(by: Self.rebuild), revision) }
     if case .run = slot.wish {} else { return (slot.wish, revision) }
     if case .pause(let until?, _) = everyone.wish, until <= .now { everyone.wish = .run }
@@ -69,7 +82,10 @@ package actor WishBoard {
       if isSaid, now == .run { everyone.wish = .run }
       if isNews { waiters.tell() }
     }
-    hasTaken = true
+    if !hasTaken {
+      hasTaken = true
+      waiters.tell()
+    }
   }
 
   /// Who wants a shard to stand still, while its position is moved.
@@ -83,15 +99,25 @@ package actor WishBoard {
     waiters.tell()
   }
 
-  /// For every shard of this node, by a rule of the operator's.
-  func wantOfAll(_ wish: Wish) {
-    everyone.wish = wish
+  /// For every shard of this node in this database, by a rule of the operator's.
+  ///
+  /// - Parameters:
+  ///   - length: of a pause; nil is a stop.
+  ///   - reason: what failed in the shard.
+  func haltAll(for length: Duration?, shard: ShardName, reason: String) {
+    let by = Self.rule + "\(shard): \(reason)"
+    switch (everyone.wish, length) {
+    // What another shard's rule said holds, where it lasts longer.
+    case (.stop, .some): return
+    case (.pause(let until?, _), let length?) where until > .now + length: return
+    default: everyone.wish = length.map { .pause(until: .now + $0, by: by) } ?? .stop(by: by)
+    }
     everyone.revision += 1
     waiters.tell()
   }
 
   /// Returns when the shard's revision is another one.
-  func change(_ shard: ShardName, from revision: Int) async throws {
+  func change(_ shard: ShardName, from revision: Revision) async throws {
     while current(shard).revision == revision { try await waiters.wait() }
   }
 }
@@ -126,7 +152,7 @@ struct WishAgent: Service {
   func run() async throws {
     while !Task.isCancelled && !Task.isShuttingDownGracefully {
       do {
-        let wishes = try await pool.withSession(for: "books") { try await ShardWishes().all($0) }
+        let wishes = try await pool.withSession(for: "wishes") { try await ShardWishes().all($0) }
         await board.take(wishes)
         await rebuilds.take(wishes, among: await declared().map(\.shard))
       } catch is CancellationError {

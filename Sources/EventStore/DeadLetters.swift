@@ -117,23 +117,40 @@ package struct DeadLetters: Sendable {
     }
   }
 
+  /// The name of a letter.
+  package struct Key: Sendable, Hashable {
+    package var shard: String
+    package var sequence: Int64
+  }
+
+  package func keys(_ filter: Filter, _ session: Session) async throws -> [Key] {
+    try await session.execute("SELECT d.shard, d.seq_id FROM tidemark.dead_letter AS d WHERE \(condition(filter))").rows
+      .map { Key(shard: try $0.get("shard", as: String.self), sequence: try $0.get("seq_id", as: Int64.self)) }
+  }
+
   package func count(_ filter: Filter, _ session: Session) async throws -> Int {
     try await session.execute("SELECT count(*) FROM tidemark.dead_letter AS d WHERE \(condition(filter))").rows[0]
       .get(0, as: Int.self)
   }
 
-  /// Forgets letters; the events stay in the store, and are never applied. Returns how many.
+  /// Forgets these letters and no other; the events stay in the store, and are never applied. Returns how many.
   ///
   /// Under the locks of the shards' positions, so that no page looks at the letters meanwhile.
-  package func discard(_ filter: Filter, _ session: Session) async throws -> Int {
+  package func discard(_ keys: [Key], _ session: Session) async throws -> Int {
     try await session.transaction { [self] session in
       try await session.execute(
         """
         SELECT FROM \(raw: shape.store).mt_event_progression AS p
-         WHERE p.name IN (SELECT d.shard FROM tidemark.dead_letter AS d WHERE \(condition(filter)))
+         WHERE p.name = ANY (\(Set(keys.map(\.shard)).sorted())::text[])
          ORDER BY p.name FOR UPDATE
         """)
-      return try await session.execute("DELETE FROM tidemark.dead_letter AS d WHERE \(condition(filter))").affectedRows
+      return try await session.execute(
+        """
+        DELETE FROM tidemark.dead_letter AS d
+         USING unnest(\(keys.map(\.shard))::text[], \(keys.map(\.sequence))::bigint[]) AS k (shard, seq_id)
+         WHERE d.shard = k.shard AND d.seq_id = k.seq_id
+        """
+      ).affectedRows
     }
   }
 
@@ -171,12 +188,12 @@ package struct DeadLetters: Sendable {
     return taken.affectedRows == 1
   }
 
-  /// What `tidemark.batch` shows while one event is replayed.
-  package func showOnly(_ sequence: Int64, _ session: isolated Session) async throws {
+  /// What `tidemark.batch` shows while one event is replayed: nothing where its type is none of `types`; nil is any.
+  package func showOnly(_ sequence: Int64, types: [String]?, _ session: isolated Session) async throws {
     try await session.execute(
       """
       SELECT set_config('tidemark.floor', \("\(sequence - 1)"), true), set_config('tidemark.ceiling', \("\(sequence)"), true),
-             set_config('tidemark.types', '', true), set_config('tidemark.passed_over', '', true), set_config('tidemark.parked', '', true)
+             set_config('tidemark.types', coalesce(\(types)::text[]::text, ''), true), set_config('tidemark.passed_over', '', true), set_config('tidemark.parked', '', true)
       """)
   }
 }

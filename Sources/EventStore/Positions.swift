@@ -17,30 +17,38 @@ package struct Positions: Sendable {
     return try rows.first.map { try $0.get("last_seq_id", as: Int64?.self) ?? 0 }
   }
 
-  /// The same, after whatever page is under way has ended: whoever ran the shard before may be dead, and the server still busy with the
-  /// commit that was sent last. A page begun from the position before it would find the position moved.
-  package func settled(_ shard: String, _ session: Session) async throws -> Int64? {
-    let rows = try await session.prepared(
-      "SELECT last_seq_id FROM \(raw: shape.store).mt_event_progression WHERE name = \(shard) FOR SHARE"
-    ).rows
-    return try rows.first.map { try $0.get("last_seq_id", as: Int64?.self) ?? 0 }
+  /// Where a shard goes on: at its position, after whatever page is under way has ended. Whoever ran the shard before may be dead, and the
+  /// server still busy with the commit that was sent last; a page begun from the position before it would find the position moved.
+  ///
+  /// Dead letters above the position are removed: somebody set the shard back, and a page will meet their events again. Whoever writes a
+  /// letter holds the position's lock and has the position at or above it, so under that lock none is removed that belongs there.
+  ///
+  /// - Parameter first: the position of a shard that has none yet.
+  /// - Returns: nil where it has none and `first` is none either.
+  package func begin(
+    _ shard: String, at first: Int64? = nil, _ session: Session
+  ) async throws -> (position: Int64, removedLetters: Int)? {
+    try await session.transaction { [self] session in
+      if let first {
+        // Unless somebody else has just given it one.
+        try await session.execute(
+          """
+          INSERT INTO \(raw: shape.store).mt_event_progression (name, last_seq_id) VALUES (\(shard), \(first))
+          ON CONFLICT (name) DO NOTHING
+          """)
+      }
+      guard let position = try await lock(shard, session) else { return nil }
+      let removed = try await session.execute(
+        "DELETE FROM tidemark.dead_letter WHERE shard = \(shard) AND seq_id > \(position)")
+      return (position, removed.affectedRows)
+    }
   }
 
-  /// The same, locked: to the end of the transaction the shard applies nothing. Waits for its page.
+  /// The same as ``read(_:_:)``, locked: to the end of the transaction the shard applies nothing. Waits for its page.
   package func lock(_ shard: String, _ session: isolated Session) async throws -> Int64? {
     try await session.execute(
       "SELECT coalesce(last_seq_id, 0) FROM \(raw: shape.store).mt_event_progression WHERE name = \(shard) FOR UPDATE"
     ).rows.first?.get(0, as: Int64.self)
-  }
-
-  /// Gives a shard its first position, unless somebody else has just given it one; returns what holds now.
-  package func start(_ shard: String, at position: Int64, _ session: Session) async throws -> Int64 {
-    try await session.execute(
-      """
-      INSERT INTO \(raw: shape.store).mt_event_progression (name, last_seq_id) VALUES (\(shard), \(position))
-      ON CONFLICT (name) DO NOTHING
-      """)
-    return try await read(shard, session) ?? position
   }
 
   /// The position after which every event at or after `time` comes; nil where there is no such event yet.

@@ -56,13 +56,22 @@ package struct FailureRule: Hashable, Sendable {
   }
 
   func matches(_ failure: FailureFacts) -> Bool {
-    // What can work for no event, and what is no event's fault, is never passed over event by event.
-    if passesEventsOver, [.definition, .order, .connection].contains(failure.failureClass) { return false }
+    // What can work for no event, and what is no event's fault, is not passed over event by event. But a statement that works for
+    // others may fail on one event with the code of a bad definition, as to_tsquery does on bad text: who names that code whole means it.
+    if passesEventsOver {
+      switch failure.failureClass {
+      case .order, .connection: return false
+      case .definition where !sqlStates.contains(where: { $0 == failure.sqlState }): return false
+      case .definition, .event, .transient, .unknownEvent: break
+      }
+    }
     if !sqlStates.isEmpty, !sqlStates.contains(where: { Self.matches($0, failure.sqlState) }) { return false }
     if !classes.isEmpty, !classes.contains(failure.failureClass) { return false }
     if !projections.isEmpty, !projections.contains(failure.projection) { return false }
     // The pattern was checked when the settings were read.
-    if let message, let pattern = try? Regex(message), failure.message.firstMatch(of: pattern) == nil { return false }
+    if let message, let said = failure.message, let pattern = try? Regex(message), said.firstMatch(of: pattern) == nil {
+      return false
+    }
     return true
   }
 
@@ -78,10 +87,11 @@ package struct FailureRule: Hashable, Sendable {
 package struct FailureFacts: Hashable, Sendable {
   package var failureClass: FailureClass
   package var sqlState: String?
-  package var message: String
+  /// Nil where it is not known yet: then every pattern matches.
+  package var message: String?
   package var projection: String
 
-  package init(_ failureClass: FailureClass, sqlState: String? = nil, message: String = "", projection: String) {
+  package init(_ failureClass: FailureClass, sqlState: String? = nil, message: String? = "", projection: String) {
     self.failureClass = failureClass
     self.sqlState = sqlState
     self.message = message
@@ -134,19 +144,25 @@ package struct FailurePolicy: Hashable, Sendable {
     }
   }
 
-  /// SQLSTATEs that may be the fault of one event, as patterns of LIKE: only these are worth looking for the event.
+  /// SQLSTATEs that may be the fault of one event, as regular expressions: only these are worth looking for the event.
   package var isolable: [String] {
     let passing = rules.filter(\.passesEventsOver)
     // A rule without codes may mean any class that can be an event's fault.
     let isWide = passing.contains { $0.sqlStates.isEmpty && ($0.classes.isEmpty || $0.classes.contains(.transient)) }
-    return FailureClass.eventPrefixes.map { $0 + "%" } + (isWide ? ["40%", "53%", "55P03", "55006", "58%"] : [])
-      + passing.flatMap(\.sqlStates)
-      .filter { [.event, .transient].contains(FailureClass.classify(sqlState: $0.replacing("*", with: "000"))) }
-      .map { $0.hasSuffix("*") ? $0.dropLast() + "%" : $0 }
+    return ["^(?!\(FailureClass.otherPrefixes.joined(separator: "|")))"]
+      + (isWide ? FailureClass.transientPrefixes.map { "^\($0)" } : [])
+      + passing.flatMap(\.sqlStates).filter { FailureClass.objection(toPassingOver: $0) == nil }
+      .map { $0.hasSuffix("*") ? "^\($0.dropLast())" : "^\($0)$" }
   }
 
   /// Whether a projection has to see events of types it has no statement for.
   package func looksAtUnknownEvents(of projection: String) -> Bool {
-    actions(for: FailureFacts(.unknownEvent, projection: projection)) != [.ignore]
+    // What will be said of them is not known yet, so a rule with a message may be for some and not for others.
+    let facts = FailureFacts(.unknownEvent, message: nil, projection: projection)
+    for rule in rules where rule.matches(facts) {
+      if rule.actions != [.ignore] { return true }
+      if rule.message == nil { return false }
+    }
+    return standard(for: facts) != [.ignore]
   }
 }

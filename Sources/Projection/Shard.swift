@@ -62,8 +62,8 @@ package struct Shard: Sendable {
   private var step = 0
   /// The next page is one in which some event is known to fail, or likely to.
   private var isIsolating = false
-  /// The chain that asked for passing events over, for as long as pages are looked through.
-  package private(set) var passingChain: [FailureAction] = []
+  /// The chains that asked for passing events over, for as long as pages are looked through: one for each kind of failure in them.
+  package private(set) var passingChains: Set<[FailureAction]> = []
   private var poison = PoisonDensity()
   private var connectionRetries = Backoff([.milliseconds(250), .milliseconds(500), .seconds(1), .seconds(5)])
 
@@ -90,7 +90,7 @@ package struct Shard: Sendable {
   /// A page in which some events were looked for and passed over; `events` were in it.
   package mutating func pageIsolated(_ page: Page, events: Int, poison: Int) -> Command {
     isIsolating = poison > 0
-    if !isIsolating { passingChain = [] }
+    if !isIsolating { passingChains = [] }
     self.poison.saw(page, events: events, poison: poison)
     return applied(page)
   }
@@ -130,7 +130,7 @@ package struct Shard: Sendable {
       return .wait(delay)
     case .skip, .ignore:
       isIsolating = true
-      passingChain = actions
+      passingChains.insert(actions)
       condition = .retrying(reason)
       return .wait(.zero)
     case .pause(let duration):
@@ -160,7 +160,8 @@ package struct Shard: Sendable {
   private mutating func next() -> Command {
     guard let position else { return .readPosition }
     guard let page = width.next(floor: position, mark: mark) else {
-      if attempt == 0 { condition = .following }
+      // Also after a failure: with nothing to apply there is nothing to try again. The chain goes on where it was if it fails once more.
+      condition = .following
       return .awaitMark(above: position)
     }
     guard isIsolating else { return .apply(page) }

@@ -24,8 +24,8 @@ extension DatabaseSettings {
     .integer(
       "pool_size", \.poolSize, 1...200,
       """
-      Most sessions that all shards together use at once. Three more follow the event sequence, keep the books, and hold the locks by
-      which the node is known; a rebuild has its own beside them.
+      Most sessions that all shards together use at once. Four more follow the event sequence, keep the books, look for operators'
+      wishes, and hold the locks by which the node is known; a rebuild has its own beside them.
       """
     ),
     .memory(

@@ -19,12 +19,16 @@ struct FailureRuleDraft: Hashable, Sendable {
   static let keys: [Key<FailureRuleDraft>] = [
     Key(
       path: "sqlstate", form: "a SQLSTATE like \"23505\", a class like \"23*\", or an array of them",
-      meaning: "The failures that the rule is for, by PostgreSQL's error code; any where it is left out.",
+      meaning: """
+        The failures that the rule is for, by PostgreSQL's error code; any where it is left out. Codes of a class that PostgreSQL does not
+        use are those of your own functions, RAISE … USING ERRCODE, and count as the data of one event.
+        """,
       example: "[\"40001\", \"40P01\"]",
       decode: { toml, root throws(Mismatch) in
         root.sqlStates = try oneOrMore(toml)
-        for state in root.sqlStates where state.wholeMatch(of: #/[0-9A-Z]{5}|[0-9A-Z]{2}\*/#) == nil {
-          throw Mismatch(found: TOMLText.string(state), hint: "five digits or capital letters, or two and a *")
+        let wrong = root.sqlStates.filter { $0.wholeMatch(of: #/[0-9A-Z]{5}|[0-9A-Z]{2}\*/#) == nil }
+        guard wrong.isEmpty else {
+          throw Mismatch(found: list(wrong), hint: "five digits or capital letters, or two and a *")
         }
       },
       show: { $0.sqlStates.isEmpty ? nil : TOMLText.strings($0.sqlStates) }),
@@ -33,18 +37,19 @@ struct FailureRuleDraft: Hashable, Sendable {
       meaning: """
         The same by what kind of failure it is: transient may pass by itself; event is the data of one event; definition is a statement
         that can work for no event; order is a position that somebody else moved; unknown-event is a type without a statement.
+        Some statements fail on the data of one event with a code that counts as definition: bad text for to_tsquery is 42601, a row that a
+        policy forbids 42501. A rule that names such a code whole may skip those events; but if the statement itself is wrong, they all go.
         """,
       example: "\"event\"",
       decode: { toml, root throws(Mismatch) in
-        root.classes = []
-        for name in try oneOrMore(toml) {
-          guard let found = classes.first(where: { $0.rawValue == name }) else {
-            throw Mismatch(
-              found: TOMLText.string(name),
-              hint: nearestName(to: name, in: classes.map(\.rawValue)).map { "did you mean \"\($0)\"?" })
-          }
-          root.classes.append(found)
+        let names = try oneOrMore(toml)
+        let known = classes.map(\.rawValue)
+        let wrong = names.filter { !known.contains($0) }
+        guard wrong.isEmpty else {
+          let meant = wrong.compactMap { nearestName(to: $0, in: known) }
+          throw Mismatch(found: list(wrong), hint: meant.isEmpty ? nil : "did you mean \(list(meant))?")
         }
+        root.classes = classes.filter { names.contains($0.rawValue) }
       },
       show: { $0.classes.isEmpty ? nil : TOMLText.strings($0.classes.map(\.rawValue)) }),
     Key(
@@ -65,19 +70,22 @@ struct FailureRuleDraft: Hashable, Sendable {
       path: "do", form: "an array of actions, like [\"retry 250ms\", \"retry 1s\", \"pause 1m\"]",
       meaning: """
         What is done, one step for each failure in a row: "retry" or "retry 250ms" tries the page again; "skip" makes the failing event
-        a dead letter and goes on; "ignore" leaves it out without one; "pause 1m" waits; "pause all 1m" has all shards of the node wait;
-        "stop" and "stop all" wait for `tidemark start`. After a pause at the end the chain begins again; when any other chain has run
-        out, the shard stops.
+        a dead letter and goes on; "ignore" leaves it out without one; "pause 1m" waits; "pause all 1m" has all shards that the node
+        runs in the same database wait; "stop" and "stop all" wait for `tidemark start`. After a pause at the end the chain begins again;
+        when any other chain has run out, the shard stops. While an event is looked for, a projection with `sql` is not bound by
+        statement_timeout but by a hundred times as much, so an event whose statement takes too long (57014) is found with `on` alone.
         """,
       decode: { toml, root throws(Mismatch) in
+        let texts = try oneOrMore(toml)
+        let wrong = texts.filter { FailureAction(setting: $0) == nil }
+        guard wrong.isEmpty else {
+          throw Mismatch(
+            expected:
+              "actions like \"retry\", \"retry 250ms\", \"skip\", \"ignore\", \"pause 1m\", \"pause all 1m\", \"stop\" and \"stop all\"",
+            found: list(wrong))
+        }
         root.actions = []
-        for text in try oneOrMore(toml) {
-          guard let action = FailureAction(setting: text) else {
-            throw Mismatch(
-              expected:
-                "actions like \"retry\", \"retry 250ms\", \"skip\", \"ignore\", \"pause 1m\", \"pause all 1m\", \"stop\" and \"stop all\"",
-              found: TOMLText.string(text))
-          }
+        for (text, action) in zip(texts, texts.compactMap(FailureAction.init(setting:))) {
           if let last = root.actions.last, last.isEnd {
             throw Mismatch(
               expected: "nothing after \"\(last.settingText)\", which ends the chain", found: TOMLText.string(text))
@@ -87,6 +95,8 @@ struct FailureRuleDraft: Hashable, Sendable {
       },
       show: { TOMLText.strings($0.actions.map(\.settingText)) }),
   ]
+
+  private static func list(_ texts: [String]) -> String { texts.map(TOMLText.string).joined(separator: ", ") }
 
   private static func oneOrMore(_ toml: TOMLValue) throws(Mismatch) -> [String] {
     if case .string(let text) = toml.content, !text.isEmpty { return [text] }
@@ -99,17 +109,20 @@ struct FailureRuleDraft: Hashable, Sendable {
     return texts
   }
 
-  /// What does not go together; nil where all is well.
-  var conflict: String? {
-    let passesOver = actions.contains(where: \.passesEventOver)
-    let cannot = classes.first { [.definition, .order].contains($0) }
-    if passesOver, let cannot {
-      return "a failure of class \"\(cannot.rawValue)\" is no single event's fault, so none can be passed over"
+  /// What does not go together; empty where all is well.
+  var conflicts: [String] {
+    var conflicts: [String] = []
+    if actions.contains(where: \.passesEventOver) {
+      if let cannot = classes.first(where: { [.definition, .order].contains($0) }) {
+        conflicts.append(
+          "a failure of class \"\(cannot.rawValue)\" is no single event's fault, so none can be passed over")
+      }
+      conflicts += sqlStates.compactMap(FailureClass.objection(toPassingOver:))
     }
     if classes.contains(.unknownEvent), !sqlStates.isEmpty {
-      return "a failure of class \"unknown-event\" has no SQLSTATE"
+      conflicts.append("a failure of class \"unknown-event\" has no SQLSTATE")
     }
-    return nil
+    return conflicts
   }
 }
 

@@ -18,7 +18,7 @@ extension SettingsReader {
       if problems.count == before, draft.actions.isEmpty {
         add(.missingKey, location(value.place, file), "on_error", "expected `do`, found nothing")
       }
-      if let conflict = draft.conflict { add(.conflict, location(value.place, file), "on_error", conflict) }
+      for conflict in draft.conflicts { add(.conflict, location(value.place, file), "on_error", conflict) }
       settings.failureRuleDrafts.append(draft)
     }
   }

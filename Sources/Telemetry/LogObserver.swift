@@ -72,6 +72,7 @@ extension Observation {
     case .shardStopped: .shardStopped
     case .shardHalted: .shardHalted
     case .deadLetter: .deadLetter
+    case .deadLettersRemoved: .deadLettersRemoved
     case .definitionChanged: .definitionChanged
     case .shardWaiting: .shardWaiting
     case .shardRefused: .shardRefused
@@ -155,7 +156,10 @@ extension Observation {
       ["shard": "\(shard)", "by": "\(by)", "for": "\(length?.brief ?? "until told otherwise")"]
     case .deadLetter(let shard, let sequence, let failure):
       ["shard": "\(shard)"] + failure.fields + ["sequence": "\(sequence)"]
-    case .definitionChanged(let shard, let position): ["shard": "\(shard)", "position": "\(position)"]
+    case .deadLettersRemoved(let shard, let position, let count):
+      ["shard": "\(shard)", "position": "\(position)", "count": "\(count)"]
+    case .definitionChanged(let shard, let position):
+      ["shard": "\(shard)", "position": "\(position)", "hint": "tidemark rebuild \(shard)"]
     case .shardStopped(let shard, let failure): ["shard": "\(shard)"] + failure.fields
     case .shardWaiting(let shard, let reason): ["shard": "\(shard)", "reason": "\(reason)"]
     case .shardEnded(let shard, let position):

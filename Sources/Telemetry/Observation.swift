@@ -53,6 +53,7 @@ package enum Observation: Sendable {
   case shardResumed(ShardName)
   case shardHalted(ShardName, by: String, for: Duration?)
   case deadLetter(ShardName, sequence: Int64, failure: Failure)
+  case deadLettersRemoved(ShardName, position: Int64, count: Int)
   case definitionChanged(ShardName, position: Int64)
   case shardStopped(ShardName, failure: Failure)
   case shardWaiting(ShardName, reason: String)

@@ -43,6 +43,7 @@ package enum ObservationKind: String, CaseIterable, Sendable {
   case shardResumed
   case shardHalted
   case deadLetter
+  case deadLettersRemoved
   case definitionChanged
   case shardStopped
   case shardWaiting
@@ -329,6 +330,12 @@ package enum ObservationKind: String, CaseIterable, Sendable {
         action:
           "`tidemark dead-letters show` says what failed. Mend the statement or the data, then `tidemark dead-letters replay`, or `discard` what does not matter. The same failure of a shard is told again after a minute, two, and so on; `list` has them all."
       )
+    case .deadLettersRemoved:
+      Entry(
+        "79dad8d40b364e50ba61a8eb6731df84", .warning, "Dead letters above the shard's position were removed",
+        meaning:
+          "Somebody set the position back, or took it away. Events above it are applied again, and one that still fails becomes a dead letter again.",
+        action: "Nothing, if that was meant. Otherwise look who writes to mt_event_progression.")
     case .definitionChanged:
       Entry(
         "d8fb6b1d3f6d4a5c8c7f0f4a2e9b6c33", .warning,

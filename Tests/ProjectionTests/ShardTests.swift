@@ -125,6 +125,33 @@ import Testing
     #expect(shard.startAfresh() == .readPosition && shard.condition == .starting)
   }
 
+  @Test func `passes two kinds of failure in one page over, each after its own steps`() {
+    var (shard, _) = started(at: 0, mark: 5_000)
+    let page = Page(floor: 0, ceiling: 1_000)
+    let chains: [[FailureAction]] = [
+      [.retry(after: .milliseconds(10)), .skip], [.retry(after: .milliseconds(20)), .skip],
+    ]
+    for (chain, delay) in zip(chains, [10, 20]) {
+      #expect(shard.failed(.event, "bad", actions: chain) == .wait(.milliseconds(delay)))
+      #expect(shard.failed(.event, "bad", actions: chain) == .wait(.zero))
+      #expect(shard.positionRead(0) == .isolate(page, chunk: 0))
+    }
+    #expect(shard.passingChains == Set(chains))
+    _ = shard.pageIsolated(page, events: 1_000, poison: 2)
+    #expect(shard.passingChains == Set(chains))
+    _ = shard.pageIsolated(Page(floor: 1_000, ceiling: 2_000), events: 1_000, poison: 0)
+    #expect(shard.passingChains.isEmpty)
+  }
+
+  @Test func `follows again after a pause that ends at the mark, and has not forgotten why it paused`() {
+    var (shard, _) = started(at: 0, mark: 7)
+    #expect(shard.failed(.order, "moved", actions: chain(.order)) == .pause(.seconds(10)))
+    #expect(shard.positionRead(7) == .awaitMark(above: 7))
+    #expect(shard.condition == .following)
+    let commands = (0..<2).map { _ in shard.failed(.order, "moved", actions: chain(.order)) }
+    #expect(commands == [.pause(.seconds(10)), .stop])
+  }
+
   private func chain(_ failureClass: FailureClass) -> [FailureAction] {
     FailurePolicy().actions(for: FailureFacts(failureClass, projection: "Trip"))
   }
@@ -145,7 +172,10 @@ import Testing
     ("22012", .event),
     ("23505", .event), ("P0001", .event), ("42P01", .definition), ("42703", .definition), ("42601", .definition),
     ("42501", .definition),
-    ("0A000", .definition), ("25006", .definition),
+    ("0A000", .definition), ("25006", .definition), ("20000", .event), ("MY001", .event), ("UE123", .event),
+    ("TM304", .definition), ("55006", .transient), ("55000", .definition), ("57000", .transient),
+    ("57P04", .connection),
+    ("25P03", .connection), ("72000", .transient), ("HV000", .definition),
   ])
   func `follows from its SQLSTATE`(code: String, expected: FailureClass) {
     #expect(FailureClass.classify(sqlState: code) == expected)

@@ -36,6 +36,11 @@ import Testing
     #expect(quotedField(value) == quoted)
   }
 
+  @Test func `of a changed projection says with which command it is rebuilt`() {
+    let changed = Observation.definitionChanged(ShardName(projection: "Trip", version: 2), position: 7)
+    #expect(changed.fields["hint"] == "tidemark rebuild Trip:V2:All")
+  }
+
   @Test func `is left out below the level, which can change`() {
     let sink = Sink()
     let observer = LogObserver(Logger(label: "t", factory: { _ in Handler(sink: sink) }), level: .notice)

@@ -207,7 +207,7 @@ $function$;
 -- others are applied when it ends. How many events the page has is then in the setting tidemark.events.
 --
 -- statements are run by EXECUTE over ever narrower bounds of tidemark.batch; chunk is how many events halving tries together at
--- first, 0 for all. Only failures whose SQLSTATE is like one of isolable are looked for; any other is raised. With park, events
+-- first, 0 for all. Only failures whose SQLSTATE matches a pattern of isolable are looked for; any other is raised. With park, events
 -- after a failing one of the same stream are left out, and are for the caller to keep.
 --
 -- At first it guesses: a range that fails is cut at the row of mt_events that the statement had come to, since the server counts the
@@ -309,7 +309,7 @@ BEGIN
                     END IF;
                     is_fine := true;
                 EXCEPTION WHEN OTHERS OR ASSERT_FAILURE THEN
-                    IF NOT SQLSTATE LIKE ANY (isolable) THEN
+                    IF NOT SQLSTATE ~ ANY (isolable) THEN
                         RAISE;
                     END IF;
                     is_fine := false;
@@ -358,7 +358,7 @@ BEGIN
         END LOOP;
         EXIT;
       EXCEPTION WHEN OTHERS OR ASSERT_FAILURE THEN
-        IF NOT guessing OR NOT SQLSTATE LIKE ANY (isolable || 'TM000'::text) THEN
+        IF NOT guessing OR NOT SQLSTATE ~ ANY (isolable || '^TM000$'::text) THEN
             RAISE;
         END IF;
         guessing := false;

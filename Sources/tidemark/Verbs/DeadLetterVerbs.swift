@@ -28,10 +28,13 @@ struct LetterFilter: ParsableArguments {
   @Option(help: "First failed at or after this time, as PostgreSQL reads it.") var since: String?
   @Option(help: "First failed before this time.") var until: String?
 
-  func filter() -> DeadLetters.Filter {
+  func filter(_ settings: Settings) -> DeadLetters.Filter {
     var filter = DeadLetters.Filter()
-    // A shard that is no longer declared has letters too, so names are not looked up.
-    filter.shards = shards.map { $0.contains(":") ? $0 : "\($0):All" }
+    // A shard that is no longer declared has letters too.
+    filter.shards = shards.map { name in
+      settings.projections.first { $0.name == name }.map { "\($0.shard)" }
+        ?? (name.contains(":") ? name : "\(name):All")
+    }
     filter.types = types
     filter.classes = classes
     filter.streams = streams
@@ -54,12 +57,12 @@ struct ListLetters: AsyncParsableCommand {
     let settings = try settings.load()
     try await withSession(settings) { session in
       let letters = DeadLetters(try await StoreShape.read(session, schema: settings.eventStore.schema))
-      let rows = try await letters.list(filter.filter(), limit: limit, session)
+      let rows = try await letters.list(filter.filter(settings), limit: limit, session)
       if json {
         print(try tidemark.json(rows))
         return
       }
-      let count = try await letters.count(filter.filter(), session)
+      let count = try await letters.count(filter.filter(settings), session)
       guard count > 0 else { return print("no dead letters") }
       var table = TextTable([
         ("SHARD", .left), ("SEQUENCE", .right), ("TYPE", .left), ("CLASS", .left), ("SQLSTATE", .left),
@@ -91,7 +94,7 @@ struct ShowLetters: AsyncParsableCommand {
     let settings = try settings.load()
     try await withSession(settings) { session in
       let letters = DeadLetters(try await StoreShape.read(session, schema: settings.eventStore.schema))
-      let rows = try await letters.list(filter.filter(), limit: limit, session)
+      let rows = try await letters.list(filter.filter(settings), limit: limit, session)
       if json {
         print(try tidemark.json(rows))
         return
@@ -135,7 +138,7 @@ struct ReplayLetters: AsyncParsableCommand {
     let report = try await withSession(settings) { session in
       let shape = try await StoreShape.read(session, schema: settings.eventStore.schema)
       try await Daemon.prepareForShards(session, workMemory: settings.database.workMemory)
-      let rows = try await DeadLetters(shape).list(filter.filter(), limit: .max, session)
+      let rows = try await DeadLetters(shape).list(filter.filter(settings), limit: .max, session)
       try confirm(
         yes,
         "apply \(counted(rows.count, "event")) again and remove the dead letters of those that succeed",
@@ -182,18 +185,24 @@ struct DiscardLetters: AsyncParsableCommand {
   @OptionGroup var settings: SettingsOption
   @OptionGroup var filter: LetterFilter
   @Flag(name: .shortAndLong, help: "Do not ask.") var yes = false
+  @Flag(help: "Print JSON.") var json = false
+
+  private struct Report: Encodable {
+    var discarded: Int
+  }
 
   func run() async throws {
     let settings = try settings.load()
     let discarded = try await withSession(settings) { session in
       let letters = DeadLetters(try await StoreShape.read(session, schema: settings.eventStore.schema))
-      let count = try await letters.count(filter.filter(), session)
+      // Letters that are written while the answer is awaited were not asked about.
+      let keys = try await letters.keys(filter.filter(settings), session)
       try confirm(
-        yes, "forget \(counted(count, "dead letter")) for good; their events are never applied to the read models",
-        count)
-      return try await letters.discard(filter.filter(), session)
+        yes, "forget \(counted(keys.count, "dead letter")) for good; their events are never applied to the read models",
+        keys.count)
+      return try await letters.discard(keys, session)
     }
-    print("discarded \(discarded)")
+    print(json ? try tidemark.json(Report(discarded: discarded)) : "discarded \(discarded)")
   }
 }
 
