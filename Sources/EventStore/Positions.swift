@@ -32,14 +32,23 @@ package struct Positions: Sendable {
     ).rows.first?.get(0, as: Int64.self)
   }
 
-  /// Gives a shard its first position, unless somebody else has just given it one; returns what holds now.
+  /// Gives a shard its first position, and remembers it for rebuilds, unless somebody else has just given it one; returns what holds now.
   package func start(_ shard: String, at position: Int64, _ session: Session) async throws -> Int64 {
     try await session.execute(
       """
-      INSERT INTO \(raw: shape.store).mt_event_progression (name, last_seq_id) VALUES (\(shard), \(position))
-      ON CONFLICT (name) DO NOTHING
+      WITH started AS (
+          INSERT INTO \(raw: shape.store).mt_event_progression (name, last_seq_id) VALUES (\(shard), \(position))
+          ON CONFLICT (name) DO NOTHING RETURNING name)
+      INSERT INTO tidemark.shard AS s (name, first_position) SELECT name, \(position) FROM started
+      ON CONFLICT (name) DO UPDATE SET first_position = excluded.first_position
       """)
     return try await read(shard, session) ?? position
+  }
+
+  /// The first position that the shard was given, or nil where nobody remembers.
+  package func first(_ shard: String, _ session: Session) async throws -> Int64? {
+    let rows = try await session.execute("SELECT first_position FROM tidemark.shard WHERE name = \(shard)").rows
+    return try rows.first?.get(0, as: Int64?.self)
   }
 
   /// The position after which every event at or after `time` comes; nil where there is no such event yet.
