@@ -121,8 +121,8 @@ BEGIN
         SELECT quote_ident(a.attname), format('%L::text[]::%s[]', only_values, format_type(a.atttypid, -1)) INTO name, wanted
           FROM pg_catalog.pg_attribute AS a
          WHERE a.attrelid = original AND a.attname = only_column AND NOT a.attisdropped;
-        only_old := format('(o.%1$s = ANY (%2$s) AND o.%1$s::text = ANY (%2$s::text[]))', name, wanted);
-        only_new := format('(n.%1$s = ANY (%2$s) AND n.%1$s::text = ANY (%2$s::text[]))', name, wanted);
+        only_old := format('(o.%1$s = ANY (%2$s) AND o.%1$s::text COLLATE "C" = ANY (%2$s::text[]))', name, wanted);
+        only_new := format('(n.%1$s = ANY (%2$s) AND n.%1$s::text COLLATE "C" = ANY (%2$s::text[]))', name, wanted);
     END IF;
 END
 $function$;
