@@ -31,6 +31,7 @@ package struct RebuildDesk: Sendable {
   ) async throws -> Answer {
     let shard = "\(definition.shard)"
     try RebuildFilter.check(request, definition)
+    let request = try await known(request, session)
     guard try await lock(shard, session) else {
       let row = try await table.read(shard, session)
       if let row, !restart, isSame(row, request, definition) { return .joined }
@@ -44,6 +45,25 @@ package struct RebuildDesk: Sendable {
       if session.isOpen { try await RebuildLock.release(shard, session) }
       throw error
     }
+  }
+
+  /// The same, with the streams and tenants as the store has them: rows are chosen by the one and events by the other, to the letter.
+  private func known(_ request: RebuildTable.Request, _ session: Session) async throws -> RebuildTable.Request {
+    func list(_ sql: SQL) async throws -> [String] {
+      try await session.execute(sql).rows.map { try $0.get(0, as: String.self) }
+    }
+    var known = request
+    do {
+      if let streams = request.streams {
+        known.streams = try await list("SELECT s FROM unnest(tidemark.known_streams(\(streams))) AS s")
+      }
+      if let tenants = request.tenants {
+        known.tenants = try await list("SELECT t FROM unnest(tidemark.known_tenants(\(tenants))) AS t")
+      }
+    } catch let error as PostgresError where error.sqlState == "TM306" {
+      throw RebuildProblem(.unknownPart, error.message, hint: error.hint ?? "")
+    }
+    return known
   }
 
   /// Whoever has ended one lets go of it a moment later, and whoever only asks at once.

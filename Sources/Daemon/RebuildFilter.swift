@@ -54,6 +54,12 @@ package enum RebuildFilter {
         .noKey, "table \(table.declared) has no column \(column), which \(name) of projection \(definition.name) names",
         hint: "Every table of the projection needs it; or leave \(option) out and rebuild all rows.")
     }
+    if let table = originals.tables.first(where: { !$0.numberedKeys.isEmpty }) {
+      throw RebuildProblem(
+        .noKey,
+        "table \(table.declared) numbers its rows itself, by \(table.numberedKeys.joined(separator: " and by ")), and new rows would get the numbers of rows that stay",
+        hint: "Take the key from the events, such as seq_id; or leave \(option) out and rebuild all rows.")
+    }
     return RowFilter(column: column, values: values)
   }
 }

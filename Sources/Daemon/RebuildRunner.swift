@@ -152,13 +152,23 @@ package struct RebuildRunner: Sendable {
   private func besides(_ row: RebuildTable.Row, _ session: Session) async throws {
     let originals = try await OriginalTables.read(definition.tables, of: definition.name, session)
     let filter = try RebuildFilter.check(row.request, definition, originals)
-    if row.schema != nil, row.shape != originals.shape {
+    let choice = try ExchangeChoice.choose(
+      row.request.way, isPartial: row.request.isPartial, originals.obstacles)
+    let shadows = ShadowTables(shape, shard: shard, originals: originals)
+    var row = row
+    if row.schema != nil, try await shadows.wereLost(session) {
+      observer.observe(
+        .rebuildRetrying(
+          definition.shard,
+          failure: Failure("the server has crashed and emptied the new tables: the rebuild begins anew"),
+          retryIn: .zero, attempt: 1))
+      row.schema = nil
+    }
+    if row.schema != nil, !originals.fit(row.shape, for: choice.way) {
       throw RebuildProblem(
         .tablesChanged, "the tables of \(definition.name) were changed since the rebuild began",
         hint: "Say `tidemark rebuild \(definition.name) --restart`.")
     }
-    let choice = try ExchangeChoice.choose(
-      row.request.way, isPartial: row.request.isPartial, originals.obstacles)
     if row.schema == nil {
       let strays = try await Redirection(shape: shape).strays(definition, options)
       if let stray = strays.first {
@@ -166,8 +176,8 @@ package struct RebuildRunner: Sendable {
           .notRedirected, strays.map(\.message).joined(separator: "; "), hint: stray.hint ?? strayHint)
       }
     }
-    let shadows = ShadowTables(shape, shard: shard, originals: originals)
     let schema = ShadowTables.schema(of: shard)
+    let begun = row
     let pool = SessionPool(
       options, limit: row.request.workers, name: "rebuild",
       prepare: { [workMemory] in
@@ -175,13 +185,13 @@ package struct RebuildRunner: Sendable {
         try await Redirection.lead($0, to: schema)
       })
     let book = { @Sendable number in
-      PageBook.rebuild(id: row.id, worker: number, shard: shard, schema: schema, originals: originals.oids)
+      PageBook.rebuild(id: begun.id, worker: number, shard: shard, schema: schema, originals: originals.oids)
     }
     do {
       // A plugin has one worker.
-      try await withWorker(row, book(0), pool) { first in
-        let others = (1..<max(1, row.request.workers)).map { worker(row, book($0), pool) }
-        try await perform(row, choice, shadows, [first] + others, filter, session)
+      try await withWorker(begun, book(0), pool) { first in
+        let others = (1..<max(1, begun.request.workers)).map { worker(begun, book($0), pool) }
+        try await perform(begun, choice, shadows, [first] + others, filter, session)
       }
     } catch {
       await pool.close()
@@ -200,12 +210,19 @@ package struct RebuildRunner: Sendable {
     var command = rule.begin(isPrepared: row.schema != nil)
     var isAnalyzed = false
     var falters = 0
+    var comparison: String?
     let closing = RebuildClosing(runner: self, shadows: shadows, filter: filter)
     while command != .finish {
       try Task.checkCancellation()
       switch command {
       case .prepare:
-        try await shadows.make(row, choice, after: firstPosition(session), node: node, session)
+        let first = try await firstPosition(session)
+        if let upTo = row.request.upTo, upTo < first {
+          throw RebuildProblem(
+            .nothingApplied, "\(shard) begins after \(first), and cannot be rebuilt up to \(upTo)",
+            hint: "Name a sequence from \(first) on, or leave --to out.")
+        }
+        try await shadows.make(row, choice, after: first, node: node, session)
         command = .measure
       case .measure:
         guard let live = try await Positions(shape).read(shard, session) else {
@@ -229,9 +246,19 @@ package struct RebuildRunner: Sendable {
           try await shadows.analyze(session)
           isAnalyzed = true
         }
-        switch try await closing.run(
-          row, choice, session, replay: { try await replay(workers, to: $0, isPatient: false) })
+        let rest = { @Sendable (target: Int64) in try await replay(workers, to: target, isPatient: false) }
+        let looksFirst = row.request.compares && comparison == nil
+        switch try await looksFirst
+          ? closing.compare(row, session, replay: rest)
+          : closing.run(row, choice, comparison: comparison, session, replay: rest)
         {
+        case .compared(let found, _) where row.request.exchanges:
+          comparison = found
+          command = .measure
+        case .compared(let found, let position):
+          try await table.compared(row.id, position: position, comparison: found, session)
+          observer.observe(.rebuildCompared(definition.shard, position: position))
+          command = .finish
         case .ended: command = .finish
         case .hindered(let reason):
           observer.observe(.rebuildHindered(definition.shard, reason: reason))

@@ -28,9 +28,12 @@ package struct Redirection: Sendable {
     let session = try await Session.connect(options, threadName: "redirection")
     return try await session.closing { session in
       try await Daemon.prepareForShards(session)
-      guard !definition.tables.isEmpty,
-        let originals = try? await OriginalTables.read(definition.tables, of: definition.name, session)
-      else { return [] }
+      let originals: OriginalTables
+      do {
+        originals = try await OriginalTables.read(definition.tables, of: definition.name, session)
+      } catch is RebuildProblem {
+        return []
+      }
       try await session.script("SET client_min_messages = warning")
       for table in originals.tables {
         try await session.script("CREATE TEMP TABLE \(SQL.quoted(table.name)) (LIKE \(table.qualified) INCLUDING ALL)")

@@ -15,6 +15,15 @@ package struct OriginalTables: Sendable {
     /// The tables its foreign keys refer to, qualified.
     package var references: [String]
     package var columns: [String]
+    /// The keys that foreign keys refer to, each with its columns.
+    package var referredKeys: [String]
+    /// Unique columns by which the table numbers its rows itself, each other rows when it is filled anew.
+    package var numberedKeys: [String]
+    /// Partitions have its rows; of any other table, those that inherit from it have rows of their own.
+    var isPartitioned: Bool
+
+    /// Its own rows, for DELETE and the like.
+    var only: String { isPartitioned ? qualified : "ONLY \(qualified)" }
 
     /// With its schema, quoted for SQL.
     package var qualified: String { "\(SQL.quoted(schema)).\(SQL.quoted(name))" }
@@ -22,12 +31,27 @@ package struct OriginalTables: Sendable {
 
   package let tables: [Table]
   /// Tells whether columns, indexes or constraints have changed since.
-  package let shape: String
+  private let rows: String
+  /// Tells whether anything else has changed that a new table in their place was given when it was made.
+  private let rest: String
+
+  /// What the new tables are made after.
+  package var shape: String { "\(rows) \(rest)" }
+
+  /// Whether tables that were made after `shape` still fit: to write their rows into these, or to put them in their place.
+  package func fit(_ shape: String?, for way: ExchangeWay) -> Bool {
+    switch way {
+    case .swap: shape == self.shape
+    case .copy: shape.map { $0.hasPrefix(rows + " ") } ?? false
+    }
+  }
 
   package var oids: [Int64] { tables.map(\.oid) }
 
   package var obstacles: [ExchangeChoice.Obstacles] {
-    tables.map { ExchangeChoice.Obstacles(table: "\($0.schema).\($0.name)", found: $0.obstacles) }
+    tables.map {
+      ExchangeChoice.Obstacles(table: "\($0.schema).\($0.name)", found: $0.obstacles, referredKeys: $0.referredKeys)
+    }
   }
 
   /// Each after those it refers to.
@@ -65,15 +89,29 @@ package struct OriginalTables: Sendable {
           declared: name, oid: try row.get("oid", as: Int64.self), schema: try row.get("schema", as: String.self),
           name: try row.get("name", as: String.self),
           obstacles: try list(row, "obstacles"), references: try list(row, "refers_to"),
-          columns: try list(row, "columns")))
+          columns: try list(row, "columns"), referredKeys: try list(row, "referred_keys"),
+          numberedKeys: try list(row, "numbered_keys"), isPartitioned: kind == "p"))
     }
     if let twice = tables.first(where: { table in tables.count { $0.name == table.name } > 1 }) {
       throw RebuildProblem(
         .notRedirected, "projection \(projection) fills two tables named \(twice.name), in different schemas",
         hint: "The search path can only lead to one of them. Rebuild with --in-place.")
     }
-    let shape = try await session.execute(shapeStatement(tables.map(\.oid))).rows[0].get(0, as: String.self)
-    return OriginalTables(tables: tables, shape: shape)
+    let shape = try await session.execute(shapeStatement(tables.map(\.oid))).rows[0]
+    return OriginalTables(
+      tables: tables, rows: try shape.get("rows", as: String.self), rest: try shape.get("rest", as: String.self))
+  }
+
+  /// Those of the tables that are there and have rows.
+  package static func filled(_ declared: [String], _ session: Session) async throws -> [String] {
+    var filled: [String] = []
+    for name in declared {
+      let found = try await session.execute("SELECT to_regclass(\(name))::text AS relation").rows[0]
+      guard let relation = try found.get("relation", as: String?.self) else { continue }
+      let rows = try await session.execute(SQL(text: "SELECT FROM \(relation) LIMIT 1")).rows
+      if !rows.isEmpty { filled.append(name) }
+    }
+    return filled
   }
 
   private static func list(_ row: Row, _ column: String) throws -> [String] {
@@ -83,9 +121,23 @@ package struct OriginalTables: Sendable {
   /// What hangs on a table is in `pg_depend`; what is a part of it goes with it and does not count.
   private static func lookUp(_ name: String) -> SQL {
     """
+    WITH keys AS (
+        SELECT i.indrelid AS relation, string_agg(quote_ident(a.attname), ', ' ORDER BY a.attnum) AS columns,
+               EXISTS (SELECT FROM pg_catalog.pg_constraint AS f
+                        WHERE f.contype = 'f' AND f.confrelid = i.indrelid AND f.conindid = i.indexrelid) AS is_referred,
+               bool_and(a.attnum IN (SELECT n.number FROM tidemark.numbered_columns(i.indrelid) AS n)) AS is_numbered
+          FROM pg_catalog.pg_index AS i
+          JOIN LATERAL unnest(i.indkey::smallint[]) WITH ORDINALITY AS u (number, place) ON u.place <= i.indnkeyatts
+          JOIN pg_catalog.pg_attribute AS a ON a.attrelid = i.indrelid AND a.attnum = u.number
+         WHERE i.indrelid = to_regclass(\(name)) AND i.indisunique AND i.indexprs IS NULL
+         GROUP BY i.indrelid, i.indexrelid)
     SELECT c.oid::bigint AS oid, n.nspname::text AS schema, c.relname::text AS name, c.relkind::text AS kind,
            (SELECT string_agg(a.attname, chr(31)) FROM pg_catalog.pg_attribute AS a
              WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped) AS columns,
+           (SELECT string_agg(DISTINCT k.columns, chr(31) ORDER BY k.columns) FROM keys AS k WHERE k.relation = c.oid AND k.is_referred)
+               AS referred_keys,
+           (SELECT string_agg(DISTINCT k.columns, chr(31) ORDER BY k.columns) FROM keys AS k WHERE k.relation = c.oid AND k.is_numbered)
+               AS numbered_keys,
            (SELECT string_agg(format('%I.%I', rn.nspname, rc.relname), chr(31))
               FROM pg_catalog.pg_constraint AS k
               JOIN pg_catalog.pg_class AS rc ON rc.oid = k.confrelid
@@ -147,15 +199,54 @@ package struct OriginalTables: Sendable {
 
   private static func shapeStatement(_ oids: [Int64]) -> SQL {
     """
-    SELECT md5(string_agg(part, ';' ORDER BY part)) FROM (
-      SELECT format('%s %s %s %s', a.attrelid, a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull) AS part
-        FROM pg_catalog.pg_attribute AS a
-       WHERE a.attrelid = ANY (\(oids)::bigint[]::oid[]) AND a.attnum > 0 AND NOT a.attisdropped
-      UNION ALL
-      SELECT pg_get_indexdef(i.indexrelid) FROM pg_catalog.pg_index AS i WHERE i.indrelid = ANY (\(oids)::bigint[]::oid[])
-      UNION ALL
-      SELECT format('%s %s', k.conname, pg_get_constraintdef(k.oid)) FROM pg_catalog.pg_constraint AS k
-       WHERE k.conrelid = ANY (\(oids)::bigint[]::oid[]) AND k.contype = 'c') AS parts
+    WITH class AS (SELECT c.* FROM pg_catalog.pg_class AS c WHERE c.oid = ANY (\(oids)::bigint[]::oid[])),
+         index AS (SELECT i.* FROM pg_catalog.pg_index AS i JOIN class AS c ON c.oid = i.indrelid),
+         bound AS (SELECT k.* FROM pg_catalog.pg_constraint AS k JOIN class AS c ON c.oid = k.conrelid WHERE k.contype IN ('p', 'u', 'x', 'c')),
+         known AS (SELECT s.* FROM pg_catalog.pg_statistic_ext AS s JOIN class AS c ON c.oid = s.stxrelid),
+         col AS (SELECT a.* FROM pg_catalog.pg_attribute AS a JOIN class AS c ON c.oid = a.attrelid
+                  WHERE a.attnum > 0 AND NOT a.attisdropped),
+         number AS (SELECT s.*, d.refobjid, d.refobjsubid FROM pg_catalog.pg_depend AS d
+                      JOIN pg_catalog.pg_sequence AS s ON s.seqrelid = d.objid
+                      JOIN class AS c ON c.oid = d.refobjid
+                     WHERE d.classid = 'pg_catalog.pg_class'::regclass AND d.refclassid = d.classid AND d.deptype IN ('a', 'i'))
+    SELECT (SELECT md5(string_agg(part, ';' ORDER BY part)) FROM (
+              SELECT format('%s %s %s %s %s', a.attrelid, a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull, a.attgenerated)
+                FROM col AS a
+              UNION ALL
+              SELECT pg_get_indexdef(i.indexrelid) FROM index AS i
+              UNION ALL
+              SELECT format('%s %s', k.conname, pg_get_constraintdef(k.oid)) FROM bound AS k
+              UNION ALL
+              -- A copy from tables that are not logged does no harm; in place of one that is, it would be lost in a crash.
+              SELECT format('%s %s', c.oid, tidemark.has_unlogged_shadow(c.oid)) FROM class AS c) AS parts (part)) AS rows,
+           (SELECT md5(string_agg(part, ';' ORDER BY part)) FROM (
+              SELECT format('%s %s %s %s %s %s %s %s %s', a.attrelid, a.attname, a.attidentity, a.attstattarget, a.attstorage,
+                            a.attcompression, a.attcollation, pg_get_expr(d.adbin, d.adrelid),
+                            -- Others are the server's own.
+                            (SELECT array_agg(o) FROM unnest(a.attoptions) AS o WHERE o LIKE 'n_distinct%'))
+                FROM col AS a LEFT JOIN pg_catalog.pg_attrdef AS d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
+              UNION ALL
+              SELECT format('%s %s %s %s %s %s %s %s', c.oid, c.relname, c.reloptions, t.reloptions, c.relreplident, c.relpersistence,
+                            c.relam, c.reltablespace)
+                FROM class AS c LEFT JOIN pg_catalog.pg_class AS t ON t.oid = c.reltoastrelid
+              UNION ALL
+              SELECT format('%s %s %s %s %s', c.relname, i.indisreplident, i.indisclustered, c.reltablespace,
+                            (SELECT array_agg(a.attstattarget ORDER BY a.attnum) FROM pg_catalog.pg_attribute AS a
+                              WHERE a.attrelid = i.indexrelid))
+                FROM index AS i JOIN pg_catalog.pg_class AS c ON c.oid = i.indexrelid
+              UNION ALL
+              SELECT format('%s %s', s.stxstattarget, pg_get_statisticsobjdef(s.oid)) FROM known AS s
+              UNION ALL
+              SELECT format('%s %s %s %s %s %s %s %s %s %s', n.refobjid, n.refobjsubid,
+                            (SELECT s.relname FROM pg_catalog.pg_class AS s WHERE s.oid = n.seqrelid), n.seqtypid, n.seqstart,
+                            n.seqincrement, n.seqmax, n.seqmin, n.seqcache, n.seqcycle)
+                FROM number AS n
+              UNION ALL
+              SELECT format('%s %s', pg_describe_object(d.classoid, d.objoid, d.objsubid), d.description) FROM pg_catalog.pg_description AS d
+               WHERE (d.classoid = 'pg_catalog.pg_class'::regclass
+                      AND d.objoid IN (SELECT oid FROM class UNION SELECT indexrelid FROM index UNION SELECT seqrelid FROM number))
+                  OR (d.classoid = 'pg_catalog.pg_constraint'::regclass AND d.objoid IN (SELECT oid FROM bound))
+                  OR (d.classoid = 'pg_catalog.pg_statistic_ext'::regclass AND d.objoid IN (SELECT oid FROM known))) AS parts (part)) AS rest
     """
   }
 }

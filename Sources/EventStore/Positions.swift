@@ -30,11 +30,14 @@ package struct Positions: Sendable {
   ) async throws -> (position: Int64, removedLetters: Int)? {
     try await session.transaction { [self] session in
       if let first {
-        // Unless somebody else has just given it one.
+        // Unless somebody else has just given it one. It is remembered for rebuilds.
         try await session.execute(
           """
-          INSERT INTO \(raw: shape.store).mt_event_progression (name, last_seq_id) VALUES (\(shard), \(first))
-          ON CONFLICT (name) DO NOTHING
+          WITH started AS (
+              INSERT INTO \(raw: shape.store).mt_event_progression (name, last_seq_id) VALUES (\(shard), \(first))
+              ON CONFLICT (name) DO NOTHING RETURNING name)
+          INSERT INTO tidemark.shard AS s (name, first_position) SELECT name, \(first) FROM started
+          ON CONFLICT (name) DO UPDATE SET first_position = excluded.first_position
           """)
       }
       guard let position = try await lock(shard, session) else { return nil }
@@ -49,6 +52,12 @@ package struct Positions: Sendable {
     try await session.execute(
       "SELECT coalesce(last_seq_id, 0) FROM \(raw: shape.store).mt_event_progression WHERE name = \(shard) FOR UPDATE"
     ).rows.first?.get(0, as: Int64.self)
+  }
+
+  /// The first position that the shard was given, or nil where nobody remembers.
+  package func first(_ shard: String, _ session: Session) async throws -> Int64? {
+    let rows = try await session.execute("SELECT first_position FROM tidemark.shard WHERE name = \(shard)").rows
+    return try rows.first?.get(0, as: Int64?.self)
   }
 
   /// The position after which every event at or after `time` comes; nil where there is no such event yet.

@@ -87,7 +87,8 @@ package struct SchemaPlan: Sendable {
           title: "remember the version of the tables",
           script: "UPDATE tidemark.installation SET version = \(version), updated_at = now();\n"))
     }
-    let objects = SQL.filled(PackageResources.objects_sql + PackageResources.rebuild_sql, shape.words)
+    let objects = SQL.filled(
+      PackageResources.objects_sql + PackageResources.rebuild_sql + PackageResources.exchange_sql, shape.words)
     let hash = fingerprint(objects)
     if installed?.objectsHash != hash {
       plan.steps.append(Step(title: "Tidemark's view and functions", script: objects))

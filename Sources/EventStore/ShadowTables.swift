@@ -81,6 +81,11 @@ package struct ShadowTables: Sendable {
     }
   }
 
+  /// Whether a crash of the server has emptied them since.
+  package func wereLost(_ session: Session) async throws -> Bool {
+    try await session.execute("SELECT tidemark.has_lost_shadows(\(schema))").rows[0].get(0, as: Bool.self)
+  }
+
   /// The planner must know the new tables before readers meet them.
   package func analyze(_ session: Session) async throws {
     for original in originals.tables { try await session.script("ANALYZE \(shadow(of: original))") }
@@ -100,15 +105,45 @@ package struct ShadowTables: Sendable {
   package func compare(_ filter: RowFilter, _ session: isolated Session) async throws -> String {
     var objects: [String] = []
     for original in originals.tables {
-      let only = filter
       objects.append(
         try await session.execute(
           """
-          SELECT tidemark.compare_rows(\(original.oid)::oid::regclass, \(shadow(of: original))::regclass, \(only.column), \(only.values))::text
+          SELECT tidemark.compare_rows(\(original.oid)::oid::regclass, \(shadow(of: original))::regclass, \(originals.tables.count == 1),
+                                       \(filter.column), \(filter.values))::text
           """
         ).rows[0].get(0, as: String.self))
     }
     return "[\(objects.joined(separator: ","))]"
+  }
+
+  /// Brings the shard's dead letters in line with the new rows. Before the tables are locked, as others may have a letter in hand.
+  package func takeOverLetters(
+    _ row: RebuildTable.Row, at position: Int64, types: [String]?, _ session: isolated Session
+  ) async throws {
+    try await session.execute(
+      "SELECT tidemark.take_over_letters(\(row.id), \(shard), \(letters), \(types), \(position))")
+  }
+
+  /// Bounds the wait for each lock from here on, to the end of the transaction: the live shard stands still meanwhile.
+  package func boundLocks(_ session: isolated Session) async throws {
+    try await session.script("SET LOCAL lock_timeout = '5s'")
+  }
+
+  /// What a swap locks without hindering readers, with time for a vacuum that is under way to give way: nobody changes the tables then.
+  package func lockForSwap(_ session: isolated Session) async throws {
+    let old = originals.tables.map(\.only).joined(separator: ", ")
+    let new = originals.tables.map(shadow).joined(separator: ", ")
+    try await session.script(
+      """
+      LOCK TABLE \(new) IN ACCESS EXCLUSIVE MODE;
+      LOCK TABLE \(old) IN SHARE UPDATE EXCLUSIVE MODE;
+      """)
+  }
+
+  /// The same for a copy: readers go on, other writers wait.
+  package func lockForCopy(_ session: isolated Session) async throws {
+    let old = originals.inOrder.map(\.only).joined(separator: ", ")
+    try await session.script("LOCK TABLE \(old) IN SHARE ROW EXCLUSIVE MODE")
   }
 
   /// Puts the new tables in the old ones' place. Readers wait for `patience` at most, and then for the few milliseconds it takes.
@@ -116,8 +151,13 @@ package struct ShadowTables: Sendable {
   /// - Returns: false where a reader was in the way; the transaction is then a failed one.
   package func swap(patience: Duration, _ session: isolated Session) async throws -> Bool {
     do {
-      try await lock(patience, session)
-    } catch let error as PostgresError where [.lockNotAvailable, .deadlockDetected].contains(error.sqlState) {
+      try await session.execute(
+        """
+        SELECT tidemark.lock_out_readers(\(originals.oids)::bigint[]::oid[]::regclass[],
+                                         \(Int(patience / .milliseconds(1))) * interval '1 ms')
+        """)
+    } catch {
+      guard [.lockNotAvailable, .deadlockDetected].contains(error.sqlState) else { throw error }
       return false
     }
     try await session.script("SET LOCAL client_min_messages = warning")
@@ -128,26 +168,11 @@ package struct ShadowTables: Sendable {
     return true
   }
 
-  /// First what does not hinder readers, with time for a vacuum that is under way to give way; then, for a moment, all of it.
-  private func lock(_ patience: Duration, _ session: isolated Session) async throws {
-    let old = originals.tables.map(\.qualified).joined(separator: ", ")
-    let new = originals.tables.map(shadow).joined(separator: ", ")
-    try await session.script(
-      """
-      SET LOCAL lock_timeout = '5s';
-      LOCK TABLE \(new) IN ACCESS EXCLUSIVE MODE;
-      LOCK TABLE \(old) IN SHARE UPDATE EXCLUSIVE MODE;
-      SET LOCAL lock_timeout = '\(Int(patience / .milliseconds(1)))ms';
-      LOCK TABLE \(old) IN ACCESS EXCLUSIVE MODE;
-      """)
-  }
-
-  /// Makes the old tables' rows those of the new ones, touching only what differs. Readers go on; other writers wait.
+  /// Makes the old tables' rows those of the new ones, touching only what differs.
   package func copy(_ filter: RowFilter, _ session: isolated Session) async throws {
     let order = originals.inOrder
-    try await session.script(
-      "LOCK TABLE \(order.map(\.qualified).joined(separator: ", ")) IN SHARE ROW EXCLUSIVE MODE; SET CONSTRAINTS ALL DEFERRED"
-    )
+    // What others hold of rows that hang on these is theirs to let go.
+    try await session.script("SET LOCAL lock_timeout TO DEFAULT; SET CONSTRAINTS ALL DEFERRED")
     try await session.execute(
       """
       SELECT tidemark.copy_rows(\(order.map(\.oid))::bigint[]::oid[]::regclass[], \(order.map(shadow))::text[]::regclass[],
@@ -158,7 +183,7 @@ package struct ShadowTables: Sendable {
   /// Empties the old tables and sets the shard back, for a rebuild without new ones.
   package func empty(backTo first: Int64, _ session: isolated Session) async throws {
     try await session.script("SET CONSTRAINTS ALL DEFERRED")
-    for original in originals.inOrder.reversed() { try await session.script("DELETE FROM \(original.qualified)") }
+    for original in originals.inOrder.reversed() { try await session.script("DELETE FROM \(original.only)") }
     try await session.execute("DELETE FROM tidemark.dead_letter WHERE shard = \(shard)")
     try await session.execute(
       """
@@ -171,12 +196,9 @@ package struct ShadowTables: Sendable {
   ///
   /// - Parameter live: the live shard's position; where the rebuild ended elsewhere, it moves there.
   package func conclude(
-    _ row: RebuildTable.Row, _ choice: ExchangeChoice, at position: Int64, live: Int64, types: [String]?,
-    comparison: String?,
+    _ row: RebuildTable.Row, _ choice: ExchangeChoice, at position: Int64, live: Int64, comparison: String?,
     _ session: isolated Session
   ) async throws {
-    try await session.execute(
-      "SELECT tidemark.take_over_letters(\(row.id), \(shard), \(letters), \(types), \(position))")
     if position != live {
       try await session.execute("DELETE FROM tidemark.dead_letter WHERE shard = \(shard) AND seq_id > \(position)")
       try await session.execute(

@@ -32,16 +32,33 @@ package struct ExchangeChoice: Hashable, Sendable {
   package struct Obstacles: Hashable, Sendable {
     package var table: String
     package var found: [String]
+    /// The keys that foreign keys of other tables name, in words. A row stays the same for all that hangs on it while it keeps its key;
+    /// where there are several, nothing says which.
+    package var referredKeys: [String]
 
-    package init(table: String, found: [String]) {
+    package init(table: String, found: [String], referredKeys: [String] = []) {
       self.table = table
       self.found = found
+      self.referredKeys = referredKeys
     }
   }
 
   /// - Parameter isPartial: only some rows are rebuilt, so the table itself stays.
-  /// - Throws: where a swap was asked for and cannot be.
+  /// - Throws: where a swap was asked for and cannot be, or a copy would take rows of other tables along.
   package static func choose(
+    _ wished: WishedWay, isPartial: Bool, _ obstacles: [Obstacles]
+  ) throws(RebuildProblem) -> ExchangeChoice {
+    let choice = try way(wished, isPartial: isPartial, obstacles)
+    if choice.way == .copy, let torn = obstacles.first(where: { $0.referredKeys.count > 1 }) {
+      throw RebuildProblem(
+        .wrongWay,
+        "foreign keys refer to \(torn.table) by \(torn.referredKeys.joined(separator: " and by ")): a new row may be an old one by the one, and another by the other",
+        hint: "Drop the foreign keys to all but one of these keys, rebuild, and add them again.")
+    }
+    return choice
+  }
+
+  private static func way(
     _ wished: WishedWay, isPartial: Bool, _ obstacles: [Obstacles]
   ) throws(RebuildProblem) -> ExchangeChoice {
     let hindered = obstacles.first { !$0.found.isEmpty }
@@ -96,6 +113,8 @@ package struct RebuildProblem: Error, Hashable, Sendable, CustomStringConvertibl
     case otherDefinition = "TM331"
     case aborted = "TM332"
     case plugin = "TM333"
+    case unknownPart = "TM334"
+    case collision = "TM335"
 
     package var meaning: String {
       switch self {
@@ -114,6 +133,8 @@ package struct RebuildProblem: Error, Hashable, Sendable, CustomStringConvertibl
       case .otherDefinition: "The node runs another definition than the command's settings file has."
       case .aborted: "An operator ended it."
       case .plugin: "A plugin that is not rebuilt, or not in the way that was asked for."
+      case .unknownPart: "A stream or a tenant that has no events, or cannot be one."
+      case .collision: "A new row has the key of an old one that stays."
       }
     }
   }

@@ -135,6 +135,14 @@ package enum StartPosition: Hashable, Sendable {
   case time(String)
   /// After the highest number the sequence has handed out: for a read model that the application kept up to date itself until now.
   case inlineHandover
+
+  /// Whether events are applied that were there before.
+  package var readsThePast: Bool {
+    switch self {
+    case .beginning, .sequence, .time: true
+    case .present, .inlineHandover: false
+    }
+  }
 }
 
 /// A place in a file of the operator's.

@@ -34,7 +34,10 @@ struct ProjectionDraft: Hashable, Sendable {
   private static let commonKeys: [Key<ProjectionDraft>] = [
     .integer(
       "version", \.version, 1...9999,
-      "Raise it to begin again under a new name, beside the old one: Trip:V2:All has a position of its own."),
+      """
+      Raise it, and name other tables, to begin again under a new name, beside the old one: Trip:V2:All has a position of its own. In
+      tables that the old one has filled, every event would count a second time.
+      """),
     .strings(
       "events", \.events, of: "event types", example: ["trip_started", "travel"],
       "The event types that `batch` shows; all of them where it is left out. Not with `on`, which takes the types it has statements for."
@@ -92,7 +95,8 @@ struct ProjectionDraft: Hashable, Sendable {
       meaning: """
         Where a shard without a position begins: with the first event; after the newest one; after a sequence; with the first event
         at or after a time. "inline-handover" is for a read model that the application kept itself until now: it begins after the
-        newest event, and does not start while events are being appended, which `tidemark status` then says.
+        newest event, and does not start while events are being appended, which `tidemark status` then says. A rebuild begins where
+        the shard did; after "inline-handover" with the first event, as the application's read model did.
         """,
       decode: { toml, root throws(Mismatch) in root.start = try start(toml) },
       show: { draft in

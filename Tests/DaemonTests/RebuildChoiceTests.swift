@@ -116,7 +116,8 @@ import Testing
     let (database, _) = try await prepared(plain)
     let config = try Program.settings(database.conninfo, plain)
     for (arguments, words) in [
-      (["--stream", "x"], "table trip has no column nothing"), (["--tenant", "x"], "Declare tenant_key"),
+      (["--stream", "c4ca4238-a0b9-2382-0dcc-509a6f75849b"], "table trip has no column nothing"),
+      (["--tenant", "tenant 1"], "Declare tenant_key"),
     ] {
       let refused = try await Program.run(["rebuild", "Trip", "--here", "-c", config] + arguments)
       #expect(refused.code == 1 && refused.error.contains(words) && refused.error.contains("TM327"), "\(refused)")

@@ -133,14 +133,15 @@ import Testing
 
   @Test func `puts its exchange off when a lock is not to be had, and does it when it is`() async throws {
     let (database, settings) = try await SlowProjection.prepared(events: 500, pause: "0")
-    try await database.script(
-      "UPDATE slow SET legs = legs + 1; ALTER DATABASE \(database.name) SET lock_timeout = '100ms'")
+    try await database.script("UPDATE slow SET legs = legs + 1")
     let writer = try await Session.connect(database.options, threadName: "writer")
     let observed = ObservationRecorder()
     for (held, way) in [
       ("LOCK TABLE slow IN ROW EXCLUSIVE MODE", WishedWay.copy),
       ("SELECT FROM mt_event_progression WHERE name = 'Slow:All' FOR UPDATE", .swap),
     ] {
+      // A page of the live shard may take its time, so only the server's own limit bounds the wait for it.
+      if way == .swap { try await database.script("ALTER DATABASE \(database.name) SET lock_timeout = '100ms'") }
       try await writer.script("BEGIN; \(held)")
       let before = observed.hindrances.count
       var request = RebuildTable.Request()

@@ -161,6 +161,32 @@ import Testing
     await cluster.remove()
   }
 
+  /// A crash empties what is not logged, and leaves the positions.
+  @Test func `by a server that crashes begins anew where its tables are not logged`() async throws {
+    let cluster = try await PrivateCluster.start(settings: ["fsync": "off"])
+    do {
+      let (database, settings) = try await SlowProjection.prepared(on: cluster, events: 5_000)
+      try await database.script("ALTER TABLE slow SET UNLOGGED")
+      let running = Task { try await database.rebuild(settings, "Slow") }
+      try await eventually("some pages") { try await database.progress() >= 2_000 }
+      running.cancel()
+      _ = await running.result
+      try await database.script("CHECKPOINT")
+      try await cluster.restart(.immediate)
+      #expect(try await database.progress() >= 1_000)
+      try await database.pause(nil)
+      #expect(try await database.rebuild(settings, "Slow").state == .done)
+      #expect(try await database.wrongLegs() == 0)
+      #expect(
+        try await database.value(
+          "SELECT relpersistence::text FROM pg_class WHERE oid = 'slow'::regclass", as: String.self) == "u")
+    } catch {
+      await cluster.remove()
+      throw error
+    }
+    await cluster.remove()
+  }
+
   @Test func `by an operator is removed, and the old rows stay`() async throws {
     let (database, settings) = try await SlowProjection.prepared(pause: "1")
     let config = try Program.settings(database.conninfo, SlowProjection.toml)

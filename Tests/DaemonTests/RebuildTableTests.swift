@@ -46,6 +46,10 @@ import Testing
     ALTER TABLE trip REPLICA IDENTITY USING INDEX "the key";
     ALTER TABLE trip CLUSTER ON "the key";
     COMMENT ON TABLE trip IS 'the trips'; COMMENT ON COLUMN trip.note IS 'a note'; COMMENT ON INDEX trip_b IS 'an index';
+    ALTER STATISTICS "note and mood" SET STATISTICS 70; COMMENT ON STATISTICS "note and mood" IS 'statistics';
+    CREATE SCHEMA elsewhere; CREATE STATISTICS elsewhere.three (ndistinct) ON note, legs FROM trip;
+    COMMENT ON SEQUENCE trip_serial_seq IS 'serial numbers'; COMMENT ON SEQUENCE trip_number_seq IS 'numbers';
+    ALTER TABLE trip SET (toast.autovacuum_vacuum_threshold = 99);
     COMMENT ON CONSTRAINT positive ON trip IS 'more than none'; COMMENT ON CONSTRAINT "the key" ON trip IS 'a key';
     """
 
@@ -67,10 +71,14 @@ import Testing
        WHERE k.conrelid = 'trip'::regclass
       UNION ALL SELECT format('referred to by %s %s %s', k.conrelid::regclass, k.conname, pg_get_constraintdef(k.oid))
         FROM pg_constraint AS k WHERE k.confrelid = 'trip'::regclass
-      UNION ALL SELECT format('statistics %s', pg_get_statisticsobjdef(s.oid)) FROM pg_statistic_ext AS s WHERE s.stxrelid = 'trip'::regclass
+      UNION ALL SELECT format('toast %s', c.reloptions) FROM pg_class AS c
+       WHERE c.oid = (SELECT t.reltoastrelid FROM pg_class AS t WHERE t.oid = 'trip'::regclass)
+      UNION ALL SELECT format('statistics %s %s %s', pg_get_statisticsobjdef(s.oid), s.stxstattarget, s.stxowner::regrole) FROM pg_statistic_ext AS s WHERE s.stxrelid = 'trip'::regclass
       UNION ALL SELECT format('comment %s %s', pg_describe_object(d.classoid, d.objoid, d.objsubid), d.description) FROM pg_description AS d
        WHERE d.objoid = 'trip'::regclass OR d.objoid IN (SELECT i.indexrelid FROM pg_index AS i WHERE i.indrelid = 'trip'::regclass)
           OR d.objoid IN (SELECT k.oid FROM pg_constraint AS k WHERE k.conrelid = 'trip'::regclass)
+          OR d.objoid IN (SELECT s.oid FROM pg_statistic_ext AS s WHERE s.stxrelid = 'trip'::regclass)
+          OR d.objoid IN (pg_get_serial_sequence('trip', 'serial')::regclass, pg_get_serial_sequence('trip', 'number')::regclass)
       UNION ALL SELECT format('sequence %s %s %s %s %s', a.attname, pg_get_serial_sequence('trip', a.attname), s.seqincrement, s.seqstart,
                               (SELECT c.relacl FROM pg_class AS c WHERE c.oid = s.seqrelid))
         FROM (SELECT attname FROM pg_attribute WHERE attrelid = 'trip'::regclass AND attnum > 0 AND NOT attisdropped OFFSET 0) AS a
@@ -98,7 +106,7 @@ import Testing
     let (database, settings, before) = try await prepared(
       """
       CREATE ROLE \(role); CREATE ROLE \(owner); GRANT CREATE ON SCHEMA public TO \(owner);
-      ALTER TABLE trip OWNER TO \(owner);
+      ALTER TABLE trip OWNER TO \(owner); ALTER STATISTICS "note and mood" OWNER TO \(role);
       GRANT SELECT ON trip TO \(role) WITH GRANT OPTION; GRANT UPDATE (note) ON trip TO \(role); REVOKE DELETE ON trip FROM \(owner);
       GRANT USAGE ON SEQUENCE trip_serial_seq TO \(role);
       ALTER DEFAULT PRIVILEGES GRANT SELECT ON TABLES TO PUBLIC;

@@ -28,11 +28,12 @@ struct TestDatabase {
 
   /// Settings for this database with these projections, installed.
   func install(
-    _ projections: String, eventStore: String = "append = \"quick\"", database: String = ""
+    _ projections: String, eventStore: String = "append = \"quick\"", database: String = "",
+    streamIDType: String = "uuid"
   ) async throws -> Settings {
     let settings = try settings(projections, eventStore: eventStore, database: database)
     try await connected { session in
-      _ = try await Installer(settings: settings).install(session, streamIDType: "uuid")
+      _ = try await Installer(settings: settings).install(session, streamIDType: streamIDType)
     }
     return settings
   }

@@ -4,6 +4,9 @@
 -- The shards in each node's settings: a shard is led by a node that knows it.
 ALTER TABLE tidemark.node ADD COLUMN IF NOT EXISTS shards text[];
 
+-- Where each shard began, which a rebuild does too; NULL where it began before this was written down.
+ALTER TABLE tidemark.shard ADD COLUMN IF NOT EXISTS first_position bigint;
+
 -- The events of the current page. It reads the page's bounds and filters from settings of the transaction, so a projection
 -- can be written in psql:
 --

@@ -1,5 +1,9 @@
--- What a rebuild does in the database: pages into new tables, and the exchange of new tables for old.
+-- What a rebuild does in the database: pages into new tables. The exchange of new tables for old is in exchange.sql.
 -- Made anew, like the view and the functions before it, whenever this text has changed.
+
+-- What earlier texts made with other arguments, or other results.
+DROP FUNCTION IF EXISTS tidemark.row_parts(regclass, text, text[]);
+DROP FUNCTION IF EXISTS tidemark.compare_rows(regclass, regclass, text, text[]);
 
 -- Begins a page of a rebuild, as tidemark.begin_page does for a shard: moves the worker's own position by compare-and-swap, and sets
 -- what tidemark.batch reads.
@@ -109,6 +113,33 @@ BEGIN
 END
 $function$;
 
+-- Whether a table's copy is one that is not logged: where the table itself is not, and where a publication is for all tables there are
+-- or will be, which would hand the copy's rows to subscribers that have no such table, and stop there.
+CREATE OR REPLACE FUNCTION tidemark.has_unlogged_shadow(original regclass)
+RETURNS boolean
+LANGUAGE sql
+STABLE
+AS $function$
+    SELECT c.relpersistence = 'u' OR EXISTS (SELECT FROM pg_catalog.pg_publication AS p WHERE p.puballtables)
+      FROM pg_catalog.pg_class AS c WHERE c.oid = original
+$function$;
+
+-- Whether the server has crashed since tables in the schema were made that are not logged: they are empty then, and the workers'
+-- positions are not.
+CREATE OR REPLACE FUNCTION tidemark.has_lost_shadows(schema text)
+RETURNS boolean
+LANGUAGE plpgsql
+AS $function$
+DECLARE
+    is_lost boolean := false;
+BEGIN
+    IF to_regclass(format('%I."tidemark: not crashed"', schema)) IS NOT NULL THEN
+        EXECUTE format('SELECT NOT EXISTS (SELECT FROM %I."tidemark: not crashed")', schema) INTO is_lost;
+    END IF;
+    RETURN is_lost;
+END
+$function$;
+
 -- Whatever a table's copy needs beyond CREATE TABLE … (LIKE … INCLUDING ALL): the names of indexes, constraints, statistics and
 -- sequences, options, targets, replica identity, comments. Foreign keys, triggers and policies are left out.
 CREATE OR REPLACE FUNCTION tidemark.make_shadow(original regclass, schema text)
@@ -125,10 +156,14 @@ DECLARE
 BEGIN
     SELECT * INTO source FROM pg_catalog.pg_class AS c WHERE c.oid = original;
     EXECUTE format('CREATE %s TABLE %I.%I (LIKE %s INCLUDING ALL)%s%s',
-        CASE WHEN source.relpersistence = 'u' THEN 'UNLOGGED' ELSE '' END, schema, source.relname, original,
+        CASE WHEN tidemark.has_unlogged_shadow(original) THEN 'UNLOGGED' ELSE '' END, schema, source.relname, original,
         (SELECT format(' USING %I', a.amname) FROM pg_catalog.pg_am AS a WHERE a.oid = source.relam),
         (SELECT format(' TABLESPACE %I', t.spcname) FROM pg_catalog.pg_tablespace AS t WHERE t.oid = source.reltablespace));
     shadow := format('%I.%I', schema, source.relname)::regclass;
+    IF tidemark.has_unlogged_shadow(original) THEN
+        -- A row that is lost when theirs are.
+        EXECUTE format('CREATE UNLOGGED TABLE IF NOT EXISTS %I."tidemark: not crashed" AS SELECT true AS holds', schema);
+    END IF;
 
     -- LIKE makes indexes in the order of their identifiers, with names of its own. By way of names that cannot clash.
     FOR item IN
@@ -155,6 +190,12 @@ BEGIN
          WHERE n.stxname <> o.stxname
     LOOP
         EXECUTE format('ALTER STATISTICS %I.%I RENAME TO %I', schema, item.made, item.wanted);
+    END LOOP;
+    FOR item IN
+        SELECT s.stxname AS name, s.stxstattarget AS target FROM pg_catalog.pg_statistic_ext AS s
+         WHERE s.stxrelid = original AND s.stxstattarget >= 0
+    LOOP
+        EXECUTE format('ALTER STATISTICS %I.%I SET STATISTICS %s', schema, item.name, item.target);
     END LOOP;
 
     -- Sequences: an identity column has one of its own already; a serial one would draw from the original's.
@@ -184,6 +225,9 @@ BEGIN
                 EXECUTE format('ALTER TABLE %s ALTER COLUMN %I SET DEFAULT %s', shadow, item.column,
                     replace(item.expression, quote_literal(item.sequence::text) || '::regclass', quote_literal(new) || '::regclass'));
             END IF;
+        END IF;
+        IF obj_description(item.sequence, 'pg_class') IS NOT NULL THEN
+            EXECUTE format('COMMENT ON SEQUENCE %I.%I IS %L', schema, item.name, obj_description(item.sequence, 'pg_class'));
         END IF;
     END LOOP;
 
@@ -292,236 +336,49 @@ BEGIN
 END
 $function$;
 
--- Puts the new table in the old one's place. The old one goes; its name, owner and privileges stay.
-CREATE OR REPLACE FUNCTION tidemark.swap_table(original regclass, shadow regclass)
-RETURNS void
-LANGUAGE plpgsql
-AS $function$
-DECLARE
-    source pg_catalog.pg_class;
-    home   text;
-    item   record;
-BEGIN
-    SELECT * INTO source FROM pg_catalog.pg_class AS c WHERE c.oid = original;
-    SELECT n.nspname INTO home FROM pg_catalog.pg_namespace AS n WHERE n.oid = source.relnamespace;
-    PERFORM tidemark.copy_grants(original, shadow);
-    FOR item IN
-        SELECT d.objid::regclass AS sequence, t.objid::regclass AS made
-          FROM pg_catalog.pg_depend AS d
-          JOIN pg_catalog.pg_class AS s ON s.oid = d.objid AND s.relkind = 'S'
-          JOIN pg_catalog.pg_attribute AS a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid
-          JOIN pg_catalog.pg_attribute AS b ON b.attrelid = shadow AND b.attname = a.attname
-          JOIN pg_catalog.pg_depend AS t ON t.refobjid = shadow AND t.refobjsubid = b.attnum AND t.classid = d.classid
-                                        AND t.refclassid = d.refclassid AND t.deptype = d.deptype
-          JOIN pg_catalog.pg_class AS m ON m.oid = t.objid AND m.relkind = 'S'
-         WHERE d.classid = 'pg_catalog.pg_class'::regclass AND d.refclassid = 'pg_catalog.pg_class'::regclass
-           AND d.refobjid = original AND d.deptype IN ('a', 'i')
-    LOOP
-        PERFORM tidemark.copy_grants(item.sequence, item.made);
-    END LOOP;
-    EXECUTE format('DROP TABLE %s', original);
-    FOR item IN
-        SELECT n.nspname AS schema, s.stxname AS name
-          FROM pg_catalog.pg_statistic_ext AS s JOIN pg_catalog.pg_namespace AS n ON n.oid = s.stxnamespace
-         WHERE s.stxrelid = shadow
-    LOOP
-        EXECUTE format('ALTER STATISTICS %I.%I SET SCHEMA %I', item.schema, item.name, home);
-    END LOOP;
-    EXECUTE format('ALTER TABLE %s SET SCHEMA %I', shadow, home);
-    IF source.relowner <> (SELECT c.relowner FROM pg_catalog.pg_class AS c WHERE c.oid = shadow) THEN
-        EXECUTE format('ALTER TABLE %s OWNER TO %I', shadow, pg_get_userbyid(source.relowner));
-    END IF;
-END
-$function$;
-
--- How the rows of two tables of the same shape are told apart and written: lists and conditions for the statements below, over the
--- aliases o and n. The key is the primary key, or else a unique index on columns that are never null.
-CREATE OR REPLACE FUNCTION tidemark.row_parts(
-    original regclass, only_column text, only_values text[],
-    OUT columns text, OUT changes text, OUT has_key boolean, OUT match text, OUT same text, OUT only_old text, OUT only_new text,
-    OUT is_referenced boolean)
+-- The streams as the store writes them, each once; SQLSTATE TM306 where one is none, or has no event.
+CREATE OR REPLACE FUNCTION tidemark.known_streams(streams text[])
+RETURNS text[]
 LANGUAGE plpgsql
 STABLE
 AS $function$
 DECLARE
-    key smallint[];
-    filter text;
+    stream text;
+    wanted {{stream_id_type}};
+    known  text[] := '{}';
 BEGIN
-    -- Without the columns that an index only includes.
-    SELECT k.columns INTO key
-      FROM pg_catalog.pg_index AS i,
-           LATERAL (SELECT array_agg(u.number) AS columns
-                      FROM unnest(i.indkey::smallint[]) WITH ORDINALITY AS u (number, place)
-                     WHERE u.place <= i.indnkeyatts) AS k
-     WHERE i.indrelid = original AND i.indisunique AND i.indimmediate AND i.indisvalid AND i.indpred IS NULL AND i.indexprs IS NULL
-       AND NOT EXISTS (SELECT FROM pg_catalog.pg_attribute AS a
-                        WHERE a.attrelid = original AND a.attnum = ANY (k.columns) AND NOT a.attnotnull)
-     ORDER BY i.indisprimary DESC, i.indexrelid
-     LIMIT 1;
-    has_key := key IS NOT NULL;
-    is_referenced := EXISTS (SELECT FROM pg_catalog.pg_constraint AS k WHERE k.contype = 'f' AND k.confrelid = original);
-    SELECT string_agg(quote_ident(a.attname), ', ' ORDER BY a.attnum),
-           string_agg(format('%1$I = n.%1$I', a.attname), ', ' ORDER BY a.attnum)
-               FILTER (WHERE a.attidentity <> 'a' AND (key IS NULL OR a.attnum <> ALL (key))),
-           string_agg(format('o.%1$I = n.%1$I', a.attname), ' AND ') FILTER (WHERE a.attnum = ANY (key)),
-           -- Byte for byte: it holds for every type, also for those without an equality of their own.
-           format('record_image_eq(ROW(%s), ROW(%s))', string_agg('o.' || quote_ident(a.attname), ', ' ORDER BY a.attnum),
-                  string_agg('n.' || quote_ident(a.attname), ', ' ORDER BY a.attnum))
-      INTO columns, changes, match, same
-      FROM pg_catalog.pg_attribute AS a
-     WHERE a.attrelid = original AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = '';
-    filter := 'true';
-    IF only_column IS NOT NULL THEN
-        SELECT format('%%s.%I = ANY (%L::text[]::%s[])', a.attname, only_values, format_type(a.atttypid, NULL)) INTO filter
-          FROM pg_catalog.pg_attribute AS a
-         WHERE a.attrelid = original AND a.attname = only_column AND NOT a.attisdropped;
-    END IF;
-    only_old := replace(filter, '%s', 'o');
-    only_new := replace(filter, '%s', 'n');
-END
-$function$;
-
--- Makes the rows of the old tables those of the new ones, and touches only what differs: first takes rows out, the last table first, then
--- writes, so that each is there before what refers to it. Where other tables refer to one, a row that only changed stays and is updated.
--- Its sequences go on after both.
-CREATE OR REPLACE FUNCTION tidemark.copy_rows(originals regclass[], shadows regclass[], only_column text, only_values text[])
-RETURNS void
-LANGUAGE plpgsql
-AS $function$
-DECLARE
-    original regclass;
-    shadow   regclass;
-    p        record;
-    item     record;
-BEGIN
-    FOR number IN REVERSE cardinality(originals) .. 1 LOOP
-        original := originals[number];
-        shadow := shadows[number];
-        p := tidemark.row_parts(original, only_column, only_values);
-        EXECUTE format('DELETE FROM %s AS o WHERE %s', original, p.only_old)
-            || CASE WHEN p.has_key
-                    THEN format(' AND NOT EXISTS (SELECT FROM %s AS n WHERE %s AND %s)', shadow, p.match,
-                                CASE WHEN p.is_referenced THEN 'true' ELSE p.same END)
-                    ELSE '' END;
-    END LOOP;
-    FOR number IN 1 .. cardinality(originals) LOOP
-        original := originals[number];
-        shadow := shadows[number];
-        p := tidemark.row_parts(original, only_column, only_values);
-        IF p.has_key AND p.is_referenced AND p.changes IS NOT NULL THEN
-            EXECUTE format('UPDATE %s AS o SET %s FROM %s AS n WHERE %s AND NOT %s AND %s', original, p.changes, shadow, p.match, p.same,
-                           p.only_old);
+    FOREACH stream IN ARRAY streams LOOP
+        BEGIN
+            wanted := stream;
+        EXCEPTION WHEN data_exception THEN
+            RAISE EXCEPTION '"%" identifies no stream: %', stream, SQLERRM
+                USING ERRCODE = 'TM306', HINT = 'Streams of this store are identified by a {{stream_id_type}}.';
+        END;
+        IF NOT EXISTS (SELECT FROM {{store}}.mt_events AS e WHERE e.stream_id = wanted) THEN
+            RAISE EXCEPTION 'stream % has no events', wanted
+                USING ERRCODE = 'TM306', HINT = 'Name a stream as mt_events.stream_id has it. To take rows of no stream away, rebuild all rows.';
         END IF;
-        EXECUTE format('INSERT INTO %s (%s) OVERRIDING SYSTEM VALUE SELECT %s FROM %s AS n WHERE %s', original, p.columns, p.columns,
-                       shadow, p.only_new)
-            || CASE WHEN p.has_key THEN format(' AND NOT EXISTS (SELECT FROM %s AS o WHERE %s)', original, p.match) ELSE '' END;
-        FOR item IN
-            SELECT * FROM (
-                SELECT pg_get_serial_sequence(original::text, a.attname) AS old, pg_get_serial_sequence(shadow::text, a.attname) AS new
-                  FROM (SELECT attname FROM pg_catalog.pg_attribute
-                         WHERE attrelid = original AND attnum > 0 AND NOT attisdropped OFFSET 0) AS a) AS pairs
-             WHERE pairs.old IS NOT NULL AND pairs.new IS NOT NULL
-        LOOP
-            EXECUTE format('SELECT setval(%L, n.last_value, n.is_called) FROM %s AS o, %s AS n
-                             WHERE (n.last_value, n.is_called) > (o.last_value, o.is_called)', item.old, item.old, item.new);
-        END LOOP;
+        known := known || wanted::text;
     END LOOP;
+    RETURN ARRAY(SELECT DISTINCT k FROM unnest(known) AS k ORDER BY k);
 END
 $function$;
 
--- What would change: rows in the old table, in the new one, in one of them only, changed, and a few examples of each.
-CREATE OR REPLACE FUNCTION tidemark.compare_rows(original regclass, shadow regclass, only_column text, only_values text[])
-RETURNS jsonb
-LANGUAGE plpgsql
-AS $function$
-DECLARE
-    p        record := tidemark.row_parts(original, only_column, only_values);
-    pairs    text;
-    result   jsonb;
-    examples jsonb;
-BEGIN
-    IF p.has_key THEN
-        pairs := format('(SELECT o.*, true AS "tidemark here" FROM %s AS o WHERE %s) AS o
-                        FULL JOIN (SELECT n.*, true AS "tidemark here" FROM %s AS n WHERE %s) AS n ON %s',
-                       original, p.only_old, shadow, p.only_new, p.match);
-        EXECUTE format('SELECT jsonb_build_object(''old'', count(o."tidemark here"), ''new'', count(n."tidemark here"),
-                               ''only_old'', count(*) FILTER (WHERE n."tidemark here" IS NULL),
-                               ''only_new'', count(*) FILTER (WHERE o."tidemark here" IS NULL),
-                               ''changed'', count(*) FILTER (WHERE o."tidemark here" AND n."tidemark here" AND NOT %s))
-                          FROM %s', p.same, pairs) INTO result;
-        EXECUTE format('SELECT coalesce(jsonb_agg(jsonb_build_object(''old'', e.o, ''new'', e.n)), ''[]'')
-                          FROM (SELECT CASE WHEN o."tidemark here" THEN to_jsonb(o.*) - ''tidemark here'' END AS o,
-                                       CASE WHEN n."tidemark here" THEN to_jsonb(n.*) - ''tidemark here'' END AS n
-                                  FROM %s
-                                 WHERE o."tidemark here" IS NULL OR n."tidemark here" IS NULL OR NOT %s LIMIT 10) AS e', pairs, p.same)
-           INTO examples;
-    ELSE
-        EXECUTE format('WITH o AS (SELECT ROW(%1$s)::text AS row FROM %2$s AS o WHERE %4$s),
-                             n AS (SELECT ROW(%1$s)::text AS row FROM %3$s AS n WHERE %5$s)
-                        SELECT jsonb_build_object(''old'', (SELECT count(*) FROM o), ''new'', (SELECT count(*) FROM n),
-                               ''only_old'', (SELECT count(*) FROM (TABLE o EXCEPT ALL TABLE n) AS x),
-                               ''only_new'', (SELECT count(*) FROM (TABLE n EXCEPT ALL TABLE o) AS x), ''changed'', 0)',
-                       p.columns, original, shadow, p.only_old, p.only_new) INTO result;
-        examples := '[]';
-    END IF;
-    RETURN result || jsonb_build_object('table', original::text, 'examples', examples);
-END
-$function$;
-
--- Brings the dead letters of a shard in line with the read model that was rebuilt up to `at`: an event was either applied to the new
--- tables, or has a letter of the rebuild, or was left out as one the mark had stepped over and keeps, or gets, the letter of its
--- late arrival. Under the lock of the shard's position, which whoever accounts for a late arrival takes too.
-CREATE OR REPLACE FUNCTION tidemark.take_over_letters(rebuild bigint, shard text, letters text, types text[], at bigint)
-RETURNS void
-LANGUAGE plpgsql
-AS $function$
-DECLARE
-    r tidemark.rebuild;
-BEGIN
-    SELECT * INTO r FROM tidemark.rebuild AS x WHERE x.id = take_over_letters.rebuild;
-    DELETE FROM tidemark.dead_letter AS d
-     USING {{store}}.mt_events AS e
-     WHERE d.shard = take_over_letters.shard AND d.seq_id <= take_over_letters.at AND e.seq_id = d.seq_id
-       AND (r.streams IS NULL OR e.stream_id::text = ANY (r.streams))
-       AND (r.tenants IS NULL OR {{tenant_id}} = ANY (r.tenants))
-       AND NOT EXISTS (SELECT FROM tidemark.rebuild_worker AS w
-                        WHERE w.rebuild = r.id AND d.seq_id <@ w.passed_over
-                          AND (r.workers = 1 OR w.worker = coalesce(({{stream_hash}} & 2147483647) % r.workers, 0)));
-    UPDATE tidemark.dead_letter AS d
-       SET shard = take_over_letters.shard
-     WHERE d.shard = take_over_letters.letters
-       AND NOT EXISTS (SELECT FROM tidemark.dead_letter AS x WHERE x.shard = take_over_letters.shard AND x.seq_id = d.seq_id);
-    DELETE FROM tidemark.dead_letter AS d WHERE d.shard = take_over_letters.letters;
-    INSERT INTO tidemark.dead_letter (shard, seq_id, stream_id, type, class, message, detail)
-    SELECT take_over_letters.shard, e.seq_id, e.stream_id::text, e.type::text, 'late_arrival',
-           {{late_arrival}},
-           format('the gap was passed at %s', g.passed_at)
-      FROM tidemark.gap AS g, unnest(g.arrived) AS a, {{store}}.mt_events AS e
-     WHERE e.seq_id = a AND a <= take_over_letters.at AND (types IS NULL OR e.type = ANY (types)) AND {{live}}
-       AND (r.streams IS NULL OR e.stream_id::text = ANY (r.streams))
-       AND (r.tenants IS NULL OR {{tenant_id}} = ANY (r.tenants))
-       AND EXISTS (SELECT FROM tidemark.rebuild_worker AS w
-                    WHERE w.rebuild = r.id AND a <@ w.passed_over
-                      AND (r.workers = 1 OR w.worker = coalesce(({{stream_hash}} & 2147483647) % r.workers, 0)))
-        ON CONFLICT DO NOTHING;
-END
-$function$;
-
--- Transactions of this database that may have taken a snapshot already, by their virtual identifiers. One that has a fixed snapshot
--- would look into a table that was swapped in after it, and not see its rows.
-CREATE OR REPLACE FUNCTION tidemark.snapshots()
+-- The tenants, each once; SQLSTATE TM306 where one has no event.
+CREATE OR REPLACE FUNCTION tidemark.known_tenants(tenants text[])
 RETURNS text[]
-LANGUAGE sql
+LANGUAGE plpgsql
+STABLE
 AS $function$
-    SELECT coalesce(array_agg(l.virtualtransaction), '{}')
-      FROM pg_catalog.pg_locks AS l
-      JOIN pg_catalog.pg_stat_activity AS a ON a.pid = l.pid
-     WHERE l.locktype = 'virtualxid' AND l.granted AND l.pid <> pg_backend_pid() AND a.datname = current_database()
-       -- What another role's session does is hidden from those who may not see all statistics.
-       AND (a.backend_xmin IS NOT NULL OR a.state IS NULL)
-       AND coalesce(a.backend_type, 'client backend') = 'client backend'
-       -- The sessions by which nodes are known wait on the server and read no table.
-       AND NOT EXISTS (SELECT FROM pg_catalog.pg_locks AS k JOIN tidemark.node AS n
-                                ON n.lock_key = (k.classid::bigint << 32 | k.objid::bigint)
-                        WHERE k.pid = l.pid AND k.locktype = 'advisory' AND k.granted)
+DECLARE
+    tenant text;
+BEGIN
+    FOREACH tenant IN ARRAY tenants LOOP
+        IF NOT EXISTS (SELECT FROM {{store}}.mt_events AS e WHERE {{tenant_id}} = tenant) THEN
+            RAISE EXCEPTION 'tenant % has no events', tenant
+                USING ERRCODE = 'TM306', HINT = 'Name a tenant as mt_events.tenant_id has it. To take rows of no tenant away, rebuild all rows.';
+        END IF;
+    END LOOP;
+    RETURN ARRAY(SELECT DISTINCT t FROM unnest(tenants) AS t ORDER BY t);
+END
 $function$;

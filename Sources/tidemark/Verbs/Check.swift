@@ -41,7 +41,8 @@ struct Check: AsyncParsableCommand {
           "\(counted(findings.count, "thing")) to mend\n"
             + findings.map { "  \($0)" }.joined(separator: "\n"))
       }
-      for note in settings.projections.compactMap(Self.note) { print("\(settings.prefix)\(note)") }
+      let notes = try await StartCheck(shape: shape).notes(settings.projections, session)
+      for note in settings.projections.compactMap(Self.note) + notes { print("\(settings.prefix)\(note)") }
       print(
         "\(settings.prefix)ok: \(counted(count, "projection")), every statement planned by PostgreSQL \(session.serverVersion / 10_000)"
       )

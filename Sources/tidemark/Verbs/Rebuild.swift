@@ -44,6 +44,7 @@ struct RebuildVerb: AsyncParsableCommand {
     }
     let watch = RebuildWatch(settings: settings, isQuiet: json)
     var results: [RebuildResult] = []
+    var failures: [(shard: ShardName, failure: CommandFailure)] = []
     for definition in definitions {
       do {
         if abort {
@@ -53,19 +54,33 @@ struct RebuildVerb: AsyncParsableCommand {
           let result = try RebuildResult(row)
           results.append(result)
           if !json { print(result.text) }
-          if row.state == .failed {
-            throw CommandFailure(.failed, row.error ?? "the rebuild failed", hint: row.hint)
-          }
-          if row.state == .aborted {
-            throw CommandFailure(.failed, "the rebuild of \(row.shard) was ended by an operator")
-          }
+          if let failure = Self.failure(row) { failures.append((definition.shard, failure)) }
         }
+      } catch let problem as RebuildProblem {
+        // Of this one alone: the others can be done all the same.
+        failures.append((definition.shard, CommandFailure(.failed, "\(problem)", hint: problem.hint)))
       } catch {
         if json, !results.isEmpty { print(try tidemark.json(results)) }
         throw rebuildFailure(error)
       }
     }
     if json { print(try tidemark.json(results)) }
+    if definitions.count == 1, let failure = failures.first?.failure { throw failure }
+    guard failures.isEmpty else {
+      let list = failures.map { shard, failure in
+        "  \(shard): \(failure.message)" + (failure.hint.map { "\n    hint: \($0)" } ?? "")
+      }
+      throw CommandFailure(
+        .failed, "\(failures.count) of \(definitions.count) were not rebuilt\n" + list.joined(separator: "\n"))
+    }
+  }
+
+  private static func failure(_ row: RebuildTable.Row) -> CommandFailure? {
+    switch row.state {
+    case .failed: CommandFailure(.failed, row.error ?? "the rebuild failed", hint: row.hint)
+    case .aborted: CommandFailure(.failed, "the rebuild of \(row.shard) was ended by an operator")
+    case .asked, .replaying, .compared, .done: nil
+    }
   }
 
   private func chosen(_ settings: Settings) throws -> [ProjectionDefinition] {

@@ -1,0 +1,296 @@
+-- The end of a rebuild: the exchange of new tables for old, or of the rows that differ, and what goes with it.
+-- Made anew, like the view and the functions before it, whenever this text has changed.
+
+-- Locks the tables against everybody, and waits no longer than `patience` for all of them together.
+CREATE OR REPLACE FUNCTION tidemark.lock_out_readers(tables regclass[], patience interval)
+RETURNS void
+LANGUAGE plpgsql
+AS $function$
+DECLARE
+    deadline timestamptz := clock_timestamp() + patience;
+    one      regclass;
+BEGIN
+    FOREACH one IN ARRAY tables LOOP
+        PERFORM set_config('lock_timeout',
+                           greatest(1, ceil(extract(epoch FROM deadline - clock_timestamp()) * 1000))::integer || 'ms', true);
+        EXECUTE format('LOCK TABLE %s IN ACCESS EXCLUSIVE MODE', one);
+    END LOOP;
+END
+$function$;
+
+-- Puts the new table in the old one's place. The old one goes; its name, owner and privileges stay.
+CREATE OR REPLACE FUNCTION tidemark.swap_table(original regclass, shadow regclass)
+RETURNS void
+LANGUAGE plpgsql
+AS $function$
+DECLARE
+    source     pg_catalog.pg_class;
+    home       text;
+    item       record;
+    statistics text[];
+    statement  text;
+BEGIN
+    SELECT * INTO source FROM pg_catalog.pg_class AS c WHERE c.oid = original;
+    SELECT n.nspname INTO home FROM pg_catalog.pg_namespace AS n WHERE n.oid = source.relnamespace;
+    PERFORM tidemark.copy_grants(original, shadow);
+    FOR item IN
+        SELECT d.objid::regclass AS sequence, t.objid::regclass AS made
+          FROM pg_catalog.pg_depend AS d
+          JOIN pg_catalog.pg_class AS s ON s.oid = d.objid AND s.relkind = 'S'
+          JOIN pg_catalog.pg_attribute AS a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid
+          JOIN pg_catalog.pg_attribute AS b ON b.attrelid = shadow AND b.attname = a.attname
+          JOIN pg_catalog.pg_depend AS t ON t.refobjid = shadow AND t.refobjsubid = b.attnum AND t.classid = d.classid
+                                        AND t.refclassid = d.refclassid AND t.deptype = d.deptype
+          JOIN pg_catalog.pg_class AS m ON m.oid = t.objid AND m.relkind = 'S'
+         WHERE d.classid = 'pg_catalog.pg_class'::regclass AND d.refclassid = 'pg_catalog.pg_class'::regclass
+           AND d.refobjid = original AND d.deptype IN ('a', 'i')
+    LOOP
+        PERFORM tidemark.copy_grants(item.sequence, item.made);
+    END LOOP;
+    statistics := ARRAY(SELECT format('ALTER STATISTICS %I.%I OWNER TO %I; ALTER STATISTICS %1$I.%2$I SET SCHEMA %4$I',
+                                      m.nspname, s.stxname, pg_get_userbyid(s.stxowner), n.nspname)
+                          FROM pg_catalog.pg_statistic_ext AS s
+                          JOIN pg_catalog.pg_namespace AS n ON n.oid = s.stxnamespace, pg_catalog.pg_class AS c
+                          JOIN pg_catalog.pg_namespace AS m ON m.oid = c.relnamespace
+                         WHERE s.stxrelid = original AND c.oid = shadow);
+    EXECUTE format('DROP TABLE %s', original);
+    FOREACH statement IN ARRAY statistics LOOP
+        EXECUTE statement;
+    END LOOP;
+    EXECUTE format('ALTER TABLE %s SET SCHEMA %I', shadow, home);
+    IF source.relowner <> (SELECT c.relowner FROM pg_catalog.pg_class AS c WHERE c.oid = shadow) THEN
+        EXECUTE format('ALTER TABLE %s OWNER TO %I', shadow, pg_get_userbyid(source.relowner));
+    END IF;
+END
+$function$;
+
+-- How the rows of two tables of the same shape are told apart and written: lists and conditions for the statements below, over the
+-- aliases o and n. What hangs on a row hangs on the key that foreign keys name, so that is the key where there is one; otherwise the
+-- primary key, or else a unique index on columns that are never null. Beside a key that foreign keys name, the numbers that a table
+-- gives its rows by itself are the old ones for the rows that stay, and new ones of the old table for the others: unless the projection
+-- has more tables, which may hold these numbers.
+CREATE OR REPLACE FUNCTION tidemark.row_parts(
+    original regclass, is_alone boolean, only_column text, only_values text[],
+    OUT source text, OUT columns text, OUT changes text, OUT has_key boolean, OUT match text, OUT same text, OUT only_old text,
+    OUT only_new text, OUT is_referenced boolean)
+LANGUAGE plpgsql
+STABLE
+AS $function$
+DECLARE
+    key    smallint[];
+    kept   smallint[];
+    name   text;
+    wanted text;
+BEGIN
+    -- Tables that inherit from this one have rows of their own; partitions have this one's.
+    source := CASE WHEN (SELECT c.relkind FROM pg_catalog.pg_class AS c WHERE c.oid = original) = 'r' THEN 'ONLY ' ELSE '' END || original;
+    -- Without the columns that an index only includes. Nothing hangs on a row whose key is null.
+    SELECT k.columns, k.is_referenced INTO key, is_referenced
+      FROM pg_catalog.pg_index AS i,
+           LATERAL (SELECT array_agg(u.number) AS columns,
+                           EXISTS (SELECT FROM pg_catalog.pg_constraint AS f
+                                    WHERE f.contype = 'f' AND f.confrelid = original AND f.conindid = i.indexrelid) AS is_referenced
+                      FROM unnest(i.indkey::smallint[]) WITH ORDINALITY AS u (number, place)
+                     WHERE u.place <= i.indnkeyatts) AS k
+     WHERE i.indrelid = original AND i.indisunique AND i.indimmediate AND i.indisvalid AND i.indpred IS NULL AND i.indexprs IS NULL
+       AND (k.is_referenced
+            OR NOT EXISTS (SELECT FROM pg_catalog.pg_attribute AS a
+                            WHERE a.attrelid = original AND a.attnum = ANY (k.columns) AND NOT a.attnotnull))
+     ORDER BY k.is_referenced DESC, i.indisprimary DESC, i.indexrelid
+     LIMIT 1;
+    has_key := key IS NOT NULL;
+    is_referenced := coalesce(is_referenced, false);
+    kept := CASE WHEN is_referenced AND is_alone THEN ARRAY(
+                SELECT n.number FROM tidemark.numbered_columns(original) AS n WHERE n.number <> ALL (key)) ELSE '{}' END;
+    SELECT string_agg(quote_ident(a.attname), ', ' ORDER BY a.attnum) FILTER (WHERE a.attnum <> ALL (kept)),
+           string_agg(format('%1$I = n.%1$I', a.attname), ', ' ORDER BY a.attnum)
+               FILTER (WHERE a.attidentity <> 'a' AND a.attnum <> ALL (kept) AND (key IS NULL OR a.attnum <> ALL (key))),
+           string_agg(format('o.%1$I = n.%1$I', a.attname), ' AND ') FILTER (WHERE a.attnum = ANY (key)),
+           -- Byte for byte: it holds for every type, also for those without an equality of their own.
+           format('record_image_eq(ROW(%s), ROW(%s))',
+                  string_agg('o.' || quote_ident(a.attname), ', ' ORDER BY a.attnum) FILTER (WHERE a.attnum <> ALL (kept)),
+                  string_agg('n.' || quote_ident(a.attname), ', ' ORDER BY a.attnum) FILTER (WHERE a.attnum <> ALL (kept)))
+      INTO columns, changes, match, same
+      FROM pg_catalog.pg_attribute AS a
+     WHERE a.attrelid = original AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = '';
+    only_old := 'true';
+    only_new := 'true';
+    IF only_column IS NOT NULL THEN
+        -- By the column's own equality, for which there may be an index, and to the letter, as events are chosen: a column that is
+        -- blind to case would take in rows of other streams.
+        SELECT quote_ident(a.attname), format('%L::text[]::%s[]', only_values, format_type(a.atttypid, -1)) INTO name, wanted
+          FROM pg_catalog.pg_attribute AS a
+         WHERE a.attrelid = original AND a.attname = only_column AND NOT a.attisdropped;
+        only_old := format('(o.%1$s = ANY (%2$s) AND o.%1$s::text COLLATE "C" = ANY (%2$s::text[]))', name, wanted);
+        only_new := format('(n.%1$s = ANY (%2$s) AND n.%1$s::text COLLATE "C" = ANY (%2$s::text[]))', name, wanted);
+    END IF;
+END
+$function$;
+
+-- The columns of a table that number its rows by themselves: identity, or drawn from a sequence that the column owns.
+CREATE OR REPLACE FUNCTION tidemark.numbered_columns(original regclass)
+RETURNS TABLE (number smallint)
+LANGUAGE sql
+STABLE
+AS $function$
+    SELECT DISTINCT d.refobjsubid::smallint
+      FROM pg_catalog.pg_depend AS d JOIN pg_catalog.pg_class AS s ON s.oid = d.objid AND s.relkind = 'S'
+     WHERE d.classid = 'pg_catalog.pg_class'::regclass AND d.refclassid = 'pg_catalog.pg_class'::regclass
+       AND d.refobjid = original AND d.deptype IN ('a', 'i')
+$function$;
+
+-- Makes the rows of the old tables those of the new ones, and touches only what differs: first takes rows out, the last table first, then
+-- writes, so that each is there before what refers to it. Where other tables refer to one, a row that only changed stays and is updated.
+-- Its sequences go on after both. Of single streams or tenants, rows of others are never touched: a new row that has the key of one of
+-- theirs ends it, as does one that is not of what was asked for (SQLSTATE TM307).
+CREATE OR REPLACE FUNCTION tidemark.copy_rows(originals regclass[], shadows regclass[], only_column text, only_values text[])
+RETURNS void
+LANGUAGE plpgsql
+AS $function$
+DECLARE
+    original regclass;
+    shadow   regclass;
+    is_alone boolean := cardinality(originals) = 1;
+    p        record;
+    item     record;
+    others   bigint;
+BEGIN
+    FOR number IN REVERSE cardinality(originals) .. 1 LOOP
+        original := originals[number];
+        shadow := shadows[number];
+        p := tidemark.row_parts(original, is_alone, only_column, only_values);
+        EXECUTE format('SELECT count(*) FROM %s AS n WHERE %s IS NOT TRUE', shadow, p.only_new) INTO others;
+        IF others > 0 THEN
+            RAISE EXCEPTION 'it has made % rows of table % that are of others by column %', others, original, only_column
+                USING ERRCODE = 'TM307', HINT = 'The key does not tell whose rows are whose. Mend it, or rebuild all rows.';
+        END IF;
+        EXECUTE format('DELETE FROM %s AS o WHERE %s', p.source, p.only_old)
+            || CASE WHEN p.has_key
+                    THEN format(' AND NOT EXISTS (SELECT FROM %s AS n WHERE %s AND %s)', shadow, p.match,
+                                CASE WHEN p.is_referenced THEN 'true' ELSE p.same END)
+                    ELSE '' END;
+    END LOOP;
+    FOR number IN 1 .. cardinality(originals) LOOP
+        original := originals[number];
+        shadow := shadows[number];
+        p := tidemark.row_parts(original, is_alone, only_column, only_values);
+        IF p.has_key AND p.is_referenced AND p.changes IS NOT NULL THEN
+            EXECUTE format('UPDATE %s AS o SET %s FROM %s AS n WHERE %s AND NOT %s AND %s', p.source, p.changes, shadow, p.match, p.same,
+                           p.only_old);
+        END IF;
+        EXECUTE format('INSERT INTO %s (%s) OVERRIDING SYSTEM VALUE SELECT %s FROM %s AS n', original, p.columns, p.columns, shadow)
+            || CASE WHEN p.has_key THEN format(' WHERE NOT EXISTS (SELECT FROM %s AS o WHERE %s AND %s)', p.source, p.match, p.only_old)
+                    ELSE '' END;
+        FOR item IN
+            SELECT pairs.*, s.seqincrement > 0 AS goes_up FROM (
+                SELECT pg_get_serial_sequence(original::text, a.attname) AS old, pg_get_serial_sequence(shadow::text, a.attname) AS new
+                  FROM (SELECT attname FROM pg_catalog.pg_attribute
+                         WHERE attrelid = original AND attnum > 0 AND NOT attisdropped OFFSET 0) AS a) AS pairs
+              JOIN pg_catalog.pg_sequence AS s ON s.seqrelid = pairs.old::regclass
+             WHERE pairs.new IS NOT NULL
+        LOOP
+            EXECUTE format('SELECT setval(%L, n.last_value, n.is_called) FROM %s AS o, %s AS n
+                             WHERE n.last_value %s o.last_value OR (n.last_value = o.last_value AND n.is_called > o.is_called)',
+                           item.old, item.old, item.new, CASE WHEN item.goes_up THEN '>' ELSE '<' END);
+        END LOOP;
+    END LOOP;
+END
+$function$;
+
+-- What would change: rows in the old table, in the new one, in one of them only, changed, and a few examples of each.
+CREATE OR REPLACE FUNCTION tidemark.compare_rows(
+    original regclass, shadow regclass, is_alone boolean, only_column text, only_values text[])
+RETURNS jsonb
+LANGUAGE plpgsql
+AS $function$
+DECLARE
+    p        record := tidemark.row_parts(original, is_alone, only_column, only_values);
+    pairs    text;
+    result   jsonb;
+    examples jsonb;
+BEGIN
+    IF p.has_key THEN
+        pairs := format('(SELECT o.*, true AS "tidemark here" FROM %s AS o WHERE %s) AS o
+                        FULL JOIN (SELECT n.*, true AS "tidemark here" FROM %s AS n WHERE %s) AS n ON %s',
+                       p.source, p.only_old, shadow, p.only_new, p.match);
+        EXECUTE format('SELECT jsonb_build_object(''old'', count(o."tidemark here"), ''new'', count(n."tidemark here"),
+                               ''only_old'', count(*) FILTER (WHERE n."tidemark here" IS NULL),
+                               ''only_new'', count(*) FILTER (WHERE o."tidemark here" IS NULL),
+                               ''changed'', count(*) FILTER (WHERE o."tidemark here" AND n."tidemark here" AND NOT %s))
+                          FROM %s', p.same, pairs) INTO result;
+        EXECUTE format('SELECT coalesce(jsonb_agg(jsonb_build_object(''old'', e.o, ''new'', e.n)), ''[]'')
+                          FROM (SELECT CASE WHEN o."tidemark here" THEN to_jsonb(o.*) - ''tidemark here'' END AS o,
+                                       CASE WHEN n."tidemark here" THEN to_jsonb(n.*) - ''tidemark here'' END AS n
+                                  FROM %s
+                                 WHERE o."tidemark here" IS NULL OR n."tidemark here" IS NULL OR NOT %s LIMIT 10) AS e', pairs, p.same)
+           INTO examples;
+    ELSE
+        EXECUTE format('WITH o AS (SELECT ROW(%1$s)::text AS row FROM %2$s AS o WHERE %4$s),
+                             n AS (SELECT ROW(%1$s)::text AS row FROM %3$s AS n WHERE %5$s)
+                        SELECT jsonb_build_object(''old'', (SELECT count(*) FROM o), ''new'', (SELECT count(*) FROM n),
+                               ''only_old'', (SELECT count(*) FROM (TABLE o EXCEPT ALL TABLE n) AS x),
+                               ''only_new'', (SELECT count(*) FROM (TABLE n EXCEPT ALL TABLE o) AS x), ''changed'', 0)',
+                       p.columns, p.source, shadow, p.only_old, p.only_new) INTO result;
+        examples := '[]';
+    END IF;
+    RETURN result || jsonb_build_object('table', original::text, 'examples', examples);
+END
+$function$;
+
+-- Brings the dead letters of a shard in line with the read model that was rebuilt up to `at`: an event was either applied to the new
+-- tables, or has a letter of the rebuild, or was left out as one the mark had stepped over and keeps, or gets, the letter of its
+-- late arrival. Under the lock of the shard's position, which whoever accounts for a late arrival takes too.
+CREATE OR REPLACE FUNCTION tidemark.take_over_letters(rebuild bigint, shard text, letters text, types text[], at bigint)
+RETURNS void
+LANGUAGE plpgsql
+AS $function$
+DECLARE
+    r tidemark.rebuild;
+BEGIN
+    SELECT * INTO r FROM tidemark.rebuild AS x WHERE x.id = take_over_letters.rebuild;
+    DELETE FROM tidemark.dead_letter AS d
+     USING {{store}}.mt_events AS e
+     WHERE d.shard = take_over_letters.shard AND d.seq_id <= take_over_letters.at AND e.seq_id = d.seq_id
+       AND (r.streams IS NULL OR e.stream_id::text = ANY (r.streams))
+       AND (r.tenants IS NULL OR {{tenant_id}} = ANY (r.tenants))
+       AND NOT EXISTS (SELECT FROM tidemark.rebuild_worker AS w
+                        WHERE w.rebuild = r.id AND d.seq_id <@ w.passed_over
+                          AND (r.workers = 1 OR w.worker = coalesce(({{stream_hash}} & 2147483647) % r.workers, 0)));
+    UPDATE tidemark.dead_letter AS d
+       SET shard = take_over_letters.shard
+     WHERE d.shard = take_over_letters.letters
+       AND NOT EXISTS (SELECT FROM tidemark.dead_letter AS x WHERE x.shard = take_over_letters.shard AND x.seq_id = d.seq_id);
+    DELETE FROM tidemark.dead_letter AS d WHERE d.shard = take_over_letters.letters;
+    INSERT INTO tidemark.dead_letter (shard, seq_id, stream_id, type, class, message, detail)
+    SELECT take_over_letters.shard, e.seq_id, e.stream_id::text, e.type::text, 'late_arrival',
+           {{late_arrival}},
+           format('the gap was passed at %s', g.passed_at)
+      FROM tidemark.gap AS g, unnest(g.arrived) AS a, {{store}}.mt_events AS e
+     WHERE e.seq_id = a AND a <= take_over_letters.at AND (types IS NULL OR e.type = ANY (types)) AND {{live}}
+       AND (r.streams IS NULL OR e.stream_id::text = ANY (r.streams))
+       AND (r.tenants IS NULL OR {{tenant_id}} = ANY (r.tenants))
+       AND EXISTS (SELECT FROM tidemark.rebuild_worker AS w
+                    WHERE w.rebuild = r.id AND a <@ w.passed_over
+                      AND (r.workers = 1 OR w.worker = coalesce(({{stream_hash}} & 2147483647) % r.workers, 0)))
+        ON CONFLICT DO NOTHING;
+END
+$function$;
+
+-- Transactions of this database that may have taken a snapshot already, by their virtual identifiers. One that has a fixed snapshot
+-- would look into a table that was swapped in after it, and not see its rows.
+CREATE OR REPLACE FUNCTION tidemark.snapshots()
+RETURNS text[]
+LANGUAGE sql
+AS $function$
+    SELECT coalesce(array_agg(l.virtualtransaction), '{}')
+      FROM pg_catalog.pg_locks AS l
+      JOIN pg_catalog.pg_stat_activity AS a ON a.pid = l.pid
+     WHERE l.locktype = 'virtualxid' AND l.granted AND l.pid <> pg_backend_pid() AND a.datname = current_database()
+       -- What another role's session does is hidden from those who may not see all statistics.
+       AND (a.backend_xmin IS NOT NULL OR a.state IS NULL)
+       AND coalesce(a.backend_type, 'client backend') = 'client backend'
+       -- The sessions by which nodes are known wait on the server and read no table.
+       AND NOT EXISTS (SELECT FROM pg_catalog.pg_locks AS k JOIN tidemark.node AS n
+                                ON n.lock_key = (k.classid::bigint << 32 | k.objid::bigint)
+                        WHERE k.pid = l.pid AND k.locktype = 'advisory' AND k.granted)
+$function$;
