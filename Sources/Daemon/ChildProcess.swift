@@ -13,6 +13,8 @@ actor ChildProcess {
   private let endings: AsyncStream<Ending>
   private let ending: AsyncStream<Ending>.Continuation
   private var writer: StandardInputWriter?
+  /// The write under way. It is over before the pipe is closed, whose number may be that of another file a moment later.
+  private var writing: Task<Bool, Never>?
   /// Of its output and its errors, how many are still read.
   private var openStreams = 2
 
@@ -48,10 +50,23 @@ actor ChildProcess {
 
   func end(_ how: Ending) { ending.yield(how) }
 
-  /// Writes all of it, waiting for the child to read; false where it cannot.
+  /// Writes all of it, waiting for the child to read; false where it cannot. Whoever writes waits for the last write.
   func write(_ bytes: [UInt8]) async -> Bool {
     guard let writer else { return false }
-    return (try? await writer.write(bytes)) == bytes.count
+    let writing = Task { (try? await writer.write(bytes)) == bytes.count }
+    self.writing = writing
+    return await withTaskCancellationHandler {
+      await writing.value
+    } onCancel: {
+      writing.cancel()
+    }
+  }
+
+  /// Nothing is written any more when this returns.
+  private func stopWriting() async {
+    writer = nil
+    writing?.cancel()
+    _ = await writing?.value
   }
 
   /// Runs it to its end; when the task is cancelled, that is at once.
@@ -88,11 +103,8 @@ actor ChildProcess {
   private nonisolated func converse(_ execution: Running, _ handle: @escaping @Sendable (Event) async -> Void) async {
     let pid = execution.processIdentifier.value
     await begin(execution.standardInputWriter)
+    await handle(.started(pid))
     await withTaskGroup(of: Bool.self) { group in
-      group.addTask {
-        await handle(.started(pid))
-        return false
-      }
       group.addTask {
         await self.read(execution.standardOutput, pid, handle)
         await self.streamEnded()
@@ -102,7 +114,11 @@ actor ChildProcess {
         var lines = LineSplitter(limit: OutputLimit.lineBytes, cutsLongLines: true)
         do {
           for try await buffer in execution.standardError {
-            for line in try lines.take(buffer.withUnsafeBytes { Array($0) }) { await handle(.error(line)) }
+            for line in try lines.take(buffer.withUnsafeBytes { Array($0) }) where !Task.isCancelled {
+              await handle(.error(line))
+            }
+            // What floods it has no end, and what has left the group is not killed.
+            if Task.isCancelled { break }
           }
         } catch {
           // Its standard error cannot be read any more; its answers can.
@@ -117,13 +133,10 @@ actor ChildProcess {
       }
       for await isOver in group where isOver { group.cancelAll() }
     }
-    await forget()
+    await stopWriting()
   }
 
   private func begin(_ writer: StandardInputWriter) { self.writer = writer }
-
-  /// The writer is the process's, and ends with it.
-  private func forget() { writer = nil }
 
   private nonisolated func read(
     _ output: SubprocessOutputSequence, _ pid: pid_t, _ handle: @escaping @Sendable (Event) async -> Void
@@ -131,7 +144,10 @@ actor ChildProcess {
     var lines = LineSplitter()
     do {
       for try await buffer in output {
-        for line in try lines.take(buffer.withUnsafeBytes { Array($0) }) { await handle(.line(line)) }
+        for line in try lines.take(buffer.withUnsafeBytes { Array($0) }) where !Task.isCancelled {
+          await handle(.line(line))
+        }
+        if Task.isCancelled { break }
       }
     } catch let problem as PluginProblem {
       return await handle(.tooLong(problem))
@@ -152,7 +168,7 @@ actor ChildProcess {
     }
     // Cancelled: `run` tears it down.
     guard let how, !Task.isCancelled else { return }
-    await forget()
+    await stopWriting()
     try? await execution.standardInputWriter.finish()
     let pid = execution.processIdentifier.value
     var isOver = false
@@ -163,7 +179,8 @@ actor ChildProcess {
           .send(signal: .terminate, toProcessGroup: true, allowedDurationToNextStep: PluginPatience.afterTerminate)
         ])
     }
-    // Its last words are worth a moment; a child of its own may keep the pipe open for ever.
+    kill(-pid, SIGKILL)
+    // Its last words are worth a moment; a child of its own that has left the group may keep the pipe open for ever.
     let deadline = ContinuousClock.now + .milliseconds(200)
     while await openStreams > 0, ContinuousClock.now < deadline { try? await Task.sleep(for: .milliseconds(5)) }
   }

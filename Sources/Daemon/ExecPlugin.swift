@@ -14,26 +14,39 @@ actor ExecPlugin: Plugin {
   private let plugin: PluginDefinition
   private let observer: any Observer
 
-  private let starts: AsyncStream<Int64>
-  private let start: AsyncStream<Int64>.Continuation
+  private let starts: AsyncStream<Void>
+  private let start: AsyncStream<Void>.Continuation
   /// The child that runs, or is about to.
   private var child: Child?
+  /// The one after it, while it is ending.
+  private var pending: Child?
   private var nextChild = 1
   private var awaited: Awaited?
+  private var nextWait = 1
+  /// What a child did wrong while nobody waited for it; the next page is told.
+  private var untold: PluginProblem?
   private var output = OutputLimit()
 
   private struct Child {
     var number: Int
+    /// It is greeted with.
+    var position: Int64
     var process: ChildProcess?
     var isReady = false
     /// Why it is being ended; nil while nobody asked for that.
     var problem: PluginProblem?
+    /// Somebody was told the problem.
+    var isTold = false
     var isAsked = false
     var lastWords: String?
+
+    var isEnding: Bool { problem != nil || isAsked }
   }
 
   /// What is waited for: the child's first word, or its answer to a page.
   private struct Awaited {
+    /// Waits are numbered: one that is cancelled must not end the next.
+    var number: Int
     var child: Int
     var slice: EventSlice?
     /// The last piece of the page is on its way; an answer before that is none.
@@ -57,29 +70,40 @@ actor ExecPlugin: Plugin {
   // MARK: For the shard
 
   func run() async throws {
-    for await position in starts {
-      guard let number = child?.number else { continue }
-      await runChild(number, position)
+    for await _ in starts {
+      // What was to be started may have been given up, or be gone.
+      if child?.isEnding == true { child = pending.take() }
+      guard let child else { continue }
+      await runChild(child)
     }
     try Task.checkCancellation()
   }
 
   func end() async {
     start.finish()
-    child?.isAsked = true
-    await child?.process?.end(.closing)
+    await dismiss()
   }
 
   func standDown() async {
+    await dismiss()
+    untold = nil
     guard let number = child?.number else { return }
-    child?.isAsked = true
-    await child?.process?.end(.closing)
     // Not for ever: one that does not go by itself is killed.
     while child?.number == number, !Task.isCancelled { try? await Task.sleep(for: .milliseconds(5)) }
+    untold = nil
+  }
+
+  /// Asks the child to go, and whoever was to come after it not to come.
+  private func dismiss() async {
+    pending = nil
+    if child?.process == nil { child = nil }
+    child?.isAsked = true
+    await child?.process?.end(.closing)
   }
 
   func prepare(position: Int64) async throws {
-    if let child, child.isReady, child.problem == nil, !child.isAsked { return }
+    if let problem = untold.take() { throw problem }
+    if let child, child.isReady, !child.isEnding { return }
     try await talk(waitingFor: "its first word", count: nil) { [self] in try await firstWord(position) }
   }
 
@@ -97,7 +121,7 @@ actor ExecPlugin: Plugin {
       return try await PluginPatience.wait(plugin.timeout, for: what, work)
     } catch {
       let problem = error as? PluginProblem
-      await giveUp(child?.number ?? 0, problem ?? .wrongAnswer("was not waited for any longer"))
+      await giveUp(child?.number ?? 0, problem ?? .wrongAnswer("was not waited for any longer"), isTold: true)
       throw error
     }
   }
@@ -105,35 +129,41 @@ actor ExecPlugin: Plugin {
   // MARK: The conversation
 
   private func firstWord(_ position: Int64) async throws {
-    if child == nil || child?.problem != nil || child?.isAsked == true {
-      // One that is ending is waited for by `run`, which starts them one after the other.
-      let number = nextChild
-      nextChild += 1
-      pending = Child(number: number)
-      awaited = Awaited(child: number)
-      if child == nil { child = pending.take() }
-      start.yield(position)
+    let awaitedChild: Int
+    if let child, !child.isEnding {
+      awaitedChild = child.number
     } else {
-      awaited = Awaited(child: child!.number)
+      // One that is ending is waited for by `run`, which starts them one after the other.
+      awaitedChild = nextChild
+      nextChild += 1
+      pending = Child(number: awaitedChild, position: position)
+      if child == nil { child = pending.take() }
+      start.yield()
     }
+    expect(awaitedChild)
     _ = try await outcome()
   }
 
-  private var pending: Child?
+  private func expect(_ child: Int, _ slice: EventSlice? = nil) {
+    awaited = Awaited(number: nextWait, child: child, slice: slice)
+    nextWait += 1
+  }
 
   private func handOver(_ slice: EventSlice) async throws -> PluginAnswer {
     guard let child, child.isReady, let process = child.process else {
       throw PluginProblem.ended(how: "ended before it was given a page", lastWords: self.child?.lastWords)
     }
-    awaited = Awaited(child: child.number, slice: slice)
+    expect(child.number, slice)
     var lines = EventLines(slice)
     var piece = PluginLines.page(slice.page, count: slice.count)
     if let first = lines.piece() { piece += first }
     while true {
       let isLast = lines.isAtEnd
       if isLast { awaited?.isHandedOver = true }
-      // One that is gone is noticed by its end, which says more than a broken pipe.
-      guard await process.write(piece) else { break }
+      guard await process.write(piece) else {
+        notHandedOver()
+        break
+      }
       if case .failure? = awaited?.outcome { break }
       guard !isLast, let next = lines.piece() else { break }
       piece = next
@@ -142,8 +172,18 @@ actor ExecPlugin: Plugin {
     return answer
   }
 
+  /// One that is gone is noticed by its end, which says more than a broken pipe. One that lives has not read its page, whatever it says.
+  private func notHandedOver() {
+    awaited?.isHandedOver = false
+    guard case .success(let answer?)? = awaited?.outcome, let slice = awaited?.slice,
+      let problem = PluginAnswerCheck.problem(with: answer, to: slice, isHandedOver: false)
+    else { return }
+    awaited?.outcome = .failure(problem)
+  }
+
   private func outcome() async throws -> PluginAnswer? {
-    try await withTaskCancellationHandler {
+    let number = awaited?.number
+    return try await withTaskCancellationHandler {
       try await withCheckedThrowingContinuation { (continuation: CheckedContinuation<PluginAnswer?, any Error>) in
         if let outcome = awaited?.outcome {
           awaited = nil
@@ -156,24 +196,33 @@ actor ExecPlugin: Plugin {
         }
       }
     } onCancel: {
-      Task { await self.settle(.failure(CancellationError())) }
+      Task { await self.cancel(number) }
     }
   }
 
-  private func settle(_ outcome: Result<PluginAnswer?, any Error>) {
-    guard let awaiting = awaited else { return }
+  private func cancel(_ number: Int?) {
+    if awaited?.number == number { settle(.failure(CancellationError())) }
+  }
+
+  /// Returns false where nobody waits.
+  @discardableResult
+  private func settle(_ outcome: Result<PluginAnswer?, any Error>) -> Bool {
+    guard let awaiting = awaited, awaiting.outcome == nil else { return false }
     if let continuation = awaiting.continuation {
       awaited = nil
       continuation.resume(with: outcome)
-    } else if awaiting.outcome == nil {
+    } else {
       awaited?.outcome = outcome
     }
+    return true
   }
 
-  private func giveUp(_ number: Int, _ problem: PluginProblem) async {
-    if awaited?.child == number { settle(.failure(problem)) }
+  /// - Parameter isTold: whoever has to do with the problem knows it.
+  private func giveUp(_ number: Int, _ problem: PluginProblem, isTold: Bool = false) async {
+    let isTold = (awaited?.child == number && settle(.failure(problem))) || isTold
     guard child?.number == number, child?.problem == nil else { return }
     child?.problem = problem
+    child?.isTold = isTold
     await child?.process?.end(.terminating)
   }
 
@@ -181,17 +230,17 @@ actor ExecPlugin: Plugin {
 
   private func received(_ message: PluginMessage, from number: Int) async {
     switch message {
-    case .log(let level, let text): say(level, text)
+    case .log(let level, let text): for part in OutputLimit.parts(of: text) { say(level, part) }
     case .ready(let version):
-      guard awaited?.child == number, awaited?.slice == nil, child?.isReady == false else {
+      guard child?.number == number, child?.isReady == false else {
         return await giveUp(number, .wrongAnswer("said that it is ready a second time"))
       }
       guard version == PluginLimits.protocolVersion else {
-        return await giveUp(
-          number, .refused("it speaks protocol \(version), and this daemon \(PluginLimits.protocolVersion)"))
+        return await giveUp(number, .otherProtocol(version))
       }
       child?.isReady = true
-      settle(.success(nil))
+      // Whoever wanted to know may have been called away.
+      if awaited?.child == number { settle(.success(nil)) }
     case .refused(let reason): await giveUp(number, .refused(reason))
     case .answer(let answer):
       guard let awaited, awaited.child == number, let slice = awaited.slice, awaited.outcome == nil else {
@@ -215,11 +264,10 @@ actor ExecPlugin: Plugin {
 
   // MARK: The child
 
-  private func runChild(_ number: Int, _ position: Int64) async {
-    let process = ChildProcess(plugin)
+  private func runChild(_ starting: Child) async {
+    let (process, number) = (ChildProcess(plugin), starting.number)
     child?.process = process
-    if child?.isAsked == true { await process.end(.closing) }
-    let hello = PluginLines.hello(shard: "\(shard)", database: database, mode: mode, position: position)
+    let hello = PluginLines.hello(shard: "\(shard)", database: database, mode: mode, position: starting.position)
     let outcome = await process.run { event in
       switch event {
       case .started(let pid):
@@ -257,13 +305,14 @@ actor ExecPlugin: Plugin {
     case .notStarted(let reason): problem = .notStarted(program: plugin.programName, reason: reason)
     case .ended(let how):
       problem = child.problem ?? .ended(how: how, lastWords: child.lastWords)
-      if child.isAsked || child.problem != nil {
+      if child.isAsked || child.isTold {
         observer.observe(.pluginEnded(shard, how: how))
       } else {
         observer.observe(.pluginLost(shard, failure: Failure(problem)))
       }
     }
     self.child = pending.take()
-    if awaited?.child == number { settle(.failure(problem)) }
+    let isTold = (awaited?.child == number && settle(.failure(problem))) || child.isTold
+    if !isTold, !child.isAsked { untold = problem }
   }
 }

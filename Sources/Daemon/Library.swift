@@ -15,6 +15,8 @@ actor Library {
   private let thread: SessionThread
   private let host: LibraryHost
   private var table: tidemark_plugin?
+  /// Which instance is open: one that should be closed, and could not in time, is when the next is opened.
+  private var instance = 0
   private var state: UnsafeMutableRawPointer?
   private var memory = PageMemory()
 
@@ -35,25 +37,26 @@ actor Library {
 
   deinit { thread.end() }
 
-  func open(_ opening: Opening, position: Int64) throws(PluginProblem) {
+  func open(_ opening: Opening, position: Int64, instance: Int) throws(PluginProblem) {
     // It may be open already, when nobody waited for its word the first time.
-    guard table == nil else { return }
+    if table != nil, self.instance == instance { return }
+    close(self.instance)
     let table = try load()
-    host.begin()
+    let host = host.begin()
     let code = opening.config.withText { config in
       opening.shard.withText { shard in
         opening.database.withText { database in
           opening.mode.withText { mode in
             var opening = tidemark_opening(
               config: config, shard: shard, database: database, mode: mode, position: position)
-            return table.open(&opening, host.pointer, &state)
+            return table.open(&opening, host, &state)
           }
         }
       }
     }
-    let said = host.end()
+    let said = self.host.end()
     switch code {
-    case CInt(TIDEMARK_READY): self.table = table
+    case CInt(TIDEMARK_READY): (self.table, self.instance) = (table, instance)
     case CInt(TIDEMARK_FAILED): throw .refused(said.failure?.message ?? "it gave no reason")
     default: throw .wrongAnswer("returned \(code) from open")
     }
@@ -61,9 +64,9 @@ actor Library {
 
   func apply(_ slice: EventSlice) throws(PluginProblem) -> PluginAnswer {
     guard let table else { throw .badLibrary("\(path) is not open") }
-    host.begin()
-    let code = memory.withPage(slice) { page in table.apply(state, page, host.pointer) }
-    let said = host.end()
+    let host = host.begin()
+    let code = memory.withPage(slice) { page in table.apply(state, page, host) }
+    let said = self.host.end()
     switch (code, said.failure) {
     case (CInt(TIDEMARK_APPLIED), nil):
       return .applied(ceiling: slice.page.ceiling, statements: said.statements)
@@ -76,10 +79,11 @@ actor Library {
     }
   }
 
-  func close() {
-    guard let table else { return }
+  /// Closes this instance, where it is open.
+  func close(_ instance: Int) {
+    guard let table, self.instance == instance else { return }
     self.table = nil
-    host.begin()
+    _ = host.begin()
     table.close(state)
     _ = host.end()
     state = nil

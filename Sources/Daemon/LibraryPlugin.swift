@@ -17,6 +17,9 @@ actor LibraryPlugin: Plugin {
   private let ends: AsyncStream<Void>
   private let ending: AsyncStream<Void>.Continuation
   private var isOpen = false
+  /// The instance that is open, or may be: one that was not waited for opens late.
+  private var instance: Int?
+  private var lastInstance = 0
   /// Calls are numbered; the answer of one that was given up on is nobody's.
   private var lastCall = 0
   private var isBusy = false
@@ -42,16 +45,26 @@ actor LibraryPlugin: Plugin {
   }
 
   func standDown() async {
-    guard isOpen else { return }
-    isOpen = false
-    // One that is stuck stays; the process ends without it.
-    _ = try? await PluginPatience.wait(PluginPatience.afterClose, for: "its end") { [self] in
-      _ = try await call { library in
-        await library.close()
-        return nil
+    guard let ending = instance else { return }
+    let wasOpen = isOpen
+    (instance, isOpen) = (nil, false)
+    // In a task of its own: what is open is closed also where the shard was cancelled.
+    let closing = Task { [self] in
+      try await PluginPatience.wait(PluginPatience.afterClose, for: "its end") { [self] in
+        _ = try await call { library in
+          await library.close(ending)
+          return nil
+        }
       }
     }
-    observer.observe(.pluginEnded(shard, how: "was closed"))
+    var how = "was closed"
+    if case .failure = await closing.result {
+      // One that is stuck is closed when it is back, if it ever is; the process ends without it.
+      how = "has not returned, and is closed when it does"
+      let library = library
+      Task.detached { await library.close(ending) }
+    }
+    if wasOpen { observer.observe(.pluginEnded(shard, how: how)) }
   }
 
   func end() async {
@@ -61,10 +74,13 @@ actor LibraryPlugin: Plugin {
 
   func prepare(position: Int64) async throws {
     guard !isOpen else { return }
+    if instance == nil { lastInstance += 1 }
+    let opened = instance ?? lastInstance
+    instance = opened
     try await PluginPatience.wait(plugin.timeout, for: "it to open") { [self] in
       let opening = opening
       _ = try await call { library in
-        try await library.open(opening, position: position)
+        try await library.open(opening, position: position, instance: opened)
         return nil
       }
     }

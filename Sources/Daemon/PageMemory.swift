@@ -40,10 +40,8 @@ struct PageMemory: ~Copyable {
       return tidemark_text(
         bytes: UnsafePointer(start.assumingMemoryBound(to: CChar.self)), length: EventText.uuidBytes)
     }
-    let time = fields.timestamp
     return tidemark_event(
-      seq_id: fields.sequence, version: fields.version,
-      timestamp_us: time == .max || time == .min ? time : time + EventText.postgresEpoch,
+      seq_id: fields.sequence, version: fields.version, timestamp_us: EventText.unixTime(fields.timestamp),
       id: identifier(fields.id), stream_id: hasUUIDStreams ? identifier(fields.streamID) : text(fields.streamID),
       type: text(fields.type), tenant_id: text(fields.tenantID), causation_id: text(fields.causationID),
       correlation_id: text(fields.correlationID), headers: text(fields.headers), data: text(fields.data))

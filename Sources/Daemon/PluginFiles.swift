@@ -13,7 +13,7 @@ extension PluginDefinition {
     switch program {
     case .exec(let command):
       guard command[0].contains("/") else {
-        return Self.isInPath(command[0]) ? nil : "no directory in PATH has a program of this name"
+        return isInPath(command[0]) ? nil : "no directory in PATH has a program of this name"
       }
       if access(command[0], F_OK) != 0 { return "there is no such file" }
       return access(command[0], X_OK) != 0 || Self.isDirectory(command[0]) ? "it is not executable" : nil
@@ -23,8 +23,9 @@ extension PluginDefinition {
     }
   }
 
-  private static func isInPath(_ name: String) -> Bool {
-    let path = getenv("PATH").map { String(cString: $0) } ?? "/usr/bin:/bin"
+  /// The PATH that counts is the one that the child is given.
+  private func isInPath(_ name: String) -> Bool {
+    let path = environment["PATH"] ?? getenv("PATH").map { String(cString: $0) } ?? "/usr/bin:/bin"
     return path.split(separator: ":").contains { access("\($0)/\(name)", X_OK) == 0 }
   }
 

@@ -89,9 +89,7 @@ actor PluginProjector {
   ) async throws -> PageOutcome {
     var slice = all.prefix(pace.limit)
     guard slice.count > 0 else { return try await commit(slice, [], isolation) }
-    if case .exec = declaration.program, slice.firstSize > PluginLimits.lineBytes {
-      return try await pass(over: tooLarge(slice), of: slice, isolation)
-    }
+    if let tooLarge = declaration.tooLarge(slice) { return try await pass(over: tooLarge, of: slice, isolation) }
     // What is read ahead is read while the plugin works.
     let ceiling = slice.page.ceiling
     async let ahead = ceiling == all.page.ceiling ? readAhead(ceiling) : nil
@@ -179,12 +177,6 @@ actor PluginProjector {
     return try await commit(slice.prefix(1), [], isolation, letters: letters, ignored: ignored)
   }
 
-  private func tooLarge(_ slice: EventSlice) -> PageFailure {
-    var failure = PageFailure(PluginProblem.lineTooLong(bytes: slice.firstSize))
-    failure.failureClass = .event
-    return failure
-  }
-
   // MARK: The position
 
   /// Position, returned statements and dead letters in one transaction.
@@ -192,7 +184,7 @@ actor PluginProjector {
     _ slice: EventSlice, _ statements: [PluginStatement], _ isolation: Isolation,
     letters: [DeadLetters.Letter] = [], ignored: [Int64] = []
   ) async throws -> PageOutcome {
-    let effects = try PluginEffects.sql(declaration.effects == .database ? statements : [], in: book)
+    let effects = try PluginEffects.sql(declaration.applicable(statements), in: book)
     let page = slice.page
     let (leftOut, life) = (slice.block.leftOut, slice.block.life)
     var begin: [SQL] = [
@@ -221,6 +213,29 @@ actor PluginProjector {
     guard isSameLife else { return .changed }
     return .applied(
       Projector.Applied(page: page, events: slice.count, letters: letters, ignored: ignored))
+  }
+}
+
+extension PluginDefinition {
+  /// What keeps the event at the front from being handed over at all: that it does not fit into a line.
+  func tooLarge(_ slice: EventSlice) -> PageFailure? {
+    guard case .exec = program, slice.firstSize > PluginLimits.lineBytes else { return nil }
+    var failure = PageFailure(PluginProblem.lineTooLong(bytes: slice.firstSize))
+    failure.failureClass = .event
+    return failure
+  }
+
+  /// The statements of an answer, where they are applied at all: otherwise what they would do would be lost without a word.
+  func applicable(_ statements: [PluginStatement]?) throws(PluginProblem) -> [PluginStatement] {
+    guard let statements, !statements.isEmpty else { return [] }
+    guard effects == .database else {
+      throw .badStatement(
+        "with effects = \"\(effects.rawValue)\" none is applied",
+        hint:
+          "Set effects = \"\(Effects.database.rawValue)\" in the projection, or have the plugin answer without statements."
+      )
+    }
+    return statements
   }
 }
 

@@ -24,7 +24,7 @@ package struct PluginTrial: Sendable {
     case answer(PluginAnswer, in: Duration)
   }
 
-  /// Hands over the first `limit` events from a sequence on, one page, and what is left of it after each that failed.
+  /// Hands over the first `limit` events from a sequence on: page by page as they are read, and what is left of one after each that failed.
   ///
   /// - Throws: ``PluginProblem`` where the plugin does not do its part.
   package func run(
@@ -32,26 +32,42 @@ package struct PluginTrial: Sendable {
     tell: @escaping @Sendable (Step) -> Void
   ) async throws {
     let highest = try await HighWaterReads(shape).numbers(session).highestVisible
-    let page = Page(floor: sequence - 1, ceiling: max(sequence - 1, highest))
-    let request = EventBlocks.Request(
-      page: page, types: types.map { Set($0) }, rowLimit: limit, byteLimit: EventFeed.hardBytes)
-    let block = try await EventBlocks(shape).read(request, life: 0, on: session)
+    let all = Page(floor: sequence - 1, ceiling: max(sequence - 1, highest))
     let running = makePlugin(plugin, for: ShardName(projection: "Try"), observer: observer)
     try await running.running {
       let began = ContinuousClock.now
-      try await running.prepare(position: page.floor)
+      try await running.prepare(position: all.floor)
       tell(.ready(in: ContinuousClock.now - began))
-      var rest: EventSlice? = EventSlice(block, types: nil)
-      while let slice = rest, slice.count > 0 {
-        tell(.page(slice.page, events: slice.count))
-        let began = ContinuousClock.now
-        let answer = try await running.apply(slice)
-        tell(.answer(answer, in: ContinuousClock.now - began))
-        switch answer {
-        case .applied: rest = nil
-        case .failed(let failure): rest = slice.after(failure.sequence)
-        }
+      var (floor, left) = (all.floor, limit)
+      while floor < all.ceiling, left > 0 {
+        let request = EventBlocks.Request(
+          page: Page(floor: floor, ceiling: all.ceiling), types: types.map { Set($0) }, rowLimit: left,
+          byteLimit: EventFeed.hardBytes)
+        let block = try await EventBlocks(shape).read(request, life: 0, on: session)
+        try await run(EventSlice(block, types: nil), running, tell)
+        (floor, left) = (block.page.ceiling, left - block.count)
       }
     }
+  }
+
+  private func run(_ all: EventSlice, _ running: any Plugin, _ tell: (Step) -> Void) async throws {
+    var rest: EventSlice? = all
+    while let slice = rest, slice.count > 0 {
+      tell(.page(slice.page, events: slice.count))
+      let began = ContinuousClock.now
+      let answer = try await answer(to: slice, running)
+      tell(.answer(answer, in: ContinuousClock.now - began))
+      switch answer {
+      case .applied: rest = nil
+      case .failed(let failure): rest = slice.after(failure.sequence)
+      }
+    }
+  }
+
+  private func answer(to slice: EventSlice, _ running: any Plugin) async throws -> PluginAnswer {
+    guard let tooLarge = plugin.tooLarge(slice), let sequence = slice.firstSequence else {
+      return try await running.apply(slice)
+    }
+    return .failed(PluginFailure(sequence: sequence, kind: .event, message: tooLarge.failure.message))
   }
 }

@@ -101,10 +101,10 @@ package struct Replay: Sendable {
       let block = try await EventBlocks(shape).shown(page, on: session)
       let slice = EventSlice(block, types: definition.takes)
       guard let plugin, slice.count == 1 else { return false }
+      if let tooLarge = declaration.tooLarge(slice) { throw tooLarge }
       switch try await plugin.apply(slice) {
       case .applied(_, let statements):
-        guard declaration.effects == .database else { return true }
-        for sql in try PluginEffects.sql(statements ?? []) { try await session.execute(sql) }
+        for sql in try PluginEffects.sql(declaration.applicable(statements)) { try await session.execute(sql) }
         return true
       case .failed(let failure): throw PageFailure(failure)
       }

@@ -123,6 +123,8 @@ package struct ShardAgent: Service {
       await wishes.haltAll(for: nil, shard: name, reason: rule.condition.reason ?? "")
       return .readPosition
     case .stop:
+      // What it is started with again is the program as it is then.
+      await plugin?.standDown()
       _ = try await unlessWished(revision) { try await Task.sleep(for: .seconds(86_400)) }
       // After a day only the wait begins again, and what a rule wants of all wakes nobody; whoever is told to run tries afresh.
       return await wishes.current(name).revision.own == revision.own ? .stop : rule.startAfresh()
@@ -153,11 +155,12 @@ package struct ShardAgent: Service {
 
   /// Does what an operator, or a rule for all shards, wants, until that changes or its time is over.
   private func obey(_ wish: WishBoard.Wish, _ revision: WishBoard.Revision, _ rule: Shard) async throws {
+    // So that an operator may exchange the program meanwhile. Who rebuilds has a plugin of its own, and what this one remembers is of the
+    // old read model.
+    await plugin?.standDown()
     switch wish {
     case .run: return
     case .stop(let by):
-      // Who rebuilds has a plugin of its own, and what this one remembers is of the old read model.
-      if by == WishBoard.rebuild { await plugin?.standDown() }
       await health.set(name, condition: "stopped", reason: "by \(by)", position: rule.position)
       observer.observe(.shardHalted(name, by: by, for: nil))
       try await cancelWhenGracefulShutdown { try await wishes.change(name, from: revision) }

@@ -28,6 +28,12 @@ package enum EventText {
   /// Between PostgreSQL's epoch, the year 2000, and that of Unix, in microseconds.
   package static let postgresEpoch: Int64 = 946_684_800_000_000
 
+  /// Microseconds since the year 2000 as those since 1970. Infinities stay, and what is too late to be told is the last moment before.
+  package static func unixTime(_ microseconds: Int64) -> Int64 {
+    guard microseconds != .max, microseconds != .min else { return microseconds }
+    return min(microseconds, .max - 1 - postgresEpoch) + postgresEpoch
+  }
+
   /// Microseconds since the year 2000 as `2026-11-21T11:03:41.123456Z`; PostgreSQL's infinities as it calls them.
   package static func time(_ microseconds: Int64, at place: UnsafeMutableRawPointer) -> UnsafeMutableRawPointer {
     guard microseconds != .max, microseconds != .min else {

@@ -35,6 +35,14 @@ package struct OutputLimit: Sendable {
     return dropped > 0 ? .passAfter(dropped: dropped) : .pass
   }
 
+  /// A text of any length as what is logged of it: parts as long as a line may be.
+  package static func parts(of text: String) -> some Sequence<String> {
+    let bytes = Array(text.utf8)
+    return stride(from: 0, to: bytes.count, by: lineBytes).lazy.map { start in
+      String(decoding: bytes[start..<min(start + lineBytes, bytes.count)], as: UTF8.self)
+    }
+  }
+
   /// How many were left out and not told of yet.
   package mutating func takeDropped() -> Int {
     defer { dropped = 0 }

@@ -20,6 +20,8 @@ package enum PluginProblem: Error, Hashable, Sendable {
   case wrongAnswer(String)
   /// It said that it will not run here.
   case refused(String)
+  /// It speaks another version of the protocol.
+  case otherProtocol(Int)
   /// The shared object cannot be used as it is.
   case badLibrary(String)
   /// A statement it answered with may not be part of a page.
@@ -64,7 +66,7 @@ package enum PluginProblem: Error, Hashable, Sendable {
     case .garbage: .garbage
     case .lineTooLong: .lineTooLong
     case .wrongAnswer: .wrongAnswer
-    case .refused: .refused
+    case .refused, .otherProtocol: .refused
     case .badLibrary: .badLibrary
     case .badStatement: .badStatement
     }
@@ -74,7 +76,7 @@ package enum PluginProblem: Error, Hashable, Sendable {
   package var failureClass: FailureClass {
     switch self {
     case .notStarted, .ended, .closedOutput, .silent, .garbage, .lineTooLong, .wrongAnswer: .transient
-    case .refused, .badLibrary, .badStatement: .definition
+    case .refused, .otherProtocol, .badLibrary, .badStatement: .definition
     }
   }
 
@@ -89,6 +91,8 @@ package enum PluginProblem: Error, Hashable, Sendable {
       "a line of the plugin is longer than \(PluginLimits.lineBytes >> 20) MiB (\(bytes) bytes)"
     case .wrongAnswer(let text): "the plugin \(text)"
     case .refused(let text): "the plugin refuses to run: \(text)"
+    case .otherProtocol(let version):
+      "the plugin speaks version \(version) of the protocol, and this daemon \(PluginLimits.protocolVersion)"
     case .badLibrary(let text): text
     case .badStatement(let text, _): "a statement of the plugin's answer: \(text)"
     }
@@ -104,6 +108,8 @@ package enum PluginProblem: Error, Hashable, Sendable {
     case .lineTooLong: nil
     case .wrongAnswer: "See tidemark-plugin(7) for what is answered when."
     case .refused: "When what it asks for is there, let the shard go on with `tidemark start`."
+    case .otherProtocol:
+      "Install the plugin for version \(PluginLimits.protocolVersion), then let the shard go on with `tidemark start`."
     case .badLibrary: "Build it against the tidemark_plugin.h of this version."
     case .badStatement(_, let hint): hint
     }

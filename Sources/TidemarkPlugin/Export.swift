@@ -1,12 +1,13 @@
 import CTidemarkPlugin
+import Synchronization
 
-/// Makes a plugin of the type that this library exports; a library has one. It is set when the library is loaded, before anything else is
-/// called.
-nonisolated(unsafe) private var exported: ((Opening) throws -> any Plugin)?
+/// Makes a plugin of the type that this library exports; a library has one. It is set before anything else is called, by each shard anew,
+/// while another may be opening its plugin.
+private let exported = Mutex<(@Sendable (Opening) throws -> any Plugin)?>(nil)
 
 /// What `tidemark_plugin_main` returns for a plugin of this type.
 public func export<P: Plugin>(_ type: P.Type) -> UnsafeRawPointer {
-  exported = { try P($0) }
+  exported.withLock { $0 = { try P($0) } }
   let table = UnsafeMutablePointer<tidemark_plugin>.allocate(capacity: 1)
   table.initialize(
     to: tidemark_plugin(abi: UInt32(TIDEMARK_PLUGIN_ABI), open: open, apply: apply, close: close))
@@ -23,7 +24,7 @@ private func open(
   _ opening: UnsafePointer<tidemark_opening>?, _ host: UnsafePointer<tidemark_host>?,
   _ state: UnsafeMutablePointer<UnsafeMutableRawPointer?>?
 ) -> CInt {
-  guard let opening = opening?.pointee, let host, let state, let make = exported else { return 0 }
+  guard let opening = opening?.pointee, let host, let state, let make = exported.withLock({ $0 }) else { return 0 }
   do {
     let plugin = try make(
       Opening(

@@ -15,7 +15,7 @@
 /// ```
 ///
 /// One is made for each shard. Its calls come one at a time, from one thread.
-public protocol Plugin: AnyObject {
+public protocol Plugin: AnyObject, SendableMetatype {
   /// Makes it ready for pages. An error refuses: its shard stops and says why.
   init(_ opening: Opening) throws
 

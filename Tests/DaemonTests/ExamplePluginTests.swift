@@ -3,6 +3,7 @@ import Foundation
 import Postgres
 import Settings
 import Subprocess
+import Telemetry
 import Testing
 
 private let examples = Program.package.appending(path: "etc/examples")
@@ -18,11 +19,20 @@ private let examples = Program.package.appending(path: "etc/examples")
       try await database.append("order_paid", data: ["{}"])
       try await daemon.caughtUp()
     }
+    // As a crash leaves it in the middle of a line: the events come again.
+    let file = try FileHandle(forWritingTo: URL(filePath: programs.path("audit.txt")))
+    try file.seekToEnd()
+    try file.write(contentsOf: Data("3\t2026".utf8))
+    try file.close()
+    try await database.script("UPDATE mt_event_progression SET last_seq_id = 1 WHERE name = 'Plug:All'")
+    try await withDaemon(settings) { daemon in try await daemon.caughtUp() }
     let lines = programs.lines("audit.txt").map { $0.split(separator: "\t").map(String.init) }
-    try #require(lines.count == 3)
-    #expect(lines.map { $0[0] } == ["1", "2", "3"])
-    #expect(lines.map { $0[2] } == ["order_placed", "order_placed", "order_paid"])
-    #expect(lines[1][3] == "[1,null]")
+    #expect(lines.map { $0[0] } == ["1", "2", "3", "2", "3"])
+    try #require(lines.allSatisfy { $0.count == 4 })
+    #expect(lines.map { $0[2] } == ["order_placed", "order_placed", "order_paid", "order_placed", "order_paid"])
+    // Tabs and backslashes within are written as \t and \\, in JSON and once more in the line.
+    #expect(lines[0][3] == #"{"text":"tab\\t and \\\\ \\"quote\\""}"#)
+    #expect(lines[1][3] == "[1,null]" && lines[3] == lines[1])
   }
 
   @Test func `in Python posts each event to an endpoint, and tells what that refuses`() async throws {
@@ -33,16 +43,22 @@ private let examples = Program.package.appending(path: "etc/examples")
       #!/usr/bin/python3
       import http.server, json
       directory = \(String(reflecting: programs.directory))
-      was_busy = False
+      left = {"busy": [503], "moved": [301, 301], "other": [303]}
       class Endpoint(http.server.BaseHTTPRequestHandler):
           def do_POST(self):
-              global was_busy
-              event = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-              status = 200
-              if "bad" in event["data"]: status = 422
-              if "busy" in event["data"] and not was_busy: was_busy, status = True, 503
+              body = self.rfile.read(int(self.headers["Content-Length"]))
+              open(directory + "/bodies", "ab").write(body + b"\\n")
+              event = json.loads(body)
+              status = 422 if "bad" in event["data"] else 200
+              for word in left:
+                  if word in event["data"] and left[word]: status = left[word].pop()
               open(directory + "/posted", "a").write("%s %s %d\\n" % (self.headers["Idempotency-Key"], event["type"], status))
-              self.send_response(status); self.end_headers()
+              self.send_response(status)
+              if 300 <= status < 400: self.send_header("Location", "/elsewhere")
+              self.end_headers()
+          def do_GET(self):
+              open(directory + "/posted", "a").write("GET\\n")
+              self.send_response(200); self.end_headers()
           def log_message(self, *arguments): pass
       server = http.server.HTTPServer(("127.0.0.1", 0), Endpoint)
       open(directory + "/port", "w").write(str(server.server_port) + "\\n")
@@ -59,6 +75,27 @@ private let examples = Program.package.appending(path: "etc/examples")
       programs.lines("posted") == [
         "1 order_placed 200", "2 order_placed 422", "3 order_placed 503", "3 order_placed 200", "4 order_placed 200",
       ])
+    try await database.append(
+      "order_paid", data: [#"{"moved": 12345678901234567.89, "n": 1.50}"#, #"{"other": "ü"}"#])
+    // The page comes again, as after a crash.
+    try await database.script("UPDATE mt_event_progression SET last_seq_id = 3 WHERE name = 'Plug:All'")
+    let observed = try await withDaemon(settings) { daemon in
+      try await daemon.caughtUp()
+      return daemon.observed
+    }
+    #expect(
+      programs.lines("posted").dropFirst(5) == [
+        "4 order_placed 200", "5 order_paid 301", "5 order_paid 301", "5 order_paid 200", "6 order_paid 303",
+        "6 order_paid 200",
+      ])
+    let failures = observed.all.compactMap { observation -> String? in
+      if case .shardRetrying(_, let failure, _, _) = observation { failure.message } else { nil }
+    }
+    #expect(failures == ["the endpoint answered 301; its URL is now /elsewhere"])
+    // As PostgreSQL wrote them, to the last digit.
+    try #require(programs.lines("bodies").count == 11)
+    #expect(programs.lines("bodies")[6].hasSuffix(#""data":{"n": 1.50, "moved": 12345678901234567.89}}"#))
+    #expect(programs.lines("bodies")[9].hasSuffix(#""data":{"other": "ü"}}"#))
     #expect(
       try await database.value(
         "SELECT string_agg(seq_id || ' ' || message, ', ') FROM tidemark.dead_letter", as: String.self)

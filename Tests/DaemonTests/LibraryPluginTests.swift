@@ -126,21 +126,81 @@ extension ObservationRecorder {
     #expect(try await database.position("Plug:All") == 0)
   }
 
-  @Test func `whose thread calls when nobody listens changes nothing`() async throws {
+  @Test func `whose thread speaks of one page during the next is heard in the log and nowhere else`() async throws {
     let (database, programs) = (try await TestDatabase.make(), try PluginPrograms())
     let settings = try await database.installLibrary(
-      try await library(in: programs), config: "late-host seen=\(programs.path("seen"))")
-    try await withDaemon(settings) { daemon in
+      try await library(in: programs), config: "late-host seen=\(programs.path("seen"))",
+      keys: """
+        effects = "database"
+        tables = ["late"]
+        setup = "CREATE TABLE late (n int)"
+        """)
+    let observed = try await withDaemon(settings) { daemon in
       for _ in 1...3 {
         try await database.append(type: "x", count: 1)
         try await daemon.caughtUp()
       }
-      _ = try await daemon.observed.first("its late word") { observation -> Bool? in
-        if case .pluginSaid(_, _, "late word") = observation { true } else { nil }
-      }
+      return daemon.observed
     }
-    #expect(try await database.value("SELECT count(*) FROM mt_events", as: Int.self) == 3)
+    let said = observed.all.compactMap { if case .pluginSaid(_, _, let text) = $0 { text } else { nil } }
+    #expect(said == ["opened", "late word", "late word", "closed"])
+    #expect(programs.lines("seen").map { $0.prefix(1) } == ["1", "2", "3"])
+    #expect(try await database.value("SELECT count(*) FROM late", as: Int.self) == 0)
     #expect(try await database.value("SELECT count(*) FROM tidemark.dead_letter", as: Int.self) == 0)
+  }
+
+  @Test func `that says much at once has it cut`() async throws {
+    let (database, programs) = (try await TestDatabase.make(), try PluginPrograms())
+    let settings = try await database.installLibrary(try await library(in: programs), config: "long-log")
+    let observed = try await withDaemon(settings) { daemon in
+      _ = try await daemon.observed.first("it is open") { if case .pluginStarted = $0 { true } else { nil } }
+      return daemon.observed
+    }
+    let said = observed.all.compactMap { if case .pluginSaid(_, "info", let text) = $0 { text.count } else { nil } }
+    #expect(said == [2_000, 2_000, 1_000])
+  }
+
+  @Test func `that opens when nobody waits for it any more is closed`() async throws {
+    let (database, programs) = (try await TestDatabase.make(), try PluginPrograms())
+    let settings = try await database.installLibrary(
+      try await library(in: programs), config: "late-open", keys: "timeout = \"100ms\"")
+    let observed = try await withDaemon(settings) { daemon in
+      let failure = try await daemon.observed.failure()
+      #expect(failure.sqlState == "TM504", "\(failure)")
+      return daemon.observed
+    }
+    try await eventually("it is closed") {
+      observed.all.compactMap { if case .pluginSaid(_, _, let text) = $0 { text } else { nil } } == [
+        "opened", "closed",
+      ]
+    }
+  }
+
+  @Test func `that does not return when its shard is stopped is another instance when that goes on`() async throws {
+    let (database, programs) = (try await TestDatabase.make(), try PluginPrograms())
+    let settings = try await database.installLibrary(
+      try await library(in: programs), config: "away", keys: "timeout = \"200ms\"")
+    try await database.append(type: "x", count: 3)
+    let observed = try await withDaemon(settings) { daemon in
+      #expect(try await daemon.observed.failure().sqlState == "TM504")
+      for kind: ShardWishes.Wish.Kind in [.stop, .run] {
+        try await database.connected { session in
+          try await ShardWishes().wish(kind, for: nil, shards: ["Plug:All"], by: "test", session)
+        }
+        _ = try await daemon.observed.first("it waits") { if case .shardHalted = $0 { true } else { nil } }
+      }
+      // The second of them is away at first, too.
+      try await eventually("another is open") {
+        daemon.observed.all.count { if case .pluginStarted = $0 { true } else { false } } == 2
+      }
+      return daemon.observed
+    }
+    try await eventually("it is closed") {
+      observed.all.compactMap { if case .pluginSaid(_, _, let text) = $0 { text } else { nil } }
+        == ["opened", "closed", "opened", "closed"]
+    }
+    let ends = observed.all.compactMap { if case .pluginEnded(_, let how) = $0 { how } else { nil } }
+    #expect(ends.first == "has not returned, and is closed when it does")
   }
 
   @Test(arguments: [

@@ -46,6 +46,51 @@ import Testing
     }
   }
 
+  @Test func `has them applied exactly once, though its node is killed in the middle of a page`() async throws {
+    let (database, programs) = (try await TestDatabase.make(), try PluginPrograms())
+    // Of the first two nodes each comes to a page that it is not done with.
+    let plugin = try programs.python(
+      Self.inserting + "\n" + """
+        inner = answer
+        def answer(page, events):
+            for at in (20, 40):
+                if page["ceiling"] >= at and not os.path.exists(directory + "/go%d" % at):
+                    note("held%d" % at, os.getppid())
+                    while not os.path.exists(directory + "/go%d" % at): time.sleep(0.01)
+            return inner(page, events)
+        """)
+    let projection =
+      "[projections.Plug]\nexec = [\"\(plugin)\"]\n" + Self.table.replacing("bigint PRIMARY KEY", with: "bigint")
+    _ = try await database.install(projection)
+    var nodes: [DaemonProcess] = []
+    for _ in 1...3 {
+      // Of its own, by which its process is found.
+      let config = try Program.settings(database.conninfo, projection, head: "mode = \"hotcold\"")
+      nodes.append(try await DaemonProcess.start(config))
+    }
+    for at in [20, 40] {
+      for _ in 1...4 { try await database.append(type: "x", count: 5) }
+      try await eventually("a node is at work") { !programs.lines("held\(at)").isEmpty }
+      let leader = try #require(pid_t(programs.lines("held\(at)")[0]))
+      #expect(try await database.value("SELECT count(*) FROM sum WHERE seq >= \(at)", as: Int.self) == 0)
+      let index = try #require(nodes.firstIndex { $0.pid == leader })
+      let node = nodes.remove(at: index)
+      node.send(SIGKILL)
+      _ = try await node.outcome()
+      // What the child of the dead node answers now nobody hears.
+      _ = try programs.program("", name: "go\(at)")
+    }
+    try await database.append(type: "x", count: 5)
+    let config = try Program.settings(database.conninfo, projection)
+    let caught = try await Program.run(["wait", "--timeout", "60s", "-c", config])
+    #expect(caught.code == 0, "\(caught)")
+    #expect(
+      try await database.value("SELECT array_agg(seq ORDER BY seq)::text FROM sum", as: String.self)
+        == "{" + (1...45).map(String.init).joined(separator: ",") + "}")
+    #expect(programs.lines("hello").count >= 3)
+    for node in nodes { #expect(try await node.stop().code == 0) }
+  }
+
   @Test func `has an event whose statement fails found by handing over fewer, and all others applied`() async throws {
     let (database, programs) = (try await TestDatabase.make(), try PluginPrograms())
     let settings = try await database.installPlugin([try programs.python(Self.inserting)], keys: Self.table)

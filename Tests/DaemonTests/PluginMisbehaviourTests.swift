@@ -148,6 +148,74 @@ import Testing
       }, data: data)
   }
 
+  @Test func `by closing its input in the middle of a page has that page not applied, whatever it says`() async throws {
+    // One piece, which is more than the pipe holds: the last write is the one that fails.
+    let data = (1...3).map { _ in "\"\(String(repeating: "x", count: 50_000))\"" }
+    try await meets(
+      "TM507", "answered before it had read the page",
+      { programs in
+        try programs.program(
+          """
+          #!/usr/bin/python3
+          import json, os, time
+          directory = \(String(reflecting: programs.directory))
+          # Without a buffer, so that the pipe is full when it is closed.
+          input = open(0, "rb", 0, closefd=False)
+          input.readline(); print('{"ready":{"protocol":1}}', flush=True)
+          while line := input.readline():
+              page = json.loads(line)["page"]
+              applied = json.dumps({"applied": {"ceiling": page["ceiling"]}})
+              if not os.path.exists(directory + "/mended"): os.close(0); print(applied, flush=True); time.sleep(60)
+              rest = open(0, "rb", closefd=False)
+              for _ in range(page["count"]):
+                  event = json.loads(rest.readline())
+                  open(directory + "/seen", "a").write(str(event["seq_id"]) + "\\n")
+              print(applied, flush=True)
+          """)
+      }, data: data)
+  }
+
+  @Test func `by writing a line beyond all bounds is ended`() async throws {
+    try await meets(
+      "TM506", "a line of the plugin is longer than 64 MiB",
+      python("for _ in range(65): sys.stdout.write('x' * (1 << 20))\nsys.stdout.flush()\ntime.sleep(60)"))
+  }
+
+  @Test(arguments: [
+    ("TM505", "no message of the protocol", "print('hello there', flush=True)"),
+    ("TM507", "answered before it was handed a page", "say(applied(page))"),
+    ("TM503", "closed its standard output", "os.close(1)"),
+    ("TM502", "ended with status 3", "os._exit(3)"),
+  ])
+  func `between two pages has the next fail, once, and as the policy says`(code: String, words: String, misdeed: String)
+    async throws
+  {
+    let (database, programs) = (try await TestDatabase.make(), try PluginPrograms())
+    let plugin = try python("note('seen', events[0]['seq_id'])\nsay(applied(page))\n\(misdeed)\ntime.sleep(60)")(
+      programs)
+    let settings = try await database.installPlugin([plugin], keys: Self.sql)
+    try await database.append(type: "x", count: 1)
+    try await withDaemon(settings) { daemon in
+      let lost = try await daemon.observed.first("it is told") { observation -> Failure? in
+        if case .pluginLost(_, let failure) = observation { failure } else { nil }
+      }
+      #expect(lost.sqlState == code && lost.message.contains(words), "\(lost)")
+      try await eventually("its page counts") { try await database.position("Plug:All") == 1 }
+      _ = try programs.program("", name: "mended")
+      try await database.append(type: "x", count: 1)
+      try await daemon.caughtUp()
+      let failures = daemon.observed.all.compactMap { observation -> Failure? in
+        if case .shardRetrying(let shard, let failure, _, _) = observation, shard.projection == "Plug" {
+          failure
+        } else {
+          nil
+        }
+      }
+      #expect(failures.map(\.sqlState) == [code], "\(failures)")
+    }
+    #expect(programs.lines("seen") == ["1", "2"] && programs.lines("hello").count == 2)
+  }
+
   @Test func `by never answering is ended after its timeout, and handed fewer events`() async throws {
     try await meets(
       "TM504", "did not answer within 0.5 seconds",
@@ -201,6 +269,35 @@ import Testing
     }
   }
 
+  @Test func `by speaking another version of the protocol stops its shard, with what to do about it`() async throws {
+    let (database, programs) = (try await TestDatabase.make(), try PluginPrograms())
+    let plugin = try programs.python("", before: "say({'ready': {'protocol': 2}}); time.sleep(60)")
+    try await withDaemon(try await database.installPlugin([plugin])) { daemon in
+      let failure = try await daemon.observed.first("it stops") { observation -> Failure? in
+        if case .shardStopped(_, let failure) = observation { failure } else { nil }
+      }
+      #expect(failure.message == "the plugin speaks version 2 of the protocol, and this daemon 1", "\(failure)")
+      #expect(failure.sqlState == "TM508" && failure.hint?.contains("for version 1") == true, "\(failure)")
+    }
+  }
+
+  @Test func `by saying too much at once has it cut`() async throws {
+    let (database, programs) = (try await TestDatabase.make(), try PluginPrograms())
+    let plugin = try programs.python(
+      """
+      def answer(page, events):
+          say({"log": {"message": "x" * 5000}})
+          return applied(page)
+      """)
+    let settings = try await database.installPlugin([plugin])
+    try await database.append(type: "x", count: 1)
+    try await withDaemon(settings) { daemon in
+      try await daemon.caughtUp()
+      let said = daemon.observed.all.compactMap { if case .pluginSaid(_, _, let text) = $0 { text } else { nil } }
+      #expect(said.map(\.count) == [2_000, 2_000, 1_000])
+    }
+  }
+
   @Test func `by flooding its errors is heard, up to a limit, and its work goes on`() async throws {
     let (database, programs) = (try await TestDatabase.make(), try PluginPrograms())
     let plugin = try programs.python(
@@ -242,80 +339,6 @@ import Testing
     #expect(said + dropped == 5_000)
   }
 
-  @Test func `by leaving a grandchild behind takes it along when it ends`() async throws {
-    let (database, programs) = (try await TestDatabase.make(), try PluginPrograms())
-    let plugin = try programs.python(
-      "def answer(page, events): return applied(page)",
-      before: """
-        child = subprocess.Popen(["/bin/sh", "-c", "trap '' TERM HUP; while :; do sleep 1; done"])
-        note("grandchild", child.pid)
-        """)
-    let settings = try await database.installPlugin([plugin])
-    let began = ContinuousClock.now
-    try await withDaemon(settings) { daemon in
-      try await database.append(type: "x", count: 1)
-      try await daemon.caughtUp()
-    }
-    #expect(ContinuousClock.now - began < .seconds(25))
-    let pid = try #require(pid_t(programs.lines("grandchild").first ?? ""))
-    try await eventually("the grandchild is gone") { !Self.lives(pid) }
-    #expect(programs.lines("ended") == ["end of input"])
-  }
-
-  @Test func `whose child runs away does not keep the daemon from stopping`() async throws {
-    let (database, programs) = (try await TestDatabase.make(), try PluginPrograms())
-    let plugin = try programs.python(
-      "def answer(page, events): return applied(page)",
-      before: """
-        child = subprocess.Popen(["/usr/bin/setsid", "/bin/sleep", "30"])
-        note("grandchild", child.pid)
-        """)
-    let settings = try await database.installPlugin([plugin])
-    let began = ContinuousClock.now
-    try await withDaemon(settings) { daemon in
-      try await database.append(type: "x", count: 1)
-      try await daemon.caughtUp()
-    }
-    #expect(ContinuousClock.now - began < .seconds(20))
-    if let pid = pid_t(programs.lines("grandchild").first ?? "") { kill(pid, SIGKILL) }
-  }
-
-  @Test func `by ignoring SIGTERM and the end of its input is killed`() async throws {
-    let (database, programs) = (try await TestDatabase.make(), try PluginPrograms())
-    let plugin = try programs.python(
-      """
-      def answer(page, events): return applied(page)
-      """,
-      before: "signal.signal(signal.SIGTERM, signal.SIG_IGN); note(\"pid\", os.getpid())")
-    let text = try String(contentsOfFile: plugin, encoding: .utf8) + "\nwhile True: time.sleep(1)\n"
-    _ = try programs.program(text)
-    let settings = try await database.installPlugin([plugin])
-    let observed = try await withDaemon(settings) { daemon in
-      try await database.append(type: "x", count: 1)
-      try await daemon.caughtUp()
-      return daemon.observed
-    }
-    let pid = try #require(pid_t(programs.lines("pid").first ?? ""))
-    #expect(!Self.lives(pid))
-    let how = observed.all.compactMap { if case .pluginEnded(_, let how) = $0 { how } else { nil } }
-    #expect(how == ["was ended by signal 9"])
-  }
-
-  @Test func `by never answering does not keep the daemon from stopping`() async throws {
-    let (database, programs) = (try await TestDatabase.make(), try PluginPrograms())
-    let plugin = try programs.python(
-      "def answer(page, events): note('begun', 1); time.sleep(600)",
-      before: "signal.signal(signal.SIGTERM, signal.SIG_IGN)")
-    let settings = try await database.installPlugin([plugin], keys: "timeout = \"10m\"")
-    try await database.append(type: "x", count: 1)
-    let stopping = try await withDaemon(settings) { _ in
-      try await eventually("it is at work") { programs.lines("begun").count == 1 }
-      return ContinuousClock.now
-    }
-    #expect(ContinuousClock.now - stopping < .seconds(20))
-    #expect(try await database.position("Plug:All") == 0)
-  }
-
   @Test func `because it is not executable, or missing, is run once it can be`() async throws {
     for isMissing in [true, false] {
       try await meets(
@@ -335,12 +358,5 @@ import Testing
           try FileManager.default.moveItem(atPath: programs.path("aside"), toPath: programs.path("plugin"))
         })
     }
-  }
-
-  private static func lives(_ pid: pid_t) -> Bool {
-    guard kill(pid, 0) == 0 else { return false }
-    // Whoever has ended and is not waited for by its new parent still has a number.
-    let state = try? String(contentsOfFile: "/proc/\(pid)/stat", encoding: .utf8).split(separator: ")").last
-    return state?.hasPrefix(" Z") == false
   }
 }

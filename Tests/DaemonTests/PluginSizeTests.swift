@@ -1,4 +1,5 @@
 import Daemon
+import EventStore
 import Foundation
 import Postgres
 import Settings
@@ -45,6 +46,40 @@ import Testing
       try await database.value(
         "SELECT concat_ws(' ', seq_id, class, sqlstate) FROM tidemark.dead_letter", as: String.self)
         == "3 event TM506")
+    let replayed = try await database.connected { session in
+      try await Daemon.prepareForShards(session)
+      let shape = try await StoreShape.read(session, schema: "public")
+      return try await Replay(shape: shape, node: "test").replay(3, settings.projections[0], session)
+    }
+    guard case .failed(let text) = replayed else { return #expect(Bool(false), "\(replayed)") }
+    #expect(text.contains("a line of the plugin is longer than 64 MiB"), "\(text)")
+    #expect(programs.lines("seen") == ["1", "2", "4"])
+    let tried = try await Program.run([
+      "plugin", "try", "-c", try Program.settings(database.conninfo, ""), plugin, "--limit", "4",
+    ])
+    #expect(tried.code == 1 && tried.output.contains(": a line of the plugin is longer than 64 MiB"), "\(tried)")
+    #expect(programs.lines("seen") == ["1", "2", "4", "1", "2", "4"])
+  }
+
+  @Test func `are tried page by page, as many as were asked for`() async throws {
+    let (database, programs) = (try await TestDatabase.make(), try PluginPrograms())
+    let plugin = try programs.python(
+      """
+      def answer(page, events):
+          for event in events: note("seen", event["seq_id"])
+          return applied(page)
+      """)
+    _ = try await database.install("")
+    for _ in 1...4 {
+      try await database.append(type: "y", count: 1)
+      try await database.script(
+        "SELECT tidemark.append(gen_random_uuid(), jsonb_build_array(jsonb_build_object('type', 'x', 'data', repeat('x', 5000000))))"
+      )
+    }
+    let config = try Program.settings(database.conninfo, "")
+    let tried = try await Program.run(["plugin", "try", "-c", config, plugin, "--limit", "3", "--type", "x"])
+    #expect(tried.code == 0, "\(tried)")
+    #expect(programs.lines("seen") == ["2", "4", "6"])
   }
 
   /// 400 MB go through a daemon that holds at most two pages.

@@ -170,22 +170,105 @@ private let noting = """
     #expect(programs.lines("hello").count == 1, "the child was not started again")
   }
 
-  @Test func `runs in the directory and with the variables that the settings say`() async throws {
+  @Test func `runs where and with what the settings say, and its errors are entries of the daemon's log`() async throws
+  {
     let (database, programs) = (try await TestDatabase.make(), try PluginPrograms())
     let plugin = try programs.python(
       """
       note("where", os.getcwd())
       note("where", os.environ["SHOP"] + os.environ.get("NOTIFY_SOCKET", " none"))
       note("where", os.getpgrp() == os.getpid())
+      print("to standard error", file=sys.stderr, flush=True)
       def answer(page, events): return applied(page)
       """)
-    let settings = try await database.installPlugin(
-      [plugin, "argument"], keys: "working_directory = \"\(programs.directory)\"\nenv = { SHOP = \"books\" }")
-    try await withDaemon(settings) { _ in
-      try await eventually("it runs") { programs.lines("where").count == 3 }
-    }
+    let projection = """
+      [projections.Plug]
+      exec = ["\(plugin)", "argument"]
+      working_directory = "\(programs.directory)"
+      env = { SHOP = "books" }
+      """
+    _ = try await database.install(projection)
+    let socket = try NotifySocket()
+    let daemon = try await DaemonProcess.start(
+      try Program.settings(database.conninfo, projection), environment: ["NOTIFY_SOCKET": socket.path])
+    try await eventually("it has greeted") { !programs.lines("hello").isEmpty && socket.messages.contains("READY=1") }
+    let outcome = try await daemon.stop()
+    #expect(outcome.code == 0, "\(outcome)")
+    try #require(programs.lines("where").count == 3)
     #expect(programs.lines("where")[0].hasSuffix(programs.directory))
     #expect(programs.lines("where")[1...] == ["books none", "True"])
+    let entry = try #require(outcome.error.split(separator: "\n").first { $0.contains("The plugin says") })
+    #expect(entry.contains(" info ") && entry.hasSuffix(#"shard=Plug:All text="to standard error""#), "\(entry)")
+  }
+
+  @Test(arguments: [ShardWishes.Wish.Kind.stop, .pause])
+  func `is the program as it is by then when an operator lets its shard go on`(kind: ShardWishes.Wish.Kind) async throws
+  {
+    let (database, programs) = (try await TestDatabase.make(), try PluginPrograms())
+    let settings = try await database.installPlugin([try programs.python("def answer(page, events): pass")])
+    try await withDaemon(settings) { daemon in
+      try await eventually("it runs") { programs.lines("hello").count == 1 }
+      try await database.connected { session in
+        try await ShardWishes().wish(kind, for: nil, shards: ["Plug:All"], by: "test", session)
+      }
+      try await eventually("it has ended") { programs.lines("ended").count == 1 }
+      _ = try programs.python(noting)
+      try await database.append(type: "x", count: 2)
+      try await database.connected { session in
+        try await ShardWishes().wish(.run, for: nil, shards: ["Plug:All"], by: "test", session)
+      }
+      try await daemon.caughtUp()
+      #expect(programs.lines("seen") == ["1", "2"])
+    }
+  }
+
+  @Test func `is the program as it is by then when its shard was stopped by the policy`() async throws {
+    let (database, programs) = (try await TestDatabase.make(), try PluginPrograms())
+    let settings = try await database.installPlugin([
+      try programs.python("def answer(page, events): return failed(events[0], 'definition', 'no such template')")
+    ])
+    try await database.append(type: "x", count: 2)
+    try await withDaemon(settings) { daemon in
+      _ = try await daemon.observed.first("it stops") { if case .shardStopped = $0 { true } else { nil } }
+      try await eventually("it has ended") { programs.lines("ended").count == 1 }
+      _ = try programs.python(noting)
+      try await database.connected { session in
+        try await ShardWishes().wish(.run, for: nil, shards: ["Plug:All"], by: "test", session)
+      }
+      try await daemon.caughtUp()
+      #expect(programs.lines("seen") == ["1", "2"])
+    }
+  }
+
+  @Test func `that answers with statements stops, and a replay fails, rather than lose them without a word`()
+    async throws
+  {
+    let (database, programs) = (try await TestDatabase.make(), try PluginPrograms())
+    let plugin = try programs.python(
+      """
+      def answer(page, events):
+          if "bad" in events[0]["data"] and not os.path.exists(directory + "/mended"): return failed(events[0])
+          return applied(page, sql=[{"text": "INSERT INTO sent VALUES (1)"}])
+      """)
+    let settings = try await database.installPlugin([plugin])
+    try await database.append(data: [#"{"bad": 1}"#, "{}"])
+    let message = #"a statement of the plugin's answer: with effects = "external" none is applied"#
+    try await withDaemon(settings) { daemon in
+      let failure = try await daemon.observed.first("it stops") { observation -> Failure? in
+        if case .shardStopped(_, let failure) = observation { failure } else { nil }
+      }
+      #expect(failure.message == message && failure.sqlState == "TM510", "\(failure)")
+      #expect(failure.hint?.contains(#"Set effects = "database""#) == true, "\(failure)")
+      #expect(try await database.position("Plug:All") == 1)
+    }
+    _ = try programs.program("", name: "mended")
+    let outcome = try await database.connected { session in
+      try await Daemon.prepareForShards(session)
+      let shape = try await StoreShape.read(session, schema: "public")
+      return try await Replay(shape: shape, node: "test").replay(1, settings.projections[0], session)
+    }
+    guard case .failed(let text) = outcome else { return #expect(Bool(false), "\(outcome)") }
+    #expect(text.contains(message), "\(text)")
   }
 
   @Test func `speaks into the log with its shard's name`() async throws {

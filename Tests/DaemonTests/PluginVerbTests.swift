@@ -49,13 +49,20 @@ import Testing
       exec = ["\(programs.directory)/none"]
       [projections.Unknown]
       exec = ["no-such-program-anywhere"]
+      [projections.Elsewhere]
+      exec = ["plugin"]
+      env = { PATH = "\(programs.directory)" }
+      [projections.Nowhere]
+      exec = ["sh"]
+      env = { PATH = "\(programs.directory)" }
       [projections.Library]
       library = "\(programs.directory)/none.so"
       """)
     let checked = try await Program.run(["check", "-c", config])
     #expect(checked.code == 1)
     for words in [
-      "3 things to mend", "projections.Bad: the plugin \(programs.directory)/none cannot be run: there is no such file",
+      "4 things to mend", "projections.Nowhere: the plugin sh cannot be run: no directory in PATH",
+      "projections.Bad: the plugin \(programs.directory)/none cannot be run: there is no such file",
       "projections.Unknown: the plugin no-such-program-anywhere cannot be run: no directory in PATH",
       "projections.Library: the plugin \(programs.directory)/none.so cannot be run",
     ] {

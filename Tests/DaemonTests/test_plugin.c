@@ -1,5 +1,6 @@
 /* A plugin that does what its config says, for the tests: `seen=FILE` notes each event, other words misbehave. */
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,6 +12,10 @@ typedef struct state {
     char config[512];
     const tidemark_host *host;
     int calls;
+    /* Of the first page, whose thread speaks while the second is under way. */
+    const tidemark_host *first;
+    pthread_t thread;
+    atomic_int second;
 } state;
 
 static int says(const state *s, const char *word) { return strstr(s->config, word) != NULL; }
@@ -27,6 +32,12 @@ static int open_plugin(const tidemark_opening *opening, const tidemark_host *hos
         return TIDEMARK_FAILED;
     }
     if (says(s, "open-wrong")) return 99;
+    if (says(s, "late-open")) usleep(1500000);
+    if (says(s, "long-log")) {
+        char words[5000];
+        memset(words, 'x', sizeof words);
+        host->log(host->context, TIDEMARK_LEVEL_INFO, (tidemark_text){words, sizeof words});
+    }
     host->log(host->context, TIDEMARK_LEVEL_NOTICE, says(s, "mode") ? opening->mode : text("opened"));
     *out = s;
     return TIDEMARK_READY;
@@ -42,10 +53,13 @@ static void note(const state *s, const tidemark_event *e) {
 
 static void *late(void *argument) {
     state *s = argument;
-    usleep(100000);
-    s->host->failed(s->host->context, 1, TIDEMARK_CLASS_EVENT, text("too late"));
-    s->host->sql(s->host->context, text("DROP TABLE mt_events"), NULL, 0);
-    s->host->log(s->host->context, TIDEMARK_LEVEL_INFO, text("late word"));
+    while (!atomic_load(&s->second)) usleep(1000);
+    const tidemark_host *hosts[] = {s->host, s->first};
+    for (int i = 0; i < 2; i++) {
+        hosts[i]->failed(hosts[i]->context, 2, TIDEMARK_CLASS_EVENT, text("too late"));
+        hosts[i]->sql(hosts[i]->context, text("INSERT INTO late VALUES (1)"), NULL, 0);
+        hosts[i]->log(hosts[i]->context, TIDEMARK_LEVEL_INFO, text("late word"));
+    }
     return NULL;
 }
 
@@ -63,6 +77,7 @@ static int apply(void *p, const tidemark_page *page, const tidemark_host *host) 
         return TIDEMARK_APPLIED;
     }
     if (says(s, "slow") && first) usleep(1500000);
+    if (says(s, "away") && first) sleep(8);
     if (says(s, "stuck")) pause();
     for (size_t i = 0; i < page->count; i++) {
         const tidemark_event *e = &page->events[i];
@@ -82,10 +97,11 @@ static int apply(void *p, const tidemark_page *page, const tidemark_host *host) 
             host->sql(host->context, text("INSERT INTO seen (seq) VALUES ($1)"), &value, 1);
         }
     }
-    if (says(s, "late-host")) {
-        pthread_t thread;
-        pthread_create(&thread, NULL, late, s);
-        pthread_detach(thread);
+    if (says(s, "late-host") && first) {
+        s->first = host;
+        pthread_create(&s->thread, NULL, late, s);
+    } else if (says(s, "late-host")) {
+        if (!atomic_exchange(&s->second, 1)) pthread_join(s->thread, NULL);
     }
     return TIDEMARK_APPLIED;
 }
@@ -93,7 +109,7 @@ static int apply(void *p, const tidemark_page *page, const tidemark_host *host) 
 static void close_plugin(void *p) {
     state *s = p;
     s->host->log(s->host->context, TIDEMARK_LEVEL_NOTICE, text("closed"));
-    if (!says(s, "late-host")) free(s);
+    free(s);
 }
 
 #ifndef ABI

@@ -37,4 +37,20 @@ import Testing
     #expect(output.meet(at: now + OutputLimit.interval) == .pass)
     #expect(output.takeDropped() == 0)
   }
+
+  @Test func `cut a long text for the log into lines`() {
+    #expect(Array(OutputLimit.parts(of: "short\nand more")) == ["short\nand more"])
+    #expect(OutputLimit.parts(of: String(repeating: "x", count: 4_001)).map(\.count) == [2_000, 2_000, 1])
+  }
+
+  @Test(
+    arguments: [
+      (0, 946_684_800_000_000), (-946_684_800_000_000, 0), (.max, .max), (.min, .min),
+      // The last of PostgreSQL's times, of the year 294276: too late to be told in microseconds since 1970.
+      (9_223_371_331_199_999_999, .max - 1), (.max - 1, .max - 1),
+      (.max - 1 - 946_684_800_000_000, .max - 1), (.max - 2 - 946_684_800_000_000, .max - 2),
+    ] as [(Int64, Int64)])
+  func `tell a library the time since 1970, as far as that goes`(time: Int64, told: Int64) {
+    #expect(EventText.unixTime(time) == told)
+  }
 }

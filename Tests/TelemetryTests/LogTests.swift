@@ -20,6 +20,20 @@ import Testing
       ])
   }
 
+  @Test func `of a plugin has its shard, its words and its level`() {
+    let sink = Sink()
+    let observer = LogObserver(Logger(label: "t", factory: { _ in Handler(sink: sink) }), level: .debug)
+    observer.observe(
+      .pluginSaid(ShardName(projection: "Plug"), level: "warning", text: "low on stamps"), in: "main")
+    let fields = Dictionary(uniqueKeysWithValues: sink.entries.withLock { $0 }[0].map { ($0.name, $0.value) })
+    #expect(
+      fields.filter { $0.key != "MESSAGE_ID" } == [
+        "MESSAGE": #"The plugin says database=main shard=Plug:All text="low on stamps""#, "PRIORITY": "4",
+        "SYSLOG_IDENTIFIER": "tidemark", "TIDEMARK_SHARD": "Plug:All", "TIDEMARK_TEXT": "low on stamps",
+        "TIDEMARK_DATABASE": "main",
+      ])
+  }
+
   @Test(arguments: [
     (Logger.Level.critical, "2"), (.error, "3"), (.warning, "4"), (.notice, "5"), (.info, "6"), (.debug, "7"),
   ])
@@ -54,6 +68,7 @@ import Testing
 
 private final class Sink: Sendable {
   let messages = Mutex<[String]>([])
+  let entries = Mutex<[[(name: String, value: String)]]>([])
 }
 
 private struct Handler: LogHandler {
@@ -64,5 +79,9 @@ private struct Handler: LogHandler {
     get { metadata[key] }
     set { metadata[key] = newValue }
   }
-  func log(event: LogEvent) { sink.messages.withLock { $0.append("\(event.message)") } }
+  func log(event: LogEvent) {
+    sink.messages.withLock { $0.append("\(event.message)") }
+    let fields = JournalLogHandler.fields(event.level, "\(event.message)", event.metadata ?? [:])
+    sink.entries.withLock { $0.append(fields) }
+  }
 }

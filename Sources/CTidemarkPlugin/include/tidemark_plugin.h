@@ -2,7 +2,8 @@
  *
  * The library exports one function, tidemark_plugin_main, which returns a table of functions. For each shard the daemon opens the
  * plugin once, hands it one page of events after the other, and closes it; all calls for one shard come from one thread, one at a
- * time. Whatever is handed over is valid until the call returns, and must not be changed.
+ * time. Those for different shards come from different threads at once: tidemark_plugin_main and open too may run in parallel.
+ * Whatever is handed over is valid until the call returns, and must not be changed.
  *
  * It all happens in the daemon's process: a crash here is a crash of the daemon. Positions stay right, and systemd starts it again.
  * See tidemark-plugin(7).
@@ -31,7 +32,8 @@ typedef struct tidemark_event {
     int64_t seq_id;
     /* Its number in its stream, from 1. */
     int64_t version;
-    /* Microseconds since 1970, UTC. INT64_MAX and INT64_MIN stand for PostgreSQL's infinities. */
+    /* Microseconds since 1970, UTC. INT64_MAX and INT64_MIN stand for PostgreSQL's infinities; a time beyond the year 294246 is
+     * INT64_MAX - 1. */
     int64_t timestamp_us;
     tidemark_text id;
     tidemark_text stream_id;
@@ -69,8 +71,9 @@ typedef enum tidemark_level {
     TIDEMARK_LEVEL_ERROR = 4
 } tidemark_level;
 
-/* What the daemon does for a plugin. What is passed in is copied at once. `context` is passed as it is; `log` may be called at any
- * time and from any thread, the others only during a call of the plugin, and are ignored otherwise. */
+/* What the daemon does for a plugin. What is passed in is copied at once. `context` is passed as it is. Each call of the plugin is
+ * given a host of its own, which stays valid: its `log` may be called at any time and from any thread, the others only during that
+ * call, and are ignored when they come later. */
 typedef struct tidemark_host {
     void *context;
     void (*log)(void *context, tidemark_level level, tidemark_text message);

@@ -1,0 +1,128 @@
+import Foundation
+import Plugins
+import Projection
+import Synchronization
+import Telemetry
+import Testing
+
+@testable import Daemon
+
+/// A plugin without a shard around it: its child, and the conversation with it.
+@Suite(.gated) struct `The child of a plugin` {
+  /// What may end, or not.
+  private final class Ending: Sendable {
+    private let value = Mutex<String?>(nil)
+    var isOver: Bool { text != nil }
+    var text: String? { value.withLock { $0 } }
+    func tell(_ text: String) { value.withLock { $0 = text } }
+  }
+
+  @Test(arguments: ["", "/usr/bin/setsid"])
+  func `ends in time though one of its own floods its errors, in its group or away from it`(away: String) async throws {
+    let programs = try PluginPrograms()
+    let path = try programs.program(
+      """
+      #!/bin/sh
+      \(away) /bin/sh -c "trap '' TERM; echo \\$\\$ > \(programs.path("flood")); exec yes >&2" &
+      exec cat > /dev/null
+      """)
+    let (child, ending) = (ChildProcess(PluginDefinition(program: .exec([path]))), Ending())
+    let running = Task {
+      let outcome = await child.run { _ in }
+      ending.tell("\(outcome)")
+    }
+    try await eventually("it floods") { !programs.lines("flood").isEmpty }
+    await child.end(.closing)
+    let flood = try #require(pid_t(programs.lines("flood")[0]))
+    defer {
+      running.cancel()
+      kill(flood, SIGKILL)
+    }
+    try await eventually(within: .seconds(3), "it is over") { ending.isOver }
+    #expect(ending.text == "ended(\"ended with status 0\")")
+  }
+
+  @Test func `is written to no more when its input is closed, also in the middle of a page`() async throws {
+    let programs = try PluginPrograms()
+    let path = try programs.program("#!/bin/sh\ntouch \(programs.path("runs"))\nexec sleep 60\n")
+    let (child, ending, writing) = (ChildProcess(PluginDefinition(program: .exec([path]))), Ending(), Ending())
+    let running = Task {
+      let outcome = await child.run { event in
+        guard case .started = event else { return }
+        Task { writing.tell("\(await child.write([UInt8](repeating: 0, count: 10 << 20)))") }
+      }
+      ending.tell("\(outcome)")
+    }
+    defer { running.cancel() }
+    try await eventually("it runs") { FileManager.default.fileExists(atPath: programs.path("runs")) }
+    #expect(!writing.isOver)
+    await child.end(.closing)
+    try await eventually("it is over") { ending.isOver }
+    #expect(writing.text == "false" && ending.text == "ended(\"was ended by signal 15\")")
+    #expect(await child.write([0]) == false)
+  }
+
+  private func conversation(_ text: String, in programs: PluginPrograms, timeout: Duration) throws -> (
+    ExecPlugin, ObservationRecorder
+  ) {
+    let recorder = ObservationRecorder()
+    let definition = PluginDefinition(program: .exec([try programs.program(text)]), timeout: timeout)
+    return (ExecPlugin(shard: ShardName(projection: "Plug"), plugin: definition, observer: recorder), recorder)
+  }
+
+  /// Writes garbage at first and takes two seconds to end, as it has to be killed.
+  private func stubborn(_ programs: PluginPrograms) -> String {
+    """
+    #!/bin/sh
+    read -r hello; echo "$hello" >> \(programs.path("hello"))
+    if [ $(wc -l < \(programs.path("hello"))) = 1 ]; then trap '' TERM; echo garbage; while :; do sleep 0.1; done; fi
+    echo '{"ready":{"protocol":1}}'
+    exec cat > /dev/null
+    """
+  }
+
+  @Test func `that takes its time to end is followed by one that is greeted with the position of the last who asked`()
+    async throws
+  {
+    let programs = try PluginPrograms()
+    let (plugin, recorder) = try conversation(stubborn(programs), in: programs, timeout: .milliseconds(500))
+    let running = Task { try await plugin.run() }
+    defer { running.cancel() }
+    await #expect(throws: PluginProblem.self) { try await plugin.prepare(position: 1) }
+    // Two that come too early are not waited for any longer, and nobody waits when the next is ready.
+    for position: Int64 in [2, 3] {
+      await #expect(throws: PluginProblem.silent(.milliseconds(500), waitingFor: "its first word")) {
+        try await plugin.prepare(position: position)
+      }
+    }
+    try await eventually("the next is greeted") { programs.lines("hello").count == 2 }
+    try await plugin.prepare(position: 4)
+    #expect(programs.lines("hello").map { $0.contains("\"position\":3") } == [false, true])
+    #expect(recorder.all.count { if case .pluginLost = $0 { true } else { false } } == 0)
+    await plugin.end()
+    try await running.value
+  }
+
+  @Test(arguments: [true, false])
+  func `that was to come after another does not come once the plugin stands down, or is ended`(ends: Bool) async throws
+  {
+    let programs = try PluginPrograms()
+    let (plugin, _) = try conversation(stubborn(programs), in: programs, timeout: .milliseconds(500))
+    let ending = Ending()
+    let running = Task {
+      try await plugin.run()
+      ending.tell("")
+    }
+    defer { running.cancel() }
+    for position: Int64 in [1, 2] {
+      await #expect(throws: PluginProblem.self) { try await plugin.prepare(position: position) }
+    }
+    if !ends {
+      await plugin.standDown()
+      try await plugin.prepare(position: 7)
+    }
+    await plugin.end()
+    try await eventually(within: .seconds(3), "nothing runs any more") { ending.isOver }
+    #expect(programs.lines("hello").map { $0.contains("\"position\":7") } == (ends ? [false] : [false, true]))
+  }
+}

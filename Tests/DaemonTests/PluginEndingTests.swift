@@ -1,0 +1,99 @@
+import Daemon
+import Foundation
+import Postgres
+import Settings
+import Telemetry
+import Testing
+
+/// How a plugin is ended with its shard: it is asked, then made to go, and nothing of it keeps the daemon.
+@Suite(.gated) struct `A plugin whose time is over` {
+  @Test func `by leaving a grandchild behind takes it along when it ends`() async throws {
+    let (database, programs) = (try await TestDatabase.make(), try PluginPrograms())
+    let plugin = try programs.python(
+      "def answer(page, events): return applied(page)",
+      before: """
+        child = subprocess.Popen(["/bin/sh", "-c", "trap '' TERM HUP; while :; do sleep 1; done"])
+        note("grandchild", child.pid)
+        """)
+    let settings = try await database.installPlugin([plugin])
+    let began = ContinuousClock.now
+    try await withDaemon(settings) { daemon in
+      try await database.append(type: "x", count: 1)
+      try await daemon.caughtUp()
+    }
+    #expect(ContinuousClock.now - began < .seconds(25))
+    let pid = try #require(pid_t(programs.lines("grandchild").first ?? ""))
+    try await eventually("the grandchild is gone") { !Self.lives(pid) }
+    #expect(programs.lines("ended") == ["end of input"])
+  }
+
+  @Test func `whose child runs away does not keep the daemon from stopping`() async throws {
+    let (database, programs) = (try await TestDatabase.make(), try PluginPrograms())
+    let plugin = try programs.python(
+      "def answer(page, events): return applied(page)",
+      before: """
+        child = subprocess.Popen(["/usr/bin/setsid", "/bin/sleep", "30"])
+        note("grandchild", child.pid)
+        """)
+    let settings = try await database.installPlugin([plugin])
+    let began = ContinuousClock.now
+    try await withDaemon(settings) { daemon in
+      try await database.append(type: "x", count: 1)
+      try await daemon.caughtUp()
+    }
+    #expect(ContinuousClock.now - began < .seconds(20))
+    if let pid = pid_t(programs.lines("grandchild").first ?? "") { kill(pid, SIGKILL) }
+  }
+
+  /// It goes on after the end of its input; what it is asked by then, it notes.
+  @Test(arguments: [true, false])
+  func `by ignoring the end of its input is sent SIGTERM, and killed when it ignores that too`(ignores: Bool)
+    async throws
+  {
+    let (database, programs) = (try await TestDatabase.make(), try PluginPrograms())
+    let plugin = try programs.python(
+      """
+      def answer(page, events): return applied(page)
+      def term(number, frame):
+          note("ended", "SIGTERM")
+          if \(ignores ? "True" : "False"): return
+          signal.signal(signal.SIGTERM, signal.SIG_DFL); os.kill(os.getpid(), signal.SIGTERM)
+      """,
+      before: "signal.signal(signal.SIGTERM, term); note(\"pid\", os.getpid())")
+    let text = try String(contentsOfFile: plugin, encoding: .utf8) + "\nwhile True: time.sleep(1)\n"
+    _ = try programs.program(text)
+    let settings = try await database.installPlugin([plugin])
+    let observed = try await withDaemon(settings) { daemon in
+      try await database.append(type: "x", count: 1)
+      try await daemon.caughtUp()
+      return daemon.observed
+    }
+    let pid = try #require(pid_t(programs.lines("pid").first ?? ""))
+    #expect(!Self.lives(pid))
+    #expect(programs.lines("ended") == ["end of input", "SIGTERM"])
+    let how = observed.all.compactMap { if case .pluginEnded(_, let how) = $0 { how } else { nil } }
+    #expect(how == ["was ended by signal \(ignores ? 9 : 15)"])
+  }
+
+  @Test func `by never answering does not keep the daemon from stopping`() async throws {
+    let (database, programs) = (try await TestDatabase.make(), try PluginPrograms())
+    let plugin = try programs.python(
+      "def answer(page, events): note('begun', 1); time.sleep(600)",
+      before: "signal.signal(signal.SIGTERM, signal.SIG_IGN)")
+    let settings = try await database.installPlugin([plugin], keys: "timeout = \"10m\"")
+    try await database.append(type: "x", count: 1)
+    let stopping = try await withDaemon(settings) { _ in
+      try await eventually("it is at work") { programs.lines("begun").count == 1 }
+      return ContinuousClock.now
+    }
+    #expect(ContinuousClock.now - stopping < .seconds(20))
+    #expect(try await database.position("Plug:All") == 0)
+  }
+
+  private static func lives(_ pid: pid_t) -> Bool {
+    guard kill(pid, 0) == 0 else { return false }
+    // Whoever has ended and is not waited for by its new parent still has a number.
+    let state = try? String(contentsOfFile: "/proc/\(pid)/stat", encoding: .utf8).split(separator: ")").last
+    return state?.hasPrefix(" Z") == false
+  }
+}
