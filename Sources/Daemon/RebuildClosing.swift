@@ -81,9 +81,11 @@ struct RebuildClosing: Sendable {
       if let hindered = error as? Hindered { return .hindered(hindered.reason) }
       if let faltered = error as? RebuildWorker.Faltered { return .faltered(faltered.failure) }
       guard let error = error as? PostgresError else { throw error }
+      if error.sqlState?.code == RaisedCode.rowsOfOthers.rawValue {
+        throw RebuildProblem(.noKey, error.message, hint: error.hint ?? "")
+      }
       switch error.sqlState {
       case .lockNotAvailable, .deadlockDetected: return .hindered(error.message)
-      case "TM307": throw RebuildProblem(.noKey, error.message, hint: error.hint ?? "")
       case "23505", "23P01":
         throw RebuildProblem(
           .collision, "a new row has the key of an old one that stays: \(error.message)",

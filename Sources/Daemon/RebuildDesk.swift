@@ -60,7 +60,7 @@ package struct RebuildDesk: Sendable {
       if let tenants = request.tenants {
         known.tenants = try await list("SELECT t FROM unnest(tidemark.known_tenants(\(tenants))) AS t")
       }
-    } catch let error as PostgresError where error.sqlState == "TM306" {
+    } catch let error as PostgresError where error.sqlState?.code == RaisedCode.unknownPart.rawValue {
       throw RebuildProblem(.unknownPart, error.message, hint: error.hint ?? "")
     }
     return known

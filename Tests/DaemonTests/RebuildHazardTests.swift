@@ -84,7 +84,7 @@ import Testing
         try await database.value(
           """
           SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'
-                            AND query LIKE '%mt_event_progression%FOR SHARE%')
+                            AND query LIKE '%mt_event_progression%FOR UPDATE%')
           """)
       }
       try await former.script("COMMIT")
