@@ -102,6 +102,8 @@ package actor Daemon: Service {
   /// `batch` is found without its schema, and behind everything of the operator's own, so that no table of theirs is hidden. Nothing is
   /// compiled: a statement is planned for each page anew, and the server would compile wide ones each time, for more than that gains.
   package static func prepareForShards(_ session: Session, workMemory: String? = nil) async throws {
+    // First: a client that is cut off before it would leave its session behind for hours.
+    try await SessionBounds.work.apply(to: session)
     try await session.execute(
       """
       SELECT set_config('search_path', concat_ws(', ', nullif(current_setting('search_path'), ''), 'tidemark'), false),
@@ -109,6 +111,5 @@ package actor Daemon: Service {
              CASE WHEN \(workMemory)::text IS NOT NULL THEN set_config('work_mem', \(workMemory)::text, false) END
       """
     )
-    try await SessionBounds.work.apply(to: session)
   }
 }

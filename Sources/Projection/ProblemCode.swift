@@ -24,8 +24,10 @@ package enum RaisedCode: String, ProblemCode {
     case .strayStatement: "A statement of a rebuild writes or reads past the new tables. The page was rolled back."
     case .pageChanged:
       "The events of a page have changed while a plugin had them: one arrived late, or dead letters were replayed. The page is read again."
-    case .unknownPart: "A stream or a tenant that is to be rebuilt has no events, or cannot be one; the command says TM334."
-    case .rowsOfOthers: "A rebuild of some streams or tenants has made rows that are not theirs; the command says TM327."
+    case .unknownPart:
+      "A stream or a tenant that is to be rebuilt has no events, or cannot be one; the command says TM334."
+    case .rowsOfOthers:
+      "A rebuild of some streams or tenants has made rows that are not theirs; the command says TM327."
     }
   }
 }
