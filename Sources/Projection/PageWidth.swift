@@ -9,7 +9,8 @@ package struct PageWidth: Sendable, Hashable {
     /// In sequences.
     package let limits: ClosedRange<Int64>
     package let initial: Int64
-    /// Up to here wider pages are tried in larger steps, while they take next to nothing of their time.
+    /// Up to here wider pages are tried in steps of this factor, while they take next to nothing of their time.
+    let largeStep: Int64
     let largeStepsBelow: Int64
     /// Longest a page should take near the tail, where others wait for it.
     let tailTarget: Duration
@@ -18,11 +19,11 @@ package struct PageWidth: Sendable, Hashable {
 
     /// Of a read model that is read and waited for.
     package static let live = Bounds(
-      limits: 100...200_000, initial: 1_000, largeStepsBelow: 16_000, tailTarget: .milliseconds(250),
+      limits: 100...200_000, initial: 1_000, largeStep: 4, largeStepsBelow: 16_000, tailTarget: .milliseconds(250),
       farTarget: .seconds(2))
     /// Of one that is filled beside it: nobody waits for a page, and a row is written the less often the fewer pages there are.
     package static let rebuild = Bounds(
-      limits: 100...1_000_000, initial: 1_000, largeStepsBelow: 250_000, tailTarget: .seconds(5),
+      limits: 100...1_000_000, initial: 1_000, largeStep: 16, largeStepsBelow: 250_000, tailTarget: .seconds(5),
       farTarget: .seconds(5))
   }
 
@@ -78,7 +79,8 @@ package struct PageWidth: Sendable, Hashable {
         return
       }
     }
-    let wider = clamped(width * (took * 16 <= target && width < bounds.largeStepsBelow ? 4 : 2))
+    let takesLargeStep = took * 4 * Int(bounds.largeStep) <= target && width < bounds.largeStepsBelow
+    let wider = clamped(width * (takesLargeStep ? bounds.largeStep : 2))
     if wider > width, took * 2 <= target, rates[wider].map({ $0 > here * Self.loss }) ?? true {
       home = rates[wider] == nil ? width : nil
       width = wider
