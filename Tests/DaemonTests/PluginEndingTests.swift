@@ -8,31 +8,25 @@ import Testing
 /// How a plugin is ended with its shard: it is asked, then made to go, and nothing of it keeps the daemon.
 @Suite(.gated) struct `A plugin whose time is over` {
   @Test func `by leaving a grandchild behind takes it along when it ends`() async throws {
-    let (database, programs) = (try await TestDatabase.make(), try PluginPrograms())
-    let plugin = try programs.python(
-      "def answer(page, events): return applied(page)",
-      before: """
-        child = subprocess.Popen(["/bin/sh", "-c", "trap '' TERM HUP; while :; do sleep 1; done"])
-        note("grandchild", child.pid)
-        """)
-    let settings = try await database.installPlugin([plugin])
-    let began = ContinuousClock.now
-    try await withDaemon(settings) { daemon in
-      try await database.append(type: "x", count: 1)
-      try await daemon.caughtUp()
-    }
-    #expect(ContinuousClock.now - began < .seconds(25))
+    let programs = try await ended(
+      leaving: #""/bin/sh", "-c", "trap '' TERM HUP; while :; do sleep 1; done""#, within: .seconds(25))
     let pid = try #require(pid_t(programs.lines("grandchild").first ?? ""))
     try await eventually("the grandchild is gone") { !Self.lives(pid) }
     #expect(programs.lines("ended") == ["end of input"])
   }
 
   @Test func `whose child runs away does not keep the daemon from stopping`() async throws {
+    let programs = try await ended(leaving: #""/usr/bin/setsid", "/bin/sleep", "30""#, within: .seconds(20))
+    if let pid = pid_t(programs.lines("grandchild").first ?? "") { kill(pid, SIGKILL) }
+  }
+
+  /// What is left of a plugin that had a child of its own, with these words, when its daemon has stopped.
+  private func ended(leaving words: String, within limit: Duration) async throws -> PluginPrograms {
     let (database, programs) = (try await TestDatabase.make(), try PluginPrograms())
     let plugin = try programs.python(
       "def answer(page, events): return applied(page)",
       before: """
-        child = subprocess.Popen(["/usr/bin/setsid", "/bin/sleep", "30"])
+        child = subprocess.Popen([\(words)])
         note("grandchild", child.pid)
         """)
     let settings = try await database.installPlugin([plugin])
@@ -41,8 +35,8 @@ import Testing
       try await database.append(type: "x", count: 1)
       try await daemon.caughtUp()
     }
-    #expect(ContinuousClock.now - began < .seconds(20))
-    if let pid = pid_t(programs.lines("grandchild").first ?? "") { kill(pid, SIGKILL) }
+    #expect(ContinuousClock.now - began < limit)
+    return programs
   }
 
   /// It goes on after the end of its input; what it is asked by then, it notes.
