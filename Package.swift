@@ -1,4 +1,4 @@
-// swift-tools-version: 6.1
+// swift-tools-version: 6.0
 import PackageDescription
 
 let strict: [SwiftSetting] = [
@@ -18,14 +18,9 @@ let package = Package(
     // What the tests load.
     .library(name: "SwiftTestPlugin", type: .dynamic, targets: ["SwiftTestPlugin"]),
   ],
-  dependencies: [
-    .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
-    .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
-    .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
-    .package(url: "https://github.com/swiftlang/swift-subprocess", from: "1.0.2", traits: []),
-  ],
   targets: [
     .systemLibrary(name: "CLibpq", pkgConfig: "libpq", providers: [.apt(["libpq-dev"])]),
+    .systemLibrary(name: "CLinux"),
     .systemLibrary(name: "CSystemd", pkgConfig: "libsystemd", providers: [.apt(["libsystemd-dev"])]),
     .target(
       name: "CTomlplusplus",
@@ -37,7 +32,10 @@ let package = Package(
 
     .target(name: "Projection", swiftSettings: strict),
     .target(name: "Plugins", dependencies: ["Projection"], swiftSettings: strict),
-    .target(name: "Postgres", dependencies: ["CLibpq"], swiftSettings: strict),
+    .target(name: "Commands", dependencies: ["Projection"], swiftSettings: strict),
+    .target(name: "Concurrency", dependencies: ["CLinux"], swiftSettings: strict),
+    .target(name: "Processes", dependencies: ["CLinux", "Concurrency"], swiftSettings: strict),
+    .target(name: "Postgres", dependencies: ["CLibpq", "CLinux", "Concurrency"], swiftSettings: strict),
     .target(
       name: "EventStore",
       dependencies: ["Postgres", "Projection"],
@@ -48,43 +46,34 @@ let package = Package(
     .target(name: "Systemd", dependencies: ["CSystemd"], swiftSettings: strict),
     .target(
       name: "Telemetry",
-      dependencies: ["Projection", "Systemd", .product(name: "Logging", package: "swift-log")],
+      dependencies: ["Projection", "Systemd"]
       swiftSettings: strict
     ),
     .target(
       name: "Daemon",
       dependencies: [
-        "CTidemarkPlugin", "EventStore", "Plugins", "Postgres", "Projection", "Settings", "Systemd", "Telemetry",
-        .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
-        .product(name: "Subprocess", package: "swift-subprocess"),
+        "CTidemarkPlugin", "Concurrency", "EventStore", "Plugins", "Postgres", "Processes", "Projection", "Settings",
+        "Systemd", "Telemetry",
       ],
       swiftSettings: strict
     ),
     .target(
       name: "Sandbox",
-      dependencies: [
-        "EventStore", "Postgres",
-        .product(name: "Subprocess", package: "swift-subprocess"),
-      ],
+      dependencies: ["EventStore", "Postgres", "Processes"],
       swiftSettings: strict
     ),
     .executableTarget(
       name: "tidemark",
       dependencies: [
-        "Daemon", "EventStore", "Plugins", "Postgres", "Projection", "Sandbox", "Settings", "Systemd", "Telemetry",
-        .product(name: "ArgumentParser", package: "swift-argument-parser"),
-        .product(name: "Logging", package: "swift-log"),
-        .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
-        .product(name: "UnixSignals", package: "swift-service-lifecycle"),
+        "Commands", "Concurrency", "Daemon", "EventStore", "Plugins", "Postgres", "Projection", "Sandbox", "Settings",
+        "Systemd", "Telemetry",
       ],
       swiftSettings: strict
     ),
     .executableTarget(
       name: "Benchmark",
       dependencies: [
-        "Daemon", "EventStore", "Postgres", "Projection", "Sandbox", "Settings",
-        .product(name: "ArgumentParser", package: "swift-argument-parser"),
-        .product(name: "Subprocess", package: "swift-subprocess"),
+        "Commands", "Daemon", "EventStore", "Postgres", "Processes", "Projection", "Sandbox", "Settings",
       ],
       exclude: ["Plugins"],
       swiftSettings: strict
@@ -93,10 +82,13 @@ let package = Package(
     .testTarget(name: "ProjectionTests", dependencies: ["Projection"], swiftSettings: strict),
     .target(
       name: "SwiftTestPlugin", dependencies: ["TidemarkPlugin"], path: "Tests/SwiftTestPlugin", swiftSettings: strict),
+    .testTarget(name: "CommandsTests", dependencies: ["Commands"], swiftSettings: strict),
+    .testTarget(name: "ConcurrencyTests", dependencies: ["CLinux", "Concurrency"], swiftSettings: strict),
+    .testTarget(name: "ProcessesTests", dependencies: ["Concurrency", "Processes"], swiftSettings: strict),
     .testTarget(name: "PluginsTests", dependencies: ["Plugins", "Projection"], swiftSettings: strict),
     .testTarget(
       name: "TelemetryTests",
-      dependencies: ["Projection", "Telemetry", .product(name: "Logging", package: "swift-log")],
+      dependencies: ["Projection", "Telemetry"]
       swiftSettings: strict),
     .testTarget(name: "PostgresTests", dependencies: ["CLibpq", "Postgres", "Sandbox"], swiftSettings: strict),
     .testTarget(
@@ -105,10 +97,8 @@ let package = Package(
     .testTarget(
       name: "DaemonTests",
       dependencies: [
-        "Daemon", "EventStore", "Plugins", "Postgres", "Projection", "Sandbox", "Settings", "Telemetry", "tidemark",
-        .product(name: "Logging", package: "swift-log"),
-        .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
-        .product(name: "Subprocess", package: "swift-subprocess"),
+        "Commands", "Concurrency", "Daemon", "EventStore", "Plugins", "Postgres", "Processes", "Projection", "Sandbox",
+        "Settings", "Telemetry", "tidemark",
       ],
       exclude: ["systemd-box.sh", "test_plugin.c"],
       swiftSettings: strict),

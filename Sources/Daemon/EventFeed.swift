@@ -1,5 +1,6 @@
 package import EventStore
 package import Postgres
+import Concurrency
 import Projection
 import ServiceLifecycle
 

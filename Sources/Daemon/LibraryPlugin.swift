@@ -1,3 +1,4 @@
+import Concurrency
 import Plugins
 import Postgres
 import Projection

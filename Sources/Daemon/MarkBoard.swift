@@ -1,3 +1,4 @@
+import Concurrency
 import Postgres
 
 /// Where the high-water agent posts the mark, and where every shard waits for it.

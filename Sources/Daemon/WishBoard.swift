@@ -1,3 +1,4 @@
+import Concurrency
 import EventStore
 import Postgres
 import Projection

@@ -1,4 +1,5 @@
 import CLibpq
+import CLinux
 import Glibc
 import Synchronization
 

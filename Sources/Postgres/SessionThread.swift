@@ -1,4 +1,4 @@
-import CLibpq
+import CLinux
 import Glibc
 
 /// A thread of its own for one session: the executor of the session's actor.

@@ -1,0 +1,128 @@
+import CLinux
+import Glibc
+import Synchronization
+
+/// Tells tasks and threads that what they belong to is to end: finish what is under way, begin nothing new.
+///
+/// A task finds the stop it belongs to as ``current``, and so do the tasks it starts. A stop under another one ends with it, and can end
+/// before it: that is how one shard of many is ended. Stopping is not cancellation: a page that is under way finishes. A wait for
+/// something that may never come is a different matter; ``stoppable(_:)`` cancels it.
+package final class Stop: Sendable {
+  /// The stop that this task belongs to. Outside of all services it never comes.
+  @TaskLocal package static var current = Stop()
+
+  private struct State {
+    var isRequested = false
+    var nextNumber = 0
+    var handlers: [Int: @Sendable () -> Void] = [:]
+    /// An eventfd, for threads that wait in poll(2); made when the first one asks.
+    var descriptor: Int32?
+  }
+
+  private let state = Mutex(State())
+  private let parent: (stop: Stop, handler: Handler)?
+
+  /// What was asked to be called when the stop comes.
+  package struct Handler: Hashable, Sendable {
+    fileprivate var number: Int
+  }
+
+  /// - Parameter parent: ends this one with it.
+  package init(under parent: Stop? = nil) {
+    guard let parent else {
+      self.parent = nil
+      return
+    }
+    // The parent must not keep this one alive, nor call it before it is made.
+    let link = Link()
+    self.parent = (parent, parent.onRequest { link.request() })
+    link.aim(at: self)
+  }
+
+  deinit {
+    if let parent { parent.stop.forget(parent.handler) }
+    if let descriptor = state.withLock({ $0.descriptor }) { close(descriptor) }
+  }
+
+  package var isRequested: Bool { state.withLock { $0.isRequested } }
+
+  /// Ends everything that waits for this stop. Safe to repeat.
+  package func request() {
+    let handlers = state.withLock { state in
+      guard !state.isRequested else { return [@Sendable () -> Void]() }
+      state.isRequested = true
+      if let descriptor = state.descriptor { Self.signal(descriptor) }
+      defer { state.handlers = [:] }
+      return state.handlers.sorted { $0.key < $1.key }.map(\.value)
+    }
+    for handler in handlers { handler() }
+  }
+
+  /// Calls the handler once, on whatever thread requests the stop; at once where it has been requested.
+  package func onRequest(_ handler: @escaping @Sendable () -> Void) -> Handler {
+    let (handle, isLate) = state.withLock { state in
+      state.nextNumber += 1
+      if !state.isRequested { state.handlers[state.nextNumber] = handler }
+      return (Handler(number: state.nextNumber), state.isRequested)
+    }
+    if isLate { handler() }
+    return handle
+  }
+
+  /// The handler is not called any more, unless it is being called just now.
+  package func forget(_ handler: Handler) {
+    _ = state.withLock { $0.handlers.removeValue(forKey: handler.number) }
+  }
+
+  /// Waits for the stop.
+  ///
+  /// - Throws: `CancellationError` when the task is cancelled first.
+  package func wait() async throws {
+    let waiters = Waiters<Void, Void>()
+    let handler = onRequest { waiters.tell() }
+    defer { forget(handler) }
+    while !isRequested { try await waiters.wait() }
+  }
+
+  /// Readable from the moment the stop is requested: for a thread that waits in poll(2). It lives as long as this object does.
+  package var descriptor: Int32 {
+    state.withLock { state in
+      if let descriptor = state.descriptor { return descriptor }
+      let descriptor = tidemark_eventfd()
+      precondition(descriptor >= 0, "the process has no file descriptor left (errno \(errno))")
+      state.descriptor = descriptor
+      if state.isRequested { Self.signal(descriptor) }
+      return descriptor
+    }
+  }
+
+  private static func signal(_ descriptor: Int32) {
+    var one: UInt64 = 1
+    _ = write(descriptor, &one, MemoryLayout<UInt64>.size)
+  }
+
+  /// From a parent to a stop under it.
+  private final class Link: Sendable {
+    private struct Aim {
+      weak var stop: Stop?
+      var isRequested = false
+    }
+    private let aim = Mutex(Aim())
+
+    func aim(at stop: Stop) {
+      let isLate = aim.withLock { aim in
+        aim.stop = stop
+        return aim.isRequested
+      }
+      if isLate { stop.request() }
+    }
+
+    func request() {
+      let stop = aim.withLock { aim in
+        aim.isRequested = true
+        return aim.stop
+      }
+      stop?.request()
+    }
+  }
+}
