@@ -1,7 +1,7 @@
+import Concurrency
 import EventStore
 import Postgres
 import Projection
-import ServiceLifecycle
 import Settings
 import Telemetry
 
@@ -59,7 +59,7 @@ actor DatabaseFollower: Service {
         await settle()
         try await rest(delay)
       }
-      if Task.isShuttingDownGracefully { return }
+      if Stop.current.isRequested { return }
     }
   }
 
@@ -81,9 +81,9 @@ actor DatabaseFollower: Service {
   /// Alive, and waiting.
   private func rest(_ delay: Duration) async throws {
     let end = ContinuousClock.now + delay
-    while ContinuousClock.now < end, !Task.isShuttingDownGracefully {
+    while ContinuousClock.now < end, !Stop.current.isRequested {
       pulse.beat()
-      try? await cancelWhenGracefulShutdown { try await Task.sleep(for: .seconds(1)) }
+      await rest(for: .seconds(1))
       try Task.checkCancellation()
     }
   }
