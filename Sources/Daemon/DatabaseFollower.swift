@@ -57,7 +57,7 @@ actor DatabaseFollower: Service {
         await marks.withdraw()
         pulse.begin()
         await settle()
-        try await rest(delay)
+        try await waitAlive(delay)
       }
       if Stop.current.isRequested { return }
     }
@@ -78,8 +78,8 @@ actor DatabaseFollower: Service {
     onSettled = nil
   }
 
-  /// Alive, and waiting.
-  private func rest(_ delay: Duration) async throws {
+  /// Waits, with signs of life.
+  private func waitAlive(_ delay: Duration) async throws {
     let end = ContinuousClock.now + delay
     while ContinuousClock.now < end, !Stop.current.isRequested {
       pulse.beat()
