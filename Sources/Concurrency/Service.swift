@@ -78,7 +78,10 @@ package final class ServiceGroup: Service {
   package func run() async throws {
     let stop = Stop.current
     let handler = stop.onRequest { [arrival] in arrival.finish() }
-    defer { stop.forget(handler) }
+    defer {
+      stop.forget(handler)
+      arrival.finish()
+    }
     try await withThrowingDiscardingTaskGroup { group in
       for await service in arrivals { group.addTask { try await service.run() } }
     }
