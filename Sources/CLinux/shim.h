@@ -2,10 +2,6 @@
 // call (variadic prctl).
 #pragma once
 
-#ifndef _GNU_SOURCE
-#define _GNU_SOURCE
-#endif
-
 #include <signal.h>
 #include <spawn.h>
 #include <sys/epoll.h>
@@ -30,8 +26,8 @@ static inline void tidemark_name_thread(const char *name) { prctl(PR_SET_NAME, n
 // Nothing that a process might be given instead of this one hears the signal.
 static inline int tidemark_pidfd_signal(int process, int signal) { return pidfd_send_signal(process, signal, NULL, 0); }
 
-// Of what is started; the last two need glibc 2.34 and 2.29.
-static const short tidemark_spawn_in_session = POSIX_SPAWN_SETSID;
+// Of what is started. The first is POSIX_SPAWN_SETSID, which only _GNU_SOURCE shows, and that changes types of other modules.
+static const short tidemark_spawn_in_session = 0x80;
 static inline int tidemark_spawn_closing_from(posix_spawn_file_actions_t *actions, int lowest) {
   return posix_spawn_file_actions_addclosefrom_np(actions, lowest);
 }
@@ -42,3 +38,7 @@ static inline int tidemark_spawn_in_directory(posix_spawn_file_actions_t *action
 // This process's own, which a child inherits.
 extern char **environ;
 static inline char **tidemark_environment(void) { return environ; }
+
+// Another one that only _GNU_SOURCE shows.
+extern int pipe2(int ends[2], int flags);
+static inline int tidemark_pipe(int *ends, int flags) { return pipe2(ends, flags); }

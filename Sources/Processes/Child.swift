@@ -47,6 +47,7 @@ package final class Child: Sendable {
   /// Waits for its end. Its children may live on.
   ///
   /// A cancelled task waits all the same, so this is for a child that will end: it has been told to, or its input has ended.
+  @discardableResult
   package func waitForEnd() async -> Termination {
     while true {
       if let termination = reap() { return termination }

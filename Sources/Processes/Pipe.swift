@@ -9,11 +9,11 @@ package struct PipeWriter: Sendable {
 
   /// Writes all of it, waiting for the child to read. One task at a time writes.
   ///
-  /// - Throws: ``PipeProblem``; `CancellationError` when the task is cancelled. Some of it may have been written.
+  /// - Throws: ``PipeProblem``; `CancellationError` when the task is cancelled and the child does not read at once. Some of it may have
+  ///   been written.
   package func write(_ bytes: [UInt8]) async throws {
     var written = 0
     while written < bytes.count {
-      try Task.checkCancellation()
       let count = try end.attempt { descriptor in
         bytes.withUnsafeBytes { Self.write(descriptor, UnsafeRawBufferPointer(rebasing: $0[written...])) }
       }

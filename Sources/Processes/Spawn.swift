@@ -86,7 +86,7 @@ extension Launch {
           ends[number] = pipe.ours
           defer { close(pipe.its) }
           handed.append(try Self.raised(pipe.its))
-          if number == 0, let inputSize { _ = fcntl(pipe.its, F_SETPIPE_SZ, Int32(clamping: inputSize)) }
+          if number == 0, let inputSize { _ = fcntl(pipe.its, Self.setPipeSize, Int32(clamping: inputSize)) }
         }
         posix_spawn_file_actions_adddup2(&actions, handed.last!, Int32(number))
       }
@@ -102,6 +102,9 @@ extension Launch {
     return (pid, ends)
   }
 
+  /// F_SETPIPE_SZ, which Glibc's module leaves out.
+  private static let setPipeSize: Int32 = 1031
+
   private static func setAttributes(_ attributes: inout posix_spawnattr_t, isSession: Bool) {
     let group = isSession ? tidemark_spawn_in_session : Int16(POSIX_SPAWN_SETPGROUP)
     posix_spawnattr_setflags(&attributes, group | Int16(POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF))
@@ -115,7 +118,7 @@ extension Launch {
   /// A pipe of which our end does not block, and neither end reaches another child.
   private static func pipe(isInput: Bool) throws(Refusal) -> (ours: PipeEnd, its: Int32) {
     var ends: [Int32] = [0, 0]
-    _ = try Refusal.check(pipe2(&ends, O_CLOEXEC))
+    _ = try Refusal.check(tidemark_pipe(&ends, O_CLOEXEC))
     let (ours, its) = isInput ? (ends[1], ends[0]) : (ends[0], ends[1])
     _ = fcntl(ours, F_SETFL, O_NONBLOCK)
     return (PipeEnd(ours), its)
