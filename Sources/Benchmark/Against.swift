@@ -1,8 +1,8 @@
 import Foundation
 import Glibc
 import Postgres
+import Processes
 import Sandbox
-import Subprocess
 
 /// The ways people follow an event table by hand, under concurrent writers: what each of them lost.
 enum Against {
@@ -79,9 +79,7 @@ enum Against {
   }
 
   private static func byPsql(_ database: Database, _ file: String) async throws -> Int {
-    _ = try await run(
-      .name("psql"), arguments: ["-X", "-q", "-f", file, database.conninfo], input: .none, output: .discarded,
-      error: .discarded)
+    _ = try await Launch("psql", ["-X", "-q", "-f", file, database.conninfo], output: .nothing, error: .nothing).run()
     return 0
   }
 

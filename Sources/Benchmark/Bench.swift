@@ -3,9 +3,9 @@ import EventStore
 import Foundation
 import Glibc
 import Postgres
+import Processes
 import Sandbox
 import Settings
-import Subprocess
 
 /// What every measurement needs: a server of its own, databases with events, and the real program as a process.
 struct Bench: Sendable {
@@ -33,24 +33,16 @@ struct Bench: Sendable {
   ) async throws -> T {
     let file = "\(cluster.directory)/\(UUID().uuidString).toml"
     try database.settingsText(projections).write(toFile: file, atomically: true, encoding: .utf8)
-    let result = try await run(
-      .name("env"), arguments: Arguments([program, "run", "-c", file]), input: .none, output: .discarded,
-      error: .string(limit: 1 << 20)
-    ) { execution in
-      let daemon = DaemonProcess(pid: execution.processIdentifier.value)
-      do {
-        let value = try await body(daemon)
-        kill(daemon.pid, SIGTERM)
-        return Result<T, any Error>.success(value)
-      } catch {
-        kill(daemon.pid, SIGTERM)
-        return Result<T, any Error>.failure(error)
-      }
+    let child = try await Launch(program, ["run", "-c", file], output: .nothing).start()
+    async let ended = child.collect(limit: 1 << 20)
+    let result: Result<T, any Error>
+    do { result = .success(try await body(DaemonProcess(pid: child.pid))) } catch { result = .failure(error) }
+    child.send(SIGTERM)
+    let outcome = try await ended
+    guard outcome.termination.isSuccess else {
+      throw Trouble("the daemon \(outcome.termination): \(outcome.error)")
     }
-    guard case .exited(0) = result.terminationStatus else {
-      throw Trouble("the daemon ended with \(result.terminationStatus): \(result.standardError)")
-    }
-    return try result.closureResult.get()
+    return try result.get()
   }
 }
 

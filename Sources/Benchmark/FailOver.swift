@@ -1,6 +1,7 @@
 import Foundation
 import Glibc
 import Postgres
+import Processes
 import Projection
 import Sandbox
 
@@ -34,31 +35,28 @@ enum FailOver {
     let text = "mode = \"hotcold\"\n" + database.settingsText(projections)
     let file = "\(bench.cluster.directory)/\(UUID().uuidString).toml"
     try text.write(toFile: file, atomically: true, encoding: .utf8)
-    var living: [pid_t] = []
-    defer { for pid in living { kill(pid, SIGKILL) } }
-    func start() throws {
-      let process = Process()
-      process.executableURL = URL(filePath: bench.program)
-      process.arguments = ["run", "-c", file]
-      process.standardError = FileHandle.nullDevice
-      try process.run()
-      living.append(process.processIdentifier)
+    var living: [Child] = []
+    defer { for child in living { child.send(SIGKILL) } }
+    func start() async throws {
+      living.append(
+        try await Launch(bench.program, ["run", "-c", file], output: .nothing, error: .nothing).start())
     }
-    for _ in 0..<nodes { try start() }
+    for _ in 0..<nodes { try await start() }
     let writing = Task { try await write(database) }
     defer { writing.cancel() }
     var times: [Double] = []
     while times.count < trials {
       let led = try await balanced(database)
       let victim = living.randomElement()!
-      let lost = led[victim]!
+      let lost = led[victim.pid]!
       let began = ContinuousClock.now
-      kill(victim, SIGKILL)
-      living.removeAll { $0 == victim }
+      victim.send(SIGKILL)
+      living.removeAll { $0.pid == victim.pid }
       let sequence = try await append(database)
       for number in lost.sorted() { try await seen(database, number, sequence) }
       times.append((ContinuousClock.now - began) / .milliseconds(1))
-      try start()
+      await victim.waitForEnd()
+      try await start()
     }
     writing.cancel()
     _ = await writing.result

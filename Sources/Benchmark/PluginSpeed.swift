@@ -1,7 +1,7 @@
 import Foundation
 import Postgres
+import Processes
 import Sandbox
-import Subprocess
 
 /// What it costs to get events to a plugin: plugins that only acknowledge, against psql copying the same events to nowhere.
 enum PluginSpeed {
@@ -46,10 +46,9 @@ enum PluginSpeed {
     let query = """
       COPY (SELECT seq_id, id, stream_id, version, type, "timestamp", tenant_id, headers, data FROM mt_events ORDER BY seq_id) TO STDOUT
       """
-    let result = try await run(
-      .name("psql"), arguments: ["-qX", "-d", database.conninfo, "-c", query], output: .discarded,
-      error: .string(limit: 1 << 16))
-    guard result.terminationStatus.isSuccess else { throw Trouble("psql failed: \(result.standardError)") }
+    let result = try await Launch("psql", ["-qX", "-d", database.conninfo, "-c", query], output: .nothing)
+      .run(limit: 1 << 16)
+    guard result.termination.isSuccess else { throw Trouble("psql failed: \(result.error)") }
   }
 
   private static func build(in directory: String) async throws -> (exec: String, library: String) {
@@ -63,9 +62,8 @@ enum PluginSpeed {
         "-shared", "-fPIC", "-I", header, "-o", programs.library, sources.appending(path: "acknowledge_library.c").path,
       ],
     ] {
-      let result = try await run(
-        .name("cc"), arguments: Arguments(["-O2"] + arguments), output: .discarded, error: .string(limit: 1 << 16))
-      guard result.terminationStatus.isSuccess else { throw Trouble("cc failed: \(result.standardError)") }
+      let result = try await Launch("cc", ["-O2"] + arguments, output: .nothing).run(limit: 1 << 16)
+      guard result.termination.isSuccess else { throw Trouble("cc failed: \(result.error)") }
     }
     return programs
   }

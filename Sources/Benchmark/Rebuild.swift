@@ -2,8 +2,8 @@ import EventStore
 import Foundation
 import Glibc
 import Postgres
+import Processes
 import Sandbox
-import Subprocess
 import Synchronization
 
 /// A rebuild of Trip beside its readers: against one statement that does the same work at once, and what a reader noticed of it.
@@ -64,13 +64,10 @@ enum Rebuild {
   private static func rebuild(_ bench: Bench, _ database: Database, workers: Int) async throws -> Double {
     let file = "\(bench.cluster.directory)/\(UUID().uuidString).toml"
     try database.settingsText(projection).write(toFile: file, atomically: true, encoding: .utf8)
-    let result = try await run(
-      .name("env"),
-      arguments: Arguments([bench.program, "rebuild", "Trip", "--here", "--workers", "\(workers)", "-c", file]),
-      output: .string(limit: 1 << 16), error: .string(limit: 1 << 16))
-    guard case .exited(0) = result.terminationStatus else {
-      throw Trouble("the rebuild failed: \(result.standardError)")
-    }
+    let result = try await Launch(
+      bench.program, ["rebuild", "Trip", "--here", "--workers", "\(workers)", "-c", file]
+    ).run(limit: 1 << 16)
+    guard result.termination.isSuccess else { throw Trouble("the rebuild failed: \(result.error)") }
     return try await database.session.execute(
       "SELECT extract(epoch FROM finished_at - started_at)::float8 FROM tidemark.rebuild"
     ).rows[0].get(0, as: Double.self)

@@ -1,7 +1,9 @@
-// The Linux calls that Swift's Glibc module does not show (epoll, eventfd, signalfd, pidfd) or cannot call (variadic prctl).
+// The Linux calls that Swift's Glibc module does not show (epoll, eventfd, signalfd, pidfd, what spawn.h has beyond POSIX) or cannot
+// call (variadic prctl).
 #pragma once
 
 #include <signal.h>
+#include <spawn.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/pidfd.h>
@@ -20,3 +22,23 @@ static inline int tidemark_pidfd(pid_t process) { return pidfd_open(process, 0);
 
 // Names the calling thread; Linux keeps the first 15 bytes.
 static inline void tidemark_name_thread(const char *name) { prctl(PR_SET_NAME, name, 0, 0, 0); }
+
+// Nothing that a process might be given instead of this one hears the signal.
+static inline int tidemark_pidfd_signal(int process, int signal) { return pidfd_send_signal(process, signal, NULL, 0); }
+
+// Of what is started. The first is POSIX_SPAWN_SETSID, which only _GNU_SOURCE shows, and that changes types of other modules.
+static const short tidemark_spawn_in_session = 0x80;
+static inline int tidemark_spawn_closing_from(posix_spawn_file_actions_t *actions, int lowest) {
+  return posix_spawn_file_actions_addclosefrom_np(actions, lowest);
+}
+static inline int tidemark_spawn_in_directory(posix_spawn_file_actions_t *actions, const char *directory) {
+  return posix_spawn_file_actions_addchdir_np(actions, directory);
+}
+
+// This process's own, which a child inherits.
+extern char **environ;
+static inline char **tidemark_environment(void) { return environ; }
+
+// Another one that only _GNU_SOURCE shows.
+extern int pipe2(int ends[2], int flags);
+static inline int tidemark_pipe(int *ends, int flags) { return pipe2(ends, flags); }

@@ -1,8 +1,7 @@
 import Glibc
 import Plugins
+import Processes
 import Projection
-import Subprocess
-import SystemPackage
 
 /// One child process: started, read from, written to, and ended together with whatever it has started itself.
 ///
@@ -12,11 +11,7 @@ actor ChildProcess {
   private let plugin: PluginDefinition
   private let endings: AsyncStream<Ending>
   private let ending: AsyncStream<Ending>.Continuation
-  private var writer: StandardInputWriter?
-  /// The write under way. It is over before the pipe is closed, whose number may be that of another file a moment later.
-  private var writing: Task<Bool, Never>?
-  /// Of its output and its errors, how many are still read.
-  private var openStreams = 2
+  private var child: Child?
 
   /// How it is asked to go.
   enum Ending: Sendable {
@@ -52,171 +47,144 @@ actor ChildProcess {
 
   /// Writes all of it, waiting for the child to read; false where it cannot. Whoever writes waits for the last write.
   func write(_ bytes: [UInt8]) async -> Bool {
-    guard let writer else { return false }
-    let writing = Task { (try? await writer.write(bytes)) == bytes.count }
-    self.writing = writing
-    return await withTaskCancellationHandler {
-      await writing.value
-    } onCancel: {
-      writing.cancel()
+    guard let input = child?.input else { return false }
+    do {
+      try await input.write(bytes)
+      return true
+    } catch {
+      // Its end is noticed by itself, and says more than a broken pipe.
+      return false
     }
-  }
-
-  /// Nothing is written any more when this returns.
-  private func stopWriting() async {
-    writer = nil
-    writing?.cancel()
-    _ = await writing?.value
   }
 
   /// Runs it to its end; when the task is cancelled, that is at once.
   nonisolated func run(_ handle: @escaping @Sendable (Event) async -> Void) async -> Outcome {
     guard case .exec(let command) = plugin.program else { return .notStarted("it is no program") }
-    var options = PlatformOptions()
-    options.processGroupID = 0
-    options.teardownSequence = [
-      .send(signal: .terminate, toProcessGroup: true, allowedDurationToNextStep: .milliseconds(100))
-    ]
-    // Writing to a child that is gone must be an error and not the end of this process.
-    signal(SIGPIPE, SIG_IGN)
+    let child: Child
     do {
-      let result = try await Subprocess.run(
-        command[0].contains("/") ? .path(FilePath(command[0])) : .name(command[0]),
-        arguments: Arguments(Array(command.dropFirst())), environment: environment,
-        workingDirectory: plugin.workingDirectory.map { FilePath($0) }, platformOptions: options,
-        input: .inputWriter, output: .sequence, error: .sequence
-      ) { execution in
-        // Nothing has waited for the child yet, so its number still names its group.
-        defer { kill(-execution.processIdentifier.value, SIGKILL) }
-        await converse(execution, handle)
-      }
-      return .ended(Self.words(result.terminationStatus))
-    } catch let error as SubprocessError {
-      return .notStarted(reason(error, program: command[0]))
+      child = try await launch(command).start()
+    } catch let problem as StartProblem {
+      return .notStarted(plugin.problemHere?.reason ?? problem.reason)
     } catch {
       return .ended("was ended")
     }
+    await begin(child)
+    await handle(.started(child.pid))
+    await converse(child, handle)
+    child.input?.close()
+    // What has ended by now is not waited for, and what is left of its group is killed.
+    return .ended("\(await child.tearDown(patience: Self.patienceWhenCancelled))")
   }
 
-  private typealias Running = Execution<CustomWriteInput, SequenceOutput, SequenceOutput>
+  /// Between SIGTERM and SIGKILL, where nobody has the time to ask it.
+  private static let patienceWhenCancelled = Duration.milliseconds(100)
+  /// How long its streams are read when it has ended: a child of its own that has left the group may keep them open for ever.
+  private static let lastWords = Duration.milliseconds(500)
 
-  private nonisolated func converse(_ execution: Running, _ handle: @escaping @Sendable (Event) async -> Void) async {
-    let pid = execution.processIdentifier.value
-    await begin(execution.standardInputWriter)
-    await handle(.started(pid))
-    await withTaskGroup(of: Bool.self) { group in
+  private func begin(_ child: Child) { self.child = child }
+
+  /// What has come to its end in a conversation.
+  private enum Part {
+    case stream, child, lastWords, ending
+  }
+
+  private nonisolated func converse(_ child: Child, _ handle: @escaping @Sendable (Event) async -> Void) async {
+    await withTaskGroup(of: Part.self) { group in
       group.addTask {
-        await self.read(execution.standardOutput, pid, handle)
-        await self.streamEnded()
-        return false
+        await self.readOutput(child, handle)
+        return .stream
       }
       group.addTask {
-        var lines = LineSplitter(limit: OutputLimit.lineBytes, cutsLongLines: true)
-        do {
-          for try await buffer in execution.standardError {
-            for line in try lines.take(buffer.withUnsafeBytes { Array($0) }) where !Task.isCancelled {
-              await handle(.error(line))
-            }
-            // What floods it has no end, and what has left the group is not killed.
-            if Task.isCancelled { break }
+        await self.readErrors(child, handle)
+        return .stream
+      }
+      group.addTask {
+        do { try await child.end() } catch { return .ending }
+        // Whatever it has left behind would keep its streams open.
+        child.sendToGroup(SIGKILL)
+        return .child
+      }
+      group.addTask {
+        await self.finish(child)
+        return .ending
+      }
+      var (openStreams, hasEnded) = (2, false)
+      for await part in group {
+        switch part {
+        case .stream: openStreams -= 1
+        case .child:
+          hasEnded = true
+          group.addTask {
+            try? await Task.sleep(for: Self.lastWords)
+            return .lastWords
           }
-        } catch {
-          // Its standard error cannot be read any more; its answers can.
+        case .lastWords: group.cancelAll()
+        case .ending: break
         }
-        if let rest = lines.takeRest() { await handle(.error(rest)) }
-        await self.streamEnded()
-        return false
+        if hasEnded, openStreams == 0 { group.cancelAll() }
       }
-      group.addTask {
-        await self.finish(execution)
-        return true
-      }
-      for await isOver in group where isOver { group.cancelAll() }
     }
-    await stopWriting()
   }
 
-  private func begin(_ writer: StandardInputWriter) { self.writer = writer }
-
-  private nonisolated func read(
-    _ output: SubprocessOutputSequence, _ pid: pid_t, _ handle: @escaping @Sendable (Event) async -> Void
-  ) async {
+  private nonisolated func readOutput(_ child: Child, _ handle: @escaping @Sendable (Event) async -> Void) async {
     var lines = LineSplitter()
     do {
-      for try await buffer in output {
-        for line in try lines.take(buffer.withUnsafeBytes { Array($0) }) where !Task.isCancelled {
-          await handle(.line(line))
-        }
-        if Task.isCancelled { break }
+      while let bytes = try await child.output?.read(), !bytes.isEmpty {
+        for line in try lines.take(bytes) where !Task.isCancelled { await handle(.line(line)) }
       }
+      // The end of the child closes its output too, a moment before it can be seen.
+      if try await !child.hasEnded(within: .milliseconds(200)) { await handle(.outputClosed) }
     } catch let problem as PluginProblem {
       return await handle(.tooLong(problem))
+    } catch is CancellationError {
+      return
     } catch {
-      // Told below: nothing can be read any more.
+      // It cannot be read any more, so nothing can be said to it either.
+      await handle(.outputClosed)
     }
-    // The end of the child closes its output too, a moment before it can be seen.
-    if await !Self.hasEnded(pid, within: .milliseconds(200)), !Task.isCancelled { await handle(.outputClosed) }
     await end(.terminating)
   }
 
+  private nonisolated func readErrors(_ child: Child, _ handle: @escaping @Sendable (Event) async -> Void) async {
+    var lines = LineSplitter(limit: OutputLimit.lineBytes, cutsLongLines: true)
+    do {
+      while let bytes = try await child.error?.read(), !bytes.isEmpty {
+        for line in try lines.take(bytes) where !Task.isCancelled { await handle(.error(line)) }
+      }
+    } catch {
+      // Its standard error cannot be read any more, or need not be; its answers can.
+    }
+    if let rest = lines.takeRest() { await handle(.error(rest)) }
+  }
+
   /// Waits until it is asked to go, and sees to it that it does.
-  private nonisolated func finish(_ execution: Running) async {
+  private nonisolated func finish(_ child: Child) async {
     var how: Ending?
     for await asked in endings {
       how = asked
       break
     }
-    // Cancelled: `run` tears it down.
     guard let how, !Task.isCancelled else { return }
-    await stopWriting()
-    try? await execution.standardInputWriter.finish()
-    let pid = execution.processIdentifier.value
-    var isOver = false
-    if how == .closing { isOver = await Self.hasEnded(pid, within: PluginPatience.afterClose) }
-    if !isOver {
-      await execution.teardown(
-        using: [
-          .send(signal: .terminate, toProcessGroup: true, allowedDurationToNextStep: PluginPatience.afterTerminate)
-        ])
-    }
-    kill(-pid, SIGKILL)
-    // Its last words are worth a moment; a child of its own that has left the group may keep the pipe open for ever.
-    let deadline = ContinuousClock.now + .milliseconds(200)
-    while await openStreams > 0, ContinuousClock.now < deadline { try? await Task.sleep(for: .milliseconds(5)) }
-  }
-
-  private func streamEnded() { openStreams -= 1 }
-
-  /// Looks without taking its status away from whoever waits for it.
-  private static func hasEnded(_ pid: pid_t, within limit: Duration) async -> Bool {
-    let deadline = ContinuousClock.now + limit
-    while true {
-      var info = siginfo_t()
-      let status = waitid(P_PID, id_t(pid), &info, WEXITED | WNOHANG | WNOWAIT)
-      if status != 0 || info.si_signo == SIGCHLD { return true }
-      guard ContinuousClock.now < deadline, !Task.isCancelled else { return false }
-      try? await Task.sleep(for: .milliseconds(5))
+    child.input?.close()
+    do {
+      if how == .closing, try await child.hasEnded(within: PluginPatience.afterClose) { return }
+      child.sendToGroup(SIGTERM)
+      if try await child.hasEnded(within: PluginPatience.afterTerminate) { return }
+      child.sendToGroup(SIGKILL)
+    } catch {
+      // Cancelled, as it has ended or has no time left: `run` tears it down.
     }
   }
 
-  /// The daemon's own, without what systemd means for the daemon alone.
-  private nonisolated var environment: Environment {
-    var changes: [Environment.Key: String?] = [:]
+  /// In the daemon's own environment, without what systemd means for the daemon alone.
+  private nonisolated func launch(_ command: [String]) -> Launch {
+    var changes: [String: String?] = [:]
     for name in ["NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC", "LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"] {
-      changes[Environment.Key(stringLiteral: name)] = .some(nil)
+      changes[name] = .some(nil)
     }
-    for (name, value) in plugin.environment { changes[Environment.Key(stringLiteral: name)] = value }
-    return .inherit.updating(changes)
-  }
-
-  private nonisolated func reason(_ error: SubprocessError, program: String) -> String {
-    plugin.problemHere?.reason ?? error.underlyingError.map { "\($0)" } ?? "\(error)"
-  }
-
-  private static func words(_ status: TerminationStatus) -> String {
-    switch status {
-    case .exited(let code): "ended with status \(code)"
-    case .signaled(let signal): "was ended by signal \(signal)"
-    }
+    for (name, value) in plugin.environment { changes[name] = value }
+    return Launch(
+      command[0], Array(command.dropFirst()), environment: .inherited(changes), directory: plugin.workingDirectory,
+      input: .pipe)
   }
 }

@@ -1,5 +1,6 @@
 import Glibc
 import Plugins
+import Processes
 import Projection
 
 extension PluginDefinition {
@@ -13,7 +14,9 @@ extension PluginDefinition {
     switch program {
     case .exec(let command):
       guard command[0].contains("/") else {
-        return isInPath(command[0]) ? nil : "no directory in PATH has a program of this name"
+        // The PATH that counts is the one that the child is given.
+        let launch = Launch(command[0], environment: .inherited(environment.mapValues(Optional.some)))
+        return launch.path == nil ? "no directory in PATH has a program of this name" : nil
       }
       if access(command[0], F_OK) != 0 { return "there is no such file" }
       return access(command[0], X_OK) != 0 || Self.isDirectory(command[0]) ? "it is not executable" : nil
@@ -21,12 +24,6 @@ extension PluginDefinition {
       if access(path, F_OK) != 0 { return "there is no such file" }
       return access(path, R_OK) != 0 ? "it cannot be read" : nil
     }
-  }
-
-  /// The PATH that counts is the one that the child is given.
-  private func isInPath(_ name: String) -> Bool {
-    let path = environment["PATH"] ?? getenv("PATH").map { String(cString: $0) } ?? "/usr/bin:/bin"
-    return path.split(separator: ":").contains { access("\($0)/\(name)", X_OK) == 0 }
   }
 
   private static func isDirectory(_ path: String) -> Bool {

@@ -1,5 +1,6 @@
 import Glibc
 import Postgres
+import Processes
 import Synchronization
 
 /// A PostgreSQL of our own in a temporary directory, for the demo and the tests: nobody else's data is near, and nothing is left behind.
@@ -13,14 +14,9 @@ package final class PrivateCluster: Sendable {
   private let programs: String
   private let settings: [String: String]
   private let listensOnTCP: Bool
-  private let keeper = Mutex<Keeper?>(nil)
+  /// The shell around the server, whose input is our end of the pipe.
+  private let keeper = Mutex<Child?>(nil)
   private let databases = Atomic<Int>(0)
-
-  /// The shell around the server: its process, and our end of its pipe.
-  private struct Keeper {
-    var process: pid_t
-    var pipe: Int32
-  }
 
   package struct Problem: Error, Sendable, CustomStringConvertible {
     package var description: String
@@ -41,7 +37,7 @@ package final class PrivateCluster: Sendable {
     self.listensOnTCP = listensOnTCP
   }
 
-  deinit { keeper.withLock { if let keeper = $0 { close(keeper.pipe) } } }
+  deinit { keeper.withLock { $0?.input?.close() } }
 
   /// Makes a cluster and starts it.
   ///
@@ -100,7 +96,7 @@ package final class PrivateCluster: Sendable {
       if read -r signal; then kill -s "$signal" $server; wait $server; exit; fi
       kill -s QUIT $server; wait $server; rm -rf \(directory)
       """
-    let started = try spawn(script)
+    let started = try await shell(script, input: .pipe).start()
     keeper.withLock { $0 = started }
     let deadline = ContinuousClock.now + .seconds(60)
     while true {
@@ -122,10 +118,9 @@ package final class PrivateCluster: Sendable {
   /// Stops the server and waits until it is gone; the data stays.
   package func stop(_ mode: StopMode) async {
     guard let keeper = keeper.withLock({ $0.take() }) else { return }
-    let line = Array("\(mode.rawValue)\n".utf8)
-    _ = send(keeper.pipe, line, line.count, Int32(MSG_NOSIGNAL))
-    await ended(keeper.process)
-    close(keeper.pipe)
+    // One that is gone already has stopped the server.
+    try? await keeper.input?.write(Array("\(mode.rawValue)\n".utf8))
+    await ended(keeper)
   }
 
   package func restart(_ mode: StopMode) async throws {
@@ -135,14 +130,8 @@ package final class PrivateCluster: Sendable {
 
   /// Stops the server and removes the directory.
   package func remove() async {
-    if let keeper = keeper.withLock({ $0.take() }) {
-      close(keeper.pipe)
-      await ended(keeper.process)
-    }
-    if let removed = try? spawn("rm -rf \(directory)") {
-      close(removed.pipe)
-      await ended(removed.process)
-    }
+    if let keeper = keeper.withLock({ $0.take() }) { await ended(keeper) }
+    if let removing = try? await shell("rm -rf \(directory)").start() { await ended(removing) }
   }
 
   /// The server and its children, as far as they run now.
@@ -165,65 +154,31 @@ package final class PrivateCluster: Sendable {
 
   /// Runs a command of the cluster's user to its end.
   private func run(_ script: String) async throws {
-    let started = try spawn(script)
-    close(started.pipe)
-    let status = await ended(started.process)
-    guard status == 0 else {
+    let termination = await ended(try await shell(script).start())
+    guard termination.isSuccess else {
       throw Problem(
-        description: "cannot make a private PostgreSQL (status \(status)): \(lastLines(of: "\(directory)/log"))")
+        description: "cannot make a private PostgreSQL (\(termination)): \(lastLines(of: "\(directory)/log"))")
     }
   }
 
-  /// Starts a shell in a process group of its own, so that Ctrl-C at the terminal reaches us and not the server.
-  private func spawn(_ script: String) throws -> Keeper {
-    var ends: [Int32] = [0, 0]
-    // A pair of sockets, since these can be made closed-on-exec at once: another child must never inherit our end.
-    guard socketpair(AF_UNIX, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0, &ends) == 0 else {
-      throw Problem(description: "cannot make a pair of sockets (errno \(errno))")
-    }
-    var arguments = ["/bin/sh", "-c", script]
+  /// A shell of the cluster's user, in a process group of its own, so that Ctrl-C at the terminal reaches us and not the server.
+  private func shell(_ script: String, input: Launch.Stream = .nothing) -> Launch {
+    var words = ["/bin/sh", "-c", script]
     if Self.unprivilegedUser() != nil {
       let name = Self.unprivilegedName
-      arguments = ["/usr/bin/setpriv", "--reuid=\(name)", "--regid=\(name)", "--clear-groups", "--"] + arguments
+      words = ["/usr/bin/setpriv", "--reuid=\(name)", "--regid=\(name)", "--clear-groups", "--"] + words
     }
-    var actions = posix_spawn_file_actions_t()
-    posix_spawn_file_actions_init(&actions)
-    posix_spawn_file_actions_adddup2(&actions, ends[0], 0)
-    var attributes = posix_spawnattr_t()
-    posix_spawnattr_init(&attributes)
-    posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF))
-    posix_spawnattr_setpgroup(&attributes, 0)
-    // The threads of Swift's pool block signals, and a shell that never hears SIGCHLD waits forever.
-    var signals = sigset_t()
-    sigemptyset(&signals)
-    posix_spawnattr_setsigmask(&attributes, &signals)
-    sigfillset(&signals)
-    posix_spawnattr_setsigdefault(&attributes, &signals)
-    let words: [UnsafeMutablePointer<CChar>?] = arguments.map { strdup($0) }
-    defer { words.forEach { free($0) } }
-    let variables = ["PATH=/usr/bin:/bin", "LC_ALL=C.UTF-8", "TZ=UTC"]
-    let environment: [UnsafeMutablePointer<CChar>?] = variables.map { strdup($0) }
-    defer { environment.forEach { free($0) } }
-    var process = pid_t()
-    let status = posix_spawn(&process, arguments[0], &actions, &attributes, words + [nil], environment + [nil])
-    posix_spawn_file_actions_destroy(&actions)
-    posix_spawnattr_destroy(&attributes)
-    close(ends[0])
-    guard status == 0 else {
-      close(ends[1])
-      throw Problem(description: "cannot run \(arguments[0]) (errno \(status))")
-    }
-    return Keeper(process: process, pipe: ends[1])
+    return Launch(
+      words[0], Array(words.dropFirst()),
+      environment: .only(["PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8", "TZ": "UTC"]), input: input,
+      output: .nothing, error: .nothing)
   }
 
+  /// What was started is waited for in a cancelled task too.
   @discardableResult
-  private func ended(_ process: pid_t) async -> Int32 {
-    var status: Int32 = 0
-    while waitpid(process, &status, WNOHANG) == 0 {
-      // Not `Task.sleep`: what was started must be waited for in a cancelled task too.
-      await Task.detached { try? await Task.sleep(for: .milliseconds(5)) }.value
-    }
-    return (status >> 8) & 0xFF
+  private func ended(_ child: Child) async -> Termination {
+    child.input?.close()
+    return await child.waitForEnd()
   }
 
   private func lastLines(of file: String) -> String {

@@ -2,7 +2,6 @@ import Daemon
 import Foundation
 import Postgres
 import Settings
-import Subprocess
 import Telemetry
 import Testing
 

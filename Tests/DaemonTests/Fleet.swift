@@ -3,7 +3,6 @@ import Foundation
 import Postgres
 import Projection
 import Sandbox
-import Subprocess
 import Testing
 
 /// Real daemons as processes on one store, writers beside them, and at the end a recount: nothing lost, nothing twice.

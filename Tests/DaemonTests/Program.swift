@@ -1,6 +1,6 @@
 import Foundation
+import Processes
 import Sandbox
-import Subprocess
 import Testing
 
 /// The real program, with its output and its exit status.
@@ -12,7 +12,7 @@ enum Program {
     .deletingLastPathComponent()
 
   struct Outcome: Sendable {
-    var status: TerminationStatus
+    var status: Termination
     var output: String
     var error: String
 
@@ -25,12 +25,13 @@ enum Program {
 
   /// Any program, found by its name or its path.
   static func command(_ words: [String], environment: [String: String] = [:]) async throws -> Outcome {
-    let variables = Dictionary(
-      uniqueKeysWithValues: environment.map { (Environment.Key(stringLiteral: $0.key), $0.value) })
-    let result = try await Subprocess.run(
-      .name("env"), arguments: Arguments(words), environment: .inherit.updating(variables),
-      output: .string(limit: 4 << 20), error: .string(limit: 4 << 20))
-    return Outcome(status: result.terminationStatus, output: result.standardOutput, error: result.standardError)
+    try await start(words, environment: environment).outcome()
+  }
+
+  fileprivate static func start(_ words: [String], environment: [String: String]) async throws -> Child {
+    try await Launch(
+      words[0], Array(words.dropFirst()), environment: .inherited(environment.mapValues(Optional.some))
+    ).start()
   }
 
   /// A file of settings of its own.
@@ -51,35 +52,36 @@ enum Program {
   }
 }
 
+extension Child {
+  /// What it said and how it ended; ends it when the task is cancelled.
+  fileprivate func outcome() async throws -> Program.Outcome {
+    let outcome = try await collect(limit: 4 << 20)
+    return Program.Outcome(status: outcome.termination, output: outcome.output, error: outcome.error)
+  }
+}
+
 /// `tidemark` as a child process that a test can send signals to.
 struct ProgramProcess {
   let pid: pid_t
+  private let child: Child
   private let ending: Task<Program.Outcome, any Error>
 
-  /// - Parameters:
-  ///   - arguments: the last of them tells the process from all others.
-  ///   - prefix: a command that becomes the program, such as `ip netns exec NAME`.
+  /// - Parameter prefix: a command that becomes the program, such as `ip netns exec NAME`; it has become it when this returns.
   static func start(
     _ arguments: [String], prefix: [String] = [], environment: [String: String] = [:]
   ) async throws -> ProgramProcess {
-    let ending = Task {
-      try await Program.command(prefix + [Program.path] + arguments, environment: environment)
-    }
-    var found: pid_t?
-    try await eventually("the process of \(arguments)") {
-      for name in try FileManager.default.contentsOfDirectory(atPath: "/proc") {
-        guard let pid = pid_t(name), let line = FileManager.default.contents(atPath: "/proc/\(pid)/cmdline") else {
-          continue
-        }
-        let words = line.split(separator: 0).map { String(decoding: $0, as: UTF8.self) }
-        if words.first?.hasSuffix("/tidemark") == true, Array(words.dropFirst()) == arguments { found = pid }
+    let child = try await Program.start(prefix + [Program.path] + arguments, environment: environment)
+    let ending = Task { try await child.outcome() }
+    if !prefix.isEmpty {
+      try await eventually("the process of \(arguments)") {
+        let line = FileManager.default.contents(atPath: "/proc/\(child.pid)/cmdline") ?? Data()
+        return line.split(separator: 0).first.map { String(decoding: $0, as: UTF8.self) } == Program.path
       }
-      return found != nil
     }
-    return ProgramProcess(pid: found!, ending: ending)
+    return ProgramProcess(pid: child.pid, child: child, ending: ending)
   }
 
-  func send(_ signal: Int32) { kill(pid, signal) }
+  func send(_ signal: Int32) { child.send(signal) }
 
   /// What it said and how it ended; ends the test when it does not end.
   func outcome() async throws -> Program.Outcome { try await ending.value }

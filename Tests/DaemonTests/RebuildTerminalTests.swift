@@ -39,14 +39,14 @@ import Testing
   }
 
   private func choosing(_ config: String, _ more: String...) async throws -> TerminalSession {
-    let terminal = try TerminalSession([Program.path, "rebuild", "-i", "--here", "-c", config] + more)
+    let terminal = try await TerminalSession([Program.path, "rebuild", "-i", "--here", "-c", config] + more)
     try await terminal.says("Which? Numbers with spaces between them: ")
     return terminal
   }
 
   @Test func `is of those that are chosen from the list, each once`() async throws {
     let (database, config) = try await prepared()
-    let terminal = try TerminalSession([Program.path, "rebuild", "-i", "--here", "-c", config])
+    let terminal = try await TerminalSession([Program.path, "rebuild", "-i", "--here", "-c", config])
     try await terminal.says("1  P1:All  p1\r\n2  P2:All  p2\r\n3  P3:All  p3\r\nWhich?")
     terminal.type(" 3, 1 3\n")
     try await terminal.says("P3:All: rebuilt up to 5")
@@ -86,7 +86,7 @@ import Testing
     let (database, config) = try await prepared()
     let terminal = try await choosing(config)
     terminal.type(Self.ctrlC)
-    #expect(try await terminal.end() == .signalled(SIGINT))
+    #expect(try await terminal.end() == .signaled(SIGINT))
     #expect(try await counts(database) == [6, 6, 6])
   }
 
@@ -128,7 +128,7 @@ import Testing
   @Test func `leaves standard output to the JSON`() async throws {
     let (_, config) = try await prepared()
     let file = try Program.file("")
-    let terminal = try TerminalSession([
+    let terminal = try await TerminalSession([
       "/bin/sh", "-c", "exec \(Program.path) rebuild -i --here --json -c \(config) > \(file)",
     ])
     try await terminal.says("Which?")

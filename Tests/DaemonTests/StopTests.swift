@@ -1,8 +1,8 @@
 import EventStore
 import Foundation
 import Postgres
+import Processes
 import Sandbox
-import Subprocess
 import Testing
 
 /// A stop leaves position and read model together, whenever it comes.

@@ -1,5 +1,6 @@
 import Foundation
 import Glibc
+import Processes
 import Synchronization
 import Testing
 
@@ -7,16 +8,16 @@ import Testing
 /// Ctrl-C or Ctrl-D reaches it the way it reaches whatever runs in front on a terminal.
 final class TerminalSession: Sendable {
   private let terminal: Int32
-  private let pid: pid_t
+  private let child: Child
   private let output = Mutex<[UInt8]>([])
 
-  // TIOCSPTLCK, TIOCGPTN and POSIX_SPAWN_SETSID, which Glibc's module leaves out.
-  private static let (lock, number, newSession): (UInt, UInt, Int32) = (0x4004_5431, 0x8004_5430, 0x80)
+  // TIOCSPTLCK and TIOCGPTN, which Glibc's module leaves out.
+  private static let (lock, number): (UInt, UInt) = (0x4004_5431, 0x8004_5430)
 
   private struct Failed: Error { var step: String }
 
   /// - Parameter words: the program's path and its arguments.
-  init(_ words: [String]) throws {
+  init(_ words: [String]) async throws {
     terminal = open("/dev/ptmx", O_RDWR | O_NOCTTY | O_CLOEXEC)
     var (number, isLocked): (Int32, Int32) = (0, 0)
     guard terminal >= 0, ioctl(terminal, Self.lock, &isLocked) == 0, ioctl(terminal, Self.number, &number) == 0 else {
@@ -24,31 +25,9 @@ final class TerminalSession: Sendable {
     }
     _ = fcntl(terminal, F_SETFL, O_NONBLOCK)
 
-    var attributes = posix_spawnattr_t()
-    posix_spawnattr_init(&attributes)
-    posix_spawnattr_setflags(&attributes, Int16(Self.newSession | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK))
-    var signals = sigset_t()
-    sigfillset(&signals)
-    posix_spawnattr_setsigdefault(&attributes, &signals)
-    sigemptyset(&signals)
-    posix_spawnattr_setsigmask(&attributes, &signals)
-    var actions = posix_spawn_file_actions_t()
-    posix_spawn_file_actions_init(&actions)
-    // The first terminal that a new session opens becomes its own.
-    posix_spawn_file_actions_addopen(&actions, 0, "/dev/pts/\(number)", O_RDWR, 0)
-    posix_spawn_file_actions_adddup2(&actions, 0, 1)
-    posix_spawn_file_actions_adddup2(&actions, 0, 2)
-    defer {
-      posix_spawnattr_destroy(&attributes)
-      posix_spawn_file_actions_destroy(&actions)
-    }
-    let arguments = words.map { strdup($0) } + [nil]
-    defer { for argument in arguments { free(argument) } }
-    var child: pid_t = 0
-    guard posix_spawn(&child, words[0], &actions, &attributes, arguments, environ) == 0 else {
-      throw Failed(step: "spawn")
-    }
-    pid = child
+    var launch = Launch(words[0], Array(words.dropFirst()))
+    launch.terminal = "/dev/pts/\(number)"
+    child = try await launch.start()
   }
 
   deinit { close(terminal) }
@@ -88,21 +67,17 @@ final class TerminalSession: Sendable {
     output.withLock { $0 = Array(rest!.utf8) }
   }
 
-  enum End: Hashable { case exited(Int32), signalled(Int32) }
-
   /// How it ended; ends it where it does not end by itself.
-  func end() async throws -> End {
-    var status: Int32 = 0
+  func end() async throws -> Termination {
     do {
       try await eventually("the end of the program on a terminal") {
         _ = said
-        return waitpid(pid, &status, WNOHANG) == pid
+        return child.hasEnded
       }
     } catch {
-      kill(pid, SIGKILL)
-      waitpid(pid, &status, 0)
+      await child.kill()
       throw error
     }
-    return status & 0x7f == 0 ? .exited((status >> 8) & 0xff) : .signalled(status & 0x7f)
+    return await child.waitForEnd()
   }
 }

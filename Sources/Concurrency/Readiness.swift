@@ -1,0 +1,256 @@
+import CLinux
+import Glibc
+import Synchronization
+
+/// Tells tasks when a descriptor can be read from or written to, without keeping a thread of the pool waiting for each.
+///
+/// One thread waits in epoll for all of them. It is started with the first wait, lives as long as the process, and hears no signal.
+/// A descriptor is armed for one event at a time and only while somebody waits for it, so that what nobody reads does not wake anybody.
+///
+/// Rules for whoever waits:
+/// - Try first, and wait only on EAGAIN: a wait costs two changes of thread.
+/// - A wait may end early. Try again, and wait again.
+/// - A descriptor stays open while it is waited for. Who wants to close it calls ``release(_:)`` first, lets all that used it see that it
+///   is gone, and closes it then: its number may be another file's a moment later.
+package final class Readiness: Sendable {
+  package static let shared = Readiness()
+
+  package enum Direction: Hashable, Sendable {
+    /// Something can be read, or its end has come. For a pidfd: the process has ended.
+    case reading
+    /// Something can be written, or nobody will read it any more.
+    case writing
+  }
+
+  /// The system does not let this descriptor be waited for: it is closed, or there is no memory left.
+  package struct Problem: Error, Hashable, Sendable, CustomStringConvertible {
+    package var code: Int32
+    package var description: String { "a descriptor cannot be waited for: \(String(cString: strerror(code)))" }
+  }
+
+  private struct Waiter {
+    var id: Int
+    var direction: Direction
+    var deadline: ContinuousClock.Instant?
+    var continuation: CheckedContinuation<Bool, any Error>
+  }
+
+  private struct State {
+    var nextID = 0
+    var waiting: [Int32: [Waiter]] = [:]
+    /// Of the waiters that have a deadline, the descriptor each of them waits for.
+    var timed: [Int: Int32] = [:]
+    /// When the thread will look at the deadlines by itself.
+    var nextLook: ContinuousClock.Instant?
+  }
+
+  private let state = Mutex(State())
+  private let epoll: Int32
+  /// An eventfd: the thread is to look at the deadlines anew.
+  private let bell: Int32
+
+  private init() {
+    epoll = tidemark_epoll()
+    bell = tidemark_eventfd()
+    precondition(epoll >= 0 && bell >= 0, "the process has no file descriptor left (errno \(errno))")
+    var event = epoll_event(events: EPOLLIN.rawValue, data: epoll_data(fd: bell))
+    epoll_ctl(epoll, EPOLL_CTL_ADD, bell, &event)
+    startThread()
+  }
+
+  /// Waits until something can be read from it, or its end has come.
+  ///
+  /// - Throws: `CancellationError` when the task is cancelled first, or the descriptor is released; ``Problem``.
+  package func readable(_ descriptor: Int32) async throws {
+    _ = try await wait(for: .reading, of: descriptor)
+  }
+
+  /// Waits until something can be written to it, or nobody will read it any more.
+  ///
+  /// - Throws: `CancellationError` when the task is cancelled first, or the descriptor is released; ``Problem``.
+  package func writable(_ descriptor: Int32) async throws {
+    _ = try await wait(for: .writing, of: descriptor)
+  }
+
+  /// Waits for one direction of a descriptor.
+  ///
+  /// - Parameters:
+  ///   - limit: nil waits without end. In steps of a millisecond.
+  ///   - evenIfCancelled: for what must be seen to its end, such as a child that has been killed.
+  ///   - isGone: whether the descriptor's owner has begun to close it. It is asked once this wait can be found by ``release(_:)``, so that
+  ///     a wait that begins beside a release does not miss it.
+  /// - Returns: false when the limit came first.
+  /// - Throws: `CancellationError` when the task is cancelled first, or the descriptor is released; ``Problem``.
+  package func wait(
+    for direction: Direction, of descriptor: Int32, within limit: Duration? = nil, evenIfCancelled: Bool = false,
+    unless isGone: @escaping @Sendable () -> Bool = { false }
+  ) async throws -> Bool {
+    let id = state.withLock { state in
+      state.nextID += 1
+      return state.nextID
+    }
+    let begin = { (continuation: CheckedContinuation<Bool, any Error>) in
+      let waiter = Waiter(
+        id: id, direction: direction, deadline: limit.map { .now + $0 }, continuation: continuation)
+      self.add(waiter, to: descriptor)
+      if isGone() { self.cancel(id, of: descriptor) }
+    }
+    if evenIfCancelled { return try await withCheckedThrowingContinuation(begin) }
+    return try await withTaskCancellationHandler {
+      try await withCheckedThrowingContinuation { continuation in
+        begin(continuation)
+        // Who was cancelled before it waited was not found then.
+        if Task.isCancelled { cancel(id, of: descriptor) }
+      }
+    } onCancel: {
+      cancel(id, of: descriptor)
+    }
+  }
+
+  /// Ends all waits for a descriptor that is about to be closed, as if their tasks were cancelled.
+  package func release(_ descriptor: Int32) {
+    for waiter in state.withLock({ state in take(from: descriptor, &state) { _ in true } }) {
+      waiter.continuation.resume(throwing: CancellationError())
+    }
+  }
+
+  private func cancel(_ id: Int, of descriptor: Int32) {
+    for waiter in state.withLock({ state in take(from: descriptor, &state) { $0.id == id } }) {
+      waiter.continuation.resume(throwing: CancellationError())
+    }
+  }
+
+  private func add(_ waiter: Waiter, to descriptor: Int32) {
+    let (problem, isEarlier) = state.withLock { state -> (Int32, Bool) in
+      state.waiting[descriptor, default: []].append(waiter)
+      let code = arm(descriptor, state)
+      guard code == 0 else {
+        _ = take(from: descriptor, &state) { $0.id == waiter.id }
+        return (code, false)
+      }
+      guard let deadline = waiter.deadline else { return (0, false) }
+      state.timed[waiter.id] = descriptor
+      if let nextLook = state.nextLook, nextLook <= deadline { return (0, false) }
+      state.nextLook = deadline
+      return (0, true)
+    }
+    switch problem {
+    case 0:
+      var one: UInt64 = 1
+      if isEarlier { _ = write(bell, &one, MemoryLayout<UInt64>.size) }
+    // A plain file, or /dev/null: never waited for.
+    case EPERM: waiter.continuation.resume(returning: true)
+    default: waiter.continuation.resume(throwing: Problem(code: problem))
+    }
+  }
+
+  /// Takes waiters away, and arms the descriptor for those who stay.
+  ///
+  /// - Parameter isDisarmed: an event has come, which disarmed it by itself.
+  private func take(
+    from descriptor: Int32, _ state: inout State, isDisarmed: Bool = false, where isMeant: (Waiter) -> Bool
+  ) -> [Waiter] {
+    guard let all = state.waiting[descriptor] else { return [] }
+    let taken = all.filter(isMeant)
+    guard !taken.isEmpty || isDisarmed else { return [] }
+    let staying = all.filter { !isMeant($0) }
+    state.waiting[descriptor] = staying.isEmpty ? nil : staying
+    for waiter in taken where waiter.deadline != nil { state.timed[waiter.id] = nil }
+    if !(isDisarmed && staying.isEmpty) { arm(descriptor, state) }
+    return taken
+  }
+
+  /// Tells the kernel what is waited for. What it has known of this number before does not matter: it may have been another file's.
+  ///
+  /// - Returns: an error number, or 0.
+  @discardableResult
+  private func arm(_ descriptor: Int32, _ state: borrowing State) -> Int32 {
+    let waiting = state.waiting[descriptor] ?? []
+    guard !waiting.isEmpty else {
+      epoll_ctl(epoll, EPOLL_CTL_DEL, descriptor, nil)
+      return 0
+    }
+    var mask = EPOLLONESHOT.rawValue
+    if waiting.contains(where: { $0.direction == .reading }) { mask |= EPOLLIN.rawValue | EPOLLRDHUP.rawValue }
+    if waiting.contains(where: { $0.direction == .writing }) { mask |= EPOLLOUT.rawValue }
+    var event = epoll_event(events: mask, data: epoll_data(fd: descriptor))
+    if epoll_ctl(epoll, EPOLL_CTL_MOD, descriptor, &event) == 0 { return 0 }
+    guard errno == ENOENT else { return errno }
+    return epoll_ctl(epoll, EPOLL_CTL_ADD, descriptor, &event) == 0 ? 0 : errno
+  }
+
+  // MARK: The thread
+
+  private func startThread() {
+    var (attributes, thread, all, before) = (pthread_attr_t(), pthread_t(), sigset_t(), sigset_t())
+    pthread_attr_init(&attributes)
+    pthread_attr_setdetachstate(&attributes, Int32(PTHREAD_CREATE_DETACHED))
+    // Inherited by the thread from its first moment.
+    sigfillset(&all)
+    pthread_sigmask(SIG_BLOCK, &all, &before)
+    let status = pthread_create(
+      &thread, &attributes,
+      { argument in
+        tidemark_name_thread("readiness")
+        Unmanaged<Readiness>.fromOpaque(argument!).takeRetainedValue().work()
+      }, Unmanaged.passRetained(self).toOpaque())
+    pthread_sigmask(SIG_SETMASK, &before, nil)
+    pthread_attr_destroy(&attributes)
+    precondition(status == 0, "the system has no thread left to wait for descriptors (errno \(status))")
+  }
+
+  private func work() -> Never {
+    var events = [epoll_event](repeating: epoll_event(), count: 64)
+    var pause: Int32 = -1
+    while true {
+      let count = epoll_wait(epoll, &events, Int32(events.count), pause)
+      var (ready, late): ([Waiter], [Waiter]) = ([], [])
+      state.withLock { state in
+        for event in events.prefix(max(0, Int(count))) { ready += met(by: event, &state) }
+        late = expired(&state)
+        pause = state.nextLook.map { Self.milliseconds(until: $0) } ?? -1
+      }
+      for waiter in ready { waiter.continuation.resume(returning: true) }
+      for waiter in late { waiter.continuation.resume(returning: false) }
+    }
+  }
+
+  private func met(by event: epoll_event, _ state: inout State) -> [Waiter] {
+    let descriptor = event.data.fd
+    guard descriptor != bell else {
+      var rings: UInt64 = 0
+      _ = read(bell, &rings, MemoryLayout<UInt64>.size)
+      return []
+    }
+    let ends = EPOLLHUP.rawValue | EPOLLERR.rawValue
+    let isReadable = event.events & (EPOLLIN.rawValue | EPOLLRDHUP.rawValue | ends) != 0
+    let isWritable = event.events & (EPOLLOUT.rawValue | ends) != 0
+    return take(from: descriptor, &state, isDisarmed: true) { $0.direction == .reading ? isReadable : isWritable }
+  }
+
+  /// Takes those whose deadline has come, and finds the next one.
+  private func expired(_ state: inout State) -> [Waiter] {
+    guard !state.timed.isEmpty else {
+      state.nextLook = nil
+      return []
+    }
+    let now = ContinuousClock.now
+    var late: [Waiter] = []
+    for descriptor in Set(state.timed.values) {
+      late += take(from: descriptor, &state) { $0.deadline.map { $0 <= now } ?? false }
+    }
+    state.nextLook = nil
+    for descriptor in state.timed.values {
+      for case let deadline? in state.waiting[descriptor, default: []].map(\.deadline) {
+        state.nextLook = min(deadline, state.nextLook ?? deadline)
+      }
+    }
+    return late
+  }
+
+  private static func milliseconds(until deadline: ContinuousClock.Instant) -> Int32 {
+    let left = ContinuousClock.now.duration(to: deadline).components
+    let milliseconds = left.seconds * 1000 + (left.attoseconds + 999_999_999_999_999) / 1_000_000_000_000_000
+    return Int32(clamping: max(0, milliseconds))
+  }
+}

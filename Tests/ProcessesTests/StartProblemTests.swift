@@ -1,0 +1,88 @@
+import Glibc
+
+import Testing
+
+@testable import Processes
+
+@Suite struct `A child that cannot be started` {
+  private func fails(
+    _ launch: Launch, _ reason: String, _ code: Int32, sourceLocation: SourceLocation = #_sourceLocation
+  ) async {
+    await #expect(
+      throws: StartProblem(program: launch.program, reason: reason, code: code), sourceLocation: sourceLocation
+    ) { try await launch.run() }
+  }
+
+  @Test func `says whether it, its directory or its interpreter is missing`() async throws {
+    let scratch = try Scratch()
+    await fails(Launch(scratch.path("none")), "there is no such file", ENOENT)
+    await fails(Launch("no-such-program"), "no directory in PATH has a program of this name", ENOENT)
+    await fails(
+      Launch("true", directory: scratch.path("none")), "there is no directory \(scratch.path("none"))", ENOENT)
+    let script = try scratch.file("script", "#! /no/interpreter -x\n")
+    await fails(Launch(script), "there is no /no/interpreter, which its first line names", ENOENT)
+    await fails(
+      Launch("./script", directory: scratch.directory),
+      "there is no /no/interpreter, which its first line names", ENOENT)
+    await fails(Launch("\(script)/below"), "Not a directory", ENOTDIR)
+    #expect(
+      "\(StartProblem(program: "/x", reason: "there is no such file", code: ENOENT))"
+        == "/x cannot be run: there is no such file")
+  }
+
+  @Test func `says what is not executable`() async throws {
+    let scratch = try Scratch()
+    await fails(Launch(try scratch.file("text", "x", mode: 0o644)), "it is not executable", EACCES)
+    await fails(Launch(scratch.directory), "it is not executable", EACCES)
+    let script = try scratch.file("script", "#!\(scratch.path("text"))\n")
+    await fails(Launch(script), "\(scratch.path("text")), which its first line names, is not executable", EACCES)
+  }
+
+  @Test func `says that it is no program`() async throws {
+    let scratch = try Scratch()
+    let reason = "it is no program for this system; a script begins with a line such as #!/bin/sh"
+    await fails(Launch(try scratch.file("text", "echo words\n")), reason, ENOEXEC)
+    await fails(Launch(try scratch.file("empty", "")), reason, ENOEXEC)
+    let foreign = try scratch.file("loader", "")
+    // A program whose loader is not there: the name stands in it, of the same length.
+    let made = try await shell(
+      "sed 's|/lib64/ld-linux-x86-64|/lib64/no-linux-x86-64|; s|/lib/ld-linux-aarch64|/lib/no-linux-aarch64|' /bin/true > \(foreign)"
+    ).run()
+    try #require(made.termination.isSuccess)
+    await fails(Launch(foreign), "the loader it needs is missing; it may be for another system", ENOENT)
+  }
+
+  @Test func `says that its words are too many, or none`() async throws {
+    await fails(
+      Launch("true", [String(repeating: "x", count: 1 << 20)]), "its arguments and its environment are too long", E2BIG)
+    await fails(
+      Launch("true", ["a\u{0}b"]),
+      "a word of its command or its environment has a NUL byte, or it is no program for this system", EINVAL)
+  }
+
+  @Test func `says that somebody writes to it`() async throws {
+    let scratch = try Scratch()
+    let path = try scratch.file("tool", "#!/bin/sh\n")
+    let writing = open(path, O_WRONLY | O_CLOEXEC)
+    defer { close(writing) }
+    await fails(Launch(path), "somebody has it open for writing", ETXTBSY)
+  }
+
+  @Test func `is given up where its task is cancelled between two tries`() async throws {
+    let scratch = try Scratch()
+    let path = try scratch.file("tool", "#!/bin/sh\n")
+    let writing = open(path, O_WRONLY | O_CLOEXEC)
+    defer { close(writing) }
+    let task = Task { try await Launch(path).run() }
+    try await Task.sleep(for: .milliseconds(10))
+    task.cancel()
+    await #expect(throws: CancellationError.self) { try await task.value }
+  }
+
+  @Test func `leaves no descriptor behind`() async throws {
+    let before = Proc.names("/proc/self/fd").count
+    for _ in 0..<300 { _ = try? await Launch("/no/such/program", input: .pipe).start() }
+    // Others run beside.
+    #expect(Proc.names("/proc/self/fd").count < before + 150)
+  }
+}
