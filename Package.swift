@@ -46,7 +46,7 @@ let package = Package(
     .target(name: "Systemd", dependencies: ["CSystemd"], swiftSettings: strict),
     .target(
       name: "Telemetry",
-      dependencies: ["Projection", "Systemd"]
+      dependencies: ["Projection", "Systemd"],
       swiftSettings: strict
     ),
     .target(
@@ -88,7 +88,7 @@ let package = Package(
     .testTarget(name: "PluginsTests", dependencies: ["Plugins", "Projection"], swiftSettings: strict),
     .testTarget(
       name: "TelemetryTests",
-      dependencies: ["Projection", "Telemetry"]
+      dependencies: ["Projection", "Telemetry"],
       swiftSettings: strict),
     .testTarget(name: "PostgresTests", dependencies: ["CLibpq", "Postgres", "Sandbox"], swiftSettings: strict),
     .testTarget(

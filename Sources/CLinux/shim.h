@@ -12,10 +12,8 @@ static inline int tidemark_eventfd(void) { return eventfd(0, EFD_CLOEXEC | EFD_N
 
 static inline int tidemark_epoll(void) { return epoll_create1(EPOLL_CLOEXEC); }
 
-// Readable while one of the signals is pending; read(2) takes it.
-static inline int tidemark_signalfd(const sigset_t *signals) {
-  return signalfd(-1, signals, SFD_CLOEXEC | SFD_NONBLOCK);
-}
+// read(2) waits for one of the signals, and takes it.
+static inline int tidemark_signalfd(const sigset_t *signals) { return signalfd(-1, signals, SFD_CLOEXEC); }
 
 // Readable once the process has ended. It is closed on exec by itself.
 static inline int tidemark_pidfd(pid_t process) { return pidfd_open(process, 0); }

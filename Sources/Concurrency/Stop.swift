@@ -74,14 +74,23 @@ package final class Stop: Sendable {
     _ = state.withLock { $0.handlers.removeValue(forKey: handler.number) }
   }
 
+  /// Runs the body, and all that it starts, as what belongs to this stop.
+  package func governing<T>(_ body: () async throws -> T) async rethrows -> T {
+    try await Self.$current.withValue(self) { try await body() }
+  }
+
   /// Waits for the stop.
   ///
   /// - Throws: `CancellationError` when the task is cancelled first.
   package func wait() async throws {
-    let waiters = Waiters<Void, Void>()
-    let handler = onRequest { waiters.tell() }
+    let gate = Gate()
+    let handler = onRequest { gate.open(.success(())) }
     defer { forget(handler) }
-    while !isRequested { try await waiters.wait() }
+    try await withTaskCancellationHandler {
+      try await gate.pass()
+    } onCancel: {
+      gate.open(.failure(CancellationError()))
+    }
   }
 
   /// Readable from the moment the stop is requested: for a thread that waits in poll(2). It lives as long as this object does.
@@ -99,6 +108,43 @@ package final class Stop: Sendable {
   private static func signal(_ descriptor: Int32) {
     var one: UInt64 = 1
     _ = write(descriptor, &one, MemoryLayout<UInt64>.size)
+  }
+
+  /// One wait, ended by what comes first.
+  private final class Gate: Sendable {
+    private enum Position {
+      case shut
+      case awaited(CheckedContinuation<Void, any Error>)
+      case open(Result<Void, any Error>)
+    }
+
+    private let position = Mutex(Position.shut)
+
+    func pass() async throws {
+      try await withCheckedThrowingContinuation { continuation in
+        let result: Result<Void, any Error>? = position.withLock { position in
+          if case .open(let result) = position { return result }
+          position = .awaited(continuation)
+          return nil
+        }
+        if let result { continuation.resume(with: result) }
+      }
+    }
+
+    func open(_ result: Result<Void, any Error>) {
+      let continuation: CheckedContinuation<Void, any Error>? = position.withLock { position in
+        switch position {
+        case .open: return nil
+        case .shut:
+          position = .open(result)
+          return nil
+        case .awaited(let continuation):
+          position = .open(result)
+          return continuation
+        }
+      }
+      continuation?.resume(with: result)
+    }
   }
 
   /// From a parent to a stop under it.

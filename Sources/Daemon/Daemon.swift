@@ -1,7 +1,7 @@
+import Concurrency
 import EventStore
 package import Postgres
 import Projection
-import ServiceLifecycle
 package import Settings
 package import Systemd
 package import Telemetry
@@ -14,6 +14,7 @@ package actor Daemon: Service {
   private let manager: ServiceManager
   private nonisolated let followers: [DatabaseFollower]
   private let settled: AsyncStream<Void>
+  private let settle: AsyncStream<Void>.Continuation
   private var isReady = false
 
   /// - Parameter isAlone: whether a solo node refuses to run beside others.
@@ -26,7 +27,7 @@ package actor Daemon: Service {
     self.observer = observer
     self.manager = manager
     let (settled, settle) = AsyncStream.makeStream(of: Void.self)
-    self.settled = settled
+    (self.settled, self.settle) = (settled, settle)
     followers = settings.perDatabase.map {
       DatabaseFollower(
         settings: $0, of: settings.databaseNames, version: version, node: node, observer: observer, isAlone: isAlone,
@@ -39,26 +40,28 @@ package actor Daemon: Service {
   /// What is wished of the shards of the first database.
   nonisolated var wishes: WishBoard { followers[0].wishes }
 
-  /// Runs until the graceful shutdown of the service group, or until the task is cancelled.
+  /// Runs until the stop, or until the task is cancelled.
   ///
   /// - Throws: ``StoreProblem`` where the store cannot be followed and only a person can help.
   package func run() async throws {
     let (observer, manager, followers) = (observer, manager, followers)
     observer.observe(.started(version: version, mode: settings.mode.rawValue, shards: settings.projections.count))
-    try await withGracefulShutdownHandler {
-      try await withThrowingTaskGroup(of: Void.self) { group in
-        group.addTask { try await ServiceReporter(manager: manager, followers: followers).run() }
-        group.addTask { await self.becomeReady() }
-        for follower in followers { group.addTask { try await follower.run() } }
-        do {
-          for try await _ in group {}
-        } catch is CancellationError {
-          group.cancelAll()
-        }
-      }
-    } onGracefulShutdown: {
+    let stop = Stop.current
+    let handler = stop.onRequest { [settle] in
       manager.stopping()
       observer.observe(.stopping)
+      settle.finish()
+    }
+    defer { stop.forget(handler) }
+    try await withThrowingTaskGroup(of: Void.self) { group in
+      group.addTask { try await ServiceReporter(manager: manager, followers: followers).run() }
+      group.addTask { await self.becomeReady() }
+      for follower in followers { group.addTask { try await follower.run() } }
+      do {
+        for try await _ in group {}
+      } catch is CancellationError {
+        group.cancelAll()
+      }
     }
     observer.observe(Task.isCancelled ? .stopTimedOut : .stopped)
   }
@@ -66,8 +69,9 @@ package actor Daemon: Service {
   /// Once every database has either answered or turned out to be away.
   private func becomeReady() async {
     var waiting = followers.count
-    for await _ in settled.cancelOnGracefulShutdown() {
+    for await _ in settled {
       waiting -= 1
+      if Stop.current.isRequested { return }
       guard waiting == 0 else { continue }
       isReady = true
       manager.ready()

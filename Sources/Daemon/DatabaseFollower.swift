@@ -1,7 +1,7 @@
+import Concurrency
 import EventStore
 import Postgres
 import Projection
-import ServiceLifecycle
 import Settings
 import Telemetry
 
@@ -57,9 +57,9 @@ actor DatabaseFollower: Service {
         await marks.withdraw()
         pulse.begin()
         await settle()
-        try await rest(delay)
+        try await waitAlive(delay)
       }
-      if Task.isShuttingDownGracefully { return }
+      if Stop.current.isRequested { return }
     }
   }
 
@@ -78,12 +78,12 @@ actor DatabaseFollower: Service {
     onSettled = nil
   }
 
-  /// Alive, and waiting.
-  private func rest(_ delay: Duration) async throws {
+  /// Waits, with signs of life.
+  private func waitAlive(_ delay: Duration) async throws {
     let end = ContinuousClock.now + delay
-    while ContinuousClock.now < end, !Task.isShuttingDownGracefully {
+    while ContinuousClock.now < end, !Stop.current.isRequested {
       pulse.beat()
-      try? await cancelWhenGracefulShutdown { try await Task.sleep(for: .seconds(1)) }
+      await rest(for: .seconds(1))
       try Task.checkCancellation()
     }
   }

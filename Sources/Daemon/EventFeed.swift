@@ -1,8 +1,7 @@
+import Concurrency
 package import EventStore
 package import Postgres
-import Concurrency
 import Projection
-import ServiceLifecycle
 
 /// Reads pages of events for the plugin shards of one database, each page once for all shards that stand at the same place.
 ///
@@ -121,7 +120,7 @@ package actor EventFeed {
     let (blocks, marks) = (blocks, marks)
     let reading: Reading = try await pool.withSession(for: "\(shard)") { session in
       // See MarkBoard: a mark is good only on a session that was open when its proof began.
-      let mark = try await cancelWhenGracefulShutdown { try await marks.mark { $0.provenAt >= session.openedAt } }
+      let mark = try await stoppable { try await marks.mark { $0.provenAt >= session.openedAt } }
       guard mark.sequence >= page.ceiling else { return .beyond(mark: mark.sequence) }
       return .block(try await blocks.read(request, life: mark.life, on: session))
     }

@@ -1,6 +1,5 @@
 import Plugins
 import Projection
-import Subprocess
 import Telemetry
 
 /// A plugin that is a child process: pages go to its standard input, answers come from its standard output, a JSON object a line.

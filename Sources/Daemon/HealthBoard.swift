@@ -1,7 +1,7 @@
+import Concurrency
 import EventStore
 import Postgres
 package import Projection
-import ServiceLifecycle
 import Telemetry
 
 /// How every shard of this node is doing, as its agent last said.
@@ -48,11 +48,11 @@ struct HealthWriter: Service {
     var positions: [ShardName: Int64] = [:]
     var last = ContinuousClock.now
     repeat {
-      try? await cancelWhenGracefulShutdown { try await Task.sleep(for: Self.interval) }
+      await rest(for: Self.interval)
       let now = ContinuousClock.now
       let seconds = (now - last) / .seconds(1)
       last = now
-      let isEnding = Task.isCancelled || Task.isShuttingDownGracefully
+      let isEnding = Task.isCancelled || Stop.current.isRequested
       let rows = await board.all.map { shard, entry in
         let moved = Double((entry.position ?? 0) - (positions[shard] ?? entry.position ?? 0))
         positions[shard] = entry.position
@@ -69,6 +69,6 @@ struct HealthWriter: Service {
         // The agents report a database that is away; here it only means that the rows are written later.
         continue
       }
-    } while !Task.isCancelled && !Task.isShuttingDownGracefully
+    } while !Task.isCancelled && !Stop.current.isRequested
   }
 }

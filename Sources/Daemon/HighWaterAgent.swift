@@ -1,7 +1,7 @@
+import Concurrency
 import EventStore
 import Postgres
 import Projection
-import ServiceLifecycle
 import Settings
 import Telemetry
 
@@ -23,7 +23,7 @@ struct HighWaterAgent: Service {
 
   func run() async throws {
     var backoff = Backoff()
-    while !Task.isCancelled && !Task.isShuttingDownGracefully {
+    while !Task.isCancelled && !Stop.current.isRequested {
       pulse.beat()
       do {
         try await withConnection { session in
@@ -31,12 +31,12 @@ struct HighWaterAgent: Service {
           try await watch(session)
         }
       } catch let error where error is CancellationError || (error as? PostgresError)?.isCancelled == true {
-        if !Task.isShuttingDownGracefully { throw CancellationError() }
+        if !Stop.current.isRequested { throw CancellationError() }
       } catch {
         await board.withdraw()
         let delay = backoff.next()
         observer.observe(observation(of: error, retryIn: delay))
-        try? await cancelWhenGracefulShutdown { try await Task.sleep(for: delay) }
+        await rest(for: delay)
       }
     }
   }
@@ -56,7 +56,7 @@ struct HighWaterAgent: Service {
 
   private func withConnection(_ body: (Session) async throws -> Void) async throws {
     let options = options
-    let session = try await cancelWhenGracefulShutdown { try await Session.connect(options, threadName: "high-water") }
+    let session = try await stoppable { try await Session.connect(options, threadName: "high-water") }
     try await session.closing(body)
   }
 
@@ -81,14 +81,11 @@ struct HighWaterAgent: Service {
         restoredMark: restored),
       restored: restored)
     var pause = settings.pollMin
-    while !Task.isCancelled && !Task.isShuttingDownGracefully {
+    while !Task.isCancelled && !Stop.current.isRequested {
       pulse.beat()
       let isBusy = try await ticker.tick()
       pause = isBusy ? settings.pollMin : min(pause * 2, settings.pollMax)
-      let delay = pause
-      do { try await cancelWhenGracefulShutdown { try await Task.sleep(for: delay) } } catch is CancellationError {
-        break
-      }
+      await rest(for: pause)
     }
     _ = try await ticker.persist()
   }

@@ -1,7 +1,7 @@
+import Concurrency
 import EventStore
 import Postgres
 import Projection
-import ServiceLifecycle
 import Settings
 import Telemetry
 
@@ -24,7 +24,7 @@ struct LateArrivalAgent: Service {
 
   func run() async throws {
     var fullLookDue = ContinuousClock.now
-    while !Task.isCancelled && !Task.isShuttingDownGracefully {
+    while !Task.isCancelled && !Stop.current.isRequested {
       let isFull = ContinuousClock.now >= fullLookDue
       do {
         try await look(within: isFull ? nil : settings.lateArrivalWindow)
@@ -36,7 +36,7 @@ struct LateArrivalAgent: Service {
       } catch let error as PostgresError {
         observer.observe(.gapsUnwatched(failure: Failure(error)))
       }
-      try? await cancelWhenGracefulShutdown { try await Task.sleep(for: Self.cadence) }
+      await rest(for: Self.cadence)
     }
   }
 

@@ -1,7 +1,7 @@
+import Concurrency
 import EventStore
 import Postgres
 import Projection
-import ServiceLifecycle
 import Telemetry
 
 /// Decides which shards this node runs, together with the other nodes: by the advisory locks that its lock session holds.
@@ -39,7 +39,7 @@ struct LeadershipAgent: Service {
     var backoff = Backoff([.milliseconds(100), .milliseconds(250), .seconds(1), .seconds(5)])
     var first = first
     var former: Int32?
-    while !Task.isCancelled && !Task.isShuttingDownGracefully {
+    while !Task.isCancelled && !Stop.current.isRequested {
       pulse.beat("leadership")
       do {
         let session: Session
@@ -63,11 +63,11 @@ struct LeadershipAgent: Service {
           throw error
         }
       } catch let error where error is CancellationError || (error as? PostgresError)?.isCancelled == true {
-        if !Task.isShuttingDownGracefully { throw CancellationError() }
+        if !Stop.current.isRequested { throw CancellationError() }
       } catch {
         let delay = backoff.next()
         observer.observe(.leadershipLost(failure: Failure(of: error), retryIn: delay))
-        try? await cancelWhenGracefulShutdown { try await Task.sleep(for: delay) }
+        await rest(for: delay)
       }
     }
     await shards.lead([], cancelling: false)
@@ -120,16 +120,16 @@ struct LeadershipAgent: Service {
 
   /// What the session sees after a pause; nil when the node was told to stop.
   private func look(_ session: Session, after pause: Duration?) async throws -> Membership.View? {
-    guard !Task.isShuttingDownGracefully else { return nil }
+    guard !Stop.current.isRequested else { return nil }
     do {
-      return try await cancelWhenGracefulShutdown { [isWatched, membership, locks] in
+      return try await stoppable { [isWatched, membership, locks] in
         if let pause {
           if isWatched { try await session.watch(for: pause) } else { try await Task.sleep(for: pause) }
         }
         return try await membership.view(of: locks.node, timeout: Self.longestTurn, session)
       }
     } catch {
-      if Task.isShuttingDownGracefully, session.isOpen { return nil }
+      if Stop.current.isRequested, session.isOpen { return nil }
       throw error
     }
   }

@@ -43,16 +43,10 @@ actor Library {
     close(self.instance)
     let table = try load()
     let host = host.begin()
-    let code = opening.config.withText { config in
-      opening.shard.withText { shard in
-        opening.database.withText { database in
-          opening.mode.withText { mode in
-            var opening = tidemark_opening(
-              config: config, shard: shard, database: database, mode: mode, position: position)
-            return table.open(&opening, host, &state)
-          }
-        }
-      }
+    let code = withTexts([opening.config, opening.shard, opening.database, opening.mode]) { texts in
+      var opening = tidemark_opening(
+        config: texts[0], shard: texts[1], database: texts[2], mode: texts[3], position: position)
+      return table.open(&opening, host, &state)
     }
     let said = self.host.end()
     switch code {
@@ -117,12 +111,14 @@ actor Library {
   }
 }
 
-extension String {
-  /// A text that the library may look at during the call.
-  fileprivate func withText<T>(_ body: (tidemark_text) -> T) -> T {
-    var copy = self
-    return copy.withUTF8 { bytes in
-      bytes.withMemoryRebound(to: CChar.self) { body(tidemark_text(bytes: $0.baseAddress, length: $0.count)) }
-    }
+/// Texts that the library may look at during the call, one after the other in one piece of memory.
+private func withTexts<T>(_ texts: [String], _ body: ([tidemark_text]) -> T) -> T {
+  texts.flatMap(\.utf8).withUnsafeBytes { memory in
+    var begin = memory.assumingMemoryBound(to: CChar.self).baseAddress
+    return body(
+      texts.map { text in
+        defer { begin = begin?.advanced(by: text.utf8.count) }
+        return tidemark_text(bytes: begin, length: text.utf8.count)
+      })
   }
 }

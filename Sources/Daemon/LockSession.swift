@@ -1,7 +1,7 @@
+import Concurrency
 import EventStore
 import Postgres
 import Projection
-import ServiceLifecycle
 import Telemetry
 
 /// Opens the session whose locks say that a node lives, and what it leads: one that is its own, that the server gives up soon, and that
@@ -35,9 +35,9 @@ struct LockSession: Sendable {
   /// - Throws: ``StoreProblem`` where the session is not its own, or another node is in the way for longer than ``patience``.
   func open(former: Int32?, shards: [String]) async throws -> Session {
     let options = options
-    let session = try await cancelWhenGracefulShutdown { try await Session.connect(options, threadName: "locks") }
+    let session = try await stoppable { try await Session.connect(options, threadName: "locks") }
     do {
-      try await cancelWhenGracefulShutdown {
+      try await stoppable {
         if try await PoolerCheck(options: options).isShared(session) { throw Self.pooled }
         try await (company == .shared ? SessionBounds.leadership : .work).apply(to: session)
         if let former { try await membership.endFormer(former, of: node, session) }

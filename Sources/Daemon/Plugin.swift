@@ -1,6 +1,6 @@
+import Concurrency
 import Plugins
 import Projection
-import ServiceLifecycle
 
 /// A plugin as its shard sees it: something that is handed pages, one at a time, and answers.
 ///
@@ -75,7 +75,7 @@ enum PluginPatience {
         throw PluginProblem.silent(limit, waitingFor: what)
       }
       group.addTask {
-        try await gracefulShutdown()
+        try await Stop.current.wait()
         try await Task.sleep(for: afterStop)
         throw CancellationError()
       }

@@ -1,7 +1,7 @@
+import Concurrency
 import EventStore
 import Postgres
 import Projection
-import ServiceLifecycle
 
 /// Where a plugin's pages are read, and the sessions on which their positions move: of a live shard, or of a rebuild.
 ///
@@ -51,7 +51,7 @@ struct LivePages: PluginPages {
   /// A page that was answered while the daemon stops is kept, if the mark that is there will do.
   private func mark(provenSince opening: ContinuousClock.Instant) async throws -> MarkBoard.Mark {
     if let mark = await marks.current, mark.provenAt >= opening { return mark }
-    return try await cancelWhenGracefulShutdown { try await marks.mark { $0.provenAt >= opening } }
+    return try await stoppable { try await marks.mark { $0.provenAt >= opening } }
   }
 }
 

@@ -1,8 +1,8 @@
+import Concurrency
 import EventStore
 import Plugins
 import Postgres
 import Projection
-import ServiceLifecycle
 import Telemetry
 
 extension ShardAgent {
@@ -33,7 +33,7 @@ extension ShardAgent {
     while try await isBehindRebuild() {
       hasWaited = true
       await health.set(name, condition: "stopped", reason: "by \(WishBoard.rebuild)", position: nil)
-      try await cancelWhenGracefulShutdown { try await Task.sleep(for: .milliseconds(200)) }
+      try await stoppable { try await Task.sleep(for: .milliseconds(200)) }
     }
     // Or the next who makes the shard stand still would think that it does.
     if hasWaited { await health.set(name, condition: "starting", reason: nil, position: nil) }

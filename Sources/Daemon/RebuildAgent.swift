@@ -2,7 +2,6 @@ import Concurrency
 import EventStore
 import Postgres
 import Projection
-import ServiceLifecycle
 import Telemetry
 
 /// Works on the rebuilds that operators ask for of one shard, for as long as this node leads it.
@@ -12,17 +11,17 @@ struct RebuildAgent: Service {
   var board: RebuildBoard
 
   func run() async throws {
-    while !Task.isCancelled && !Task.isShuttingDownGracefully {
+    while !Task.isCancelled && !Stop.current.isRequested {
       do {
-        try await cancelWhenGracefulShutdown {
+        try await stoppable {
           try await board.wanted(shard)
           try await runner.run()
         }
       } catch let error as CancellationError {
-        if !Task.isShuttingDownGracefully { throw error }
+        if !Stop.current.isRequested { throw error }
       } catch {
         // The row says why, and the log has said it. Whoever asked has to ask again.
-        try? await cancelWhenGracefulShutdown { try await Task.sleep(for: .seconds(1)) }
+        await rest(for: .seconds(1))
       }
       await board.taken(shard)
     }
@@ -55,10 +54,5 @@ package actor RebuildBoard {
 struct LedShard: Service {
   var services: [any Service]
 
-  func run() async throws {
-    try await withThrowingTaskGroup(of: Void.self) { group in
-      for service in services { group.addTask { try await service.run() } }
-      for try await _ in group {}
-    }
-  }
+  func run() async throws { try await runTogether(services) }
 }

@@ -1,4 +1,4 @@
-import ServiceLifecycle
+import Concurrency
 import Synchronization
 import Systemd
 
@@ -13,7 +13,7 @@ struct ServiceReporter: Service {
 
   func run() async throws {
     var told = ""
-    while !Task.isCancelled && !Task.isShuttingDownGracefully {
+    while !Task.isCancelled && !Stop.current.isRequested {
       var databases: [StatusLine.Database] = []
       for follower in followers {
         databases.append(
@@ -27,7 +27,7 @@ struct ServiceReporter: Service {
       if followers.allSatisfy(\.pulse.isBeating) { manager.alive() }
       // Signs of life come twice as often as the watchdog wants them.
       let pause = min(Self.interval, (manager.watchdogInterval ?? .seconds(60)) / 3)
-      try? await cancelWhenGracefulShutdown { try await Task.sleep(for: pause) }
+      await rest(for: pause)
     }
   }
 }

@@ -1,8 +1,8 @@
+import Concurrency
 package import EventStore
 import Glibc
 package import Postgres
 package import Projection
-import ServiceLifecycle
 package import Telemetry
 
 /// Runs one shard: performs what the rule ``Shard`` decides, page after page, until the daemon stops.
@@ -40,7 +40,7 @@ package struct ShardAgent: Service {
     var life = 0
     var command = Shard.Command.readPosition
     var knowsWishes = false
-    while !Task.isShuttingDownGracefully {
+    while !Stop.current.isRequested {
       try Task.checkCancellation()
       let before = rule.condition
       do {
@@ -59,7 +59,7 @@ package struct ShardAgent: Service {
         command = try await perform(command, &rule, &life, revision)
       } catch let error as CancellationError {
         // A wait ends at once when the daemon stops; a page only when its time is over.
-        if !Task.isShuttingDownGracefully { throw error }
+        if !Stop.current.isRequested { throw error }
       }
       if before.reason != nil, rule.condition.reason == nil { observer.observe(.shardResumed(name)) }
       if before != rule.condition, rule.condition == .following, before == .catchingUp {
@@ -109,7 +109,7 @@ package struct ShardAgent: Service {
       _ = try await unlessWished(revision) { try await Task.sleep(for: delay) }
       // A mark that is proven after now is proof that the database answers.
       let now = ContinuousClock.now
-      _ = try await cancelWhenGracefulShutdown { try await marks.mark { $0.provenAt > now } }
+      _ = try await stoppable { try await marks.mark { $0.provenAt > now } }
       return .readPosition
     case .wait(let delay):
       if delay > .zero { _ = try await unlessWished(revision) { try await Task.sleep(for: delay) } }
@@ -150,7 +150,7 @@ package struct ShardAgent: Service {
         observer.observe(
           .shardWaiting(
             name, reason: "what operators want of it could not be read from tidemark.shard for \(lasted.brief)"))
-      }, { try await cancelWhenGracefulShutdown { try await wishes.untilKnown() } })
+      }, { try await stoppable { try await wishes.untilKnown() } })
   }
 
   /// Does what an operator, or a rule for all shards, wants, until that changes or its time is over.
@@ -163,7 +163,7 @@ package struct ShardAgent: Service {
     case .stop(let by):
       await health.set(name, condition: "stopped", reason: "by \(by)", position: rule.position)
       observer.observe(.shardHalted(name, by: by, for: nil))
-      try await cancelWhenGracefulShutdown { try await wishes.change(name, from: revision) }
+      try await stoppable { try await wishes.change(name, from: revision) }
     case .pause(let until, let by):
       let left = until.map { ContinuousClock.now.duration(to: $0) }
       let end = left.map { ", until \(timeOfDay(in: $0))" } ?? ""
@@ -178,7 +178,7 @@ package struct ShardAgent: Service {
   private func unlessWished<T: Sendable>(
     _ revision: WishBoard.Revision, _ work: @escaping @Sendable () async throws -> T
   ) async throws -> T? {
-    try await cancelWhenGracefulShutdown {
+    try await stoppable {
       try await withThrowingTaskGroup(of: T?.self) { group in
         group.addTask { try await work() }
         group.addTask {
@@ -221,7 +221,7 @@ package struct ShardAgent: Service {
       if let plugin { return try await plugin.apply(page, manner, policy: policy, chains: chains) }
       return try await pool.withSession(for: key) { session in
         // See MarkBoard: a mark is good only on a session that was open when its proof began.
-        let mark = try await cancelWhenGracefulShutdown { try await marks.mark { $0.provenAt >= session.openedAt } }
+        let mark = try await stoppable { try await marks.mark { $0.provenAt >= session.openedAt } }
         guard mark.sequence >= page.ceiling else { return .beyond(mark: mark.sequence) }
         return .applied(try await projector.apply(page, manner, on: session))
       }

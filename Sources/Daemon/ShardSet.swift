@@ -1,6 +1,5 @@
-import Logging
+import Concurrency
 import Projection
-import ServiceLifecycle
 
 /// Runs one agent for each declared shard, and exchanges agents when the declarations change.
 ///
@@ -9,16 +8,12 @@ import ServiceLifecycle
 actor ShardSet: Service {
   private let makeAgent: @Sendable (ProjectionDefinition) -> any Service
   private var slots: [ShardName: ShardSlot] = [:]
-  private let arrivals: AsyncStream<ShardSlot>
-  private let arrive: AsyncStream<ShardSlot>.Continuation
+  private let group = ServiceGroup()
 
   private(set) var definitions: [ProjectionDefinition] = []
-  /// Nothing runs any more.
-  private var isOver = false
 
   init(makeAgent: @escaping @Sendable (ProjectionDefinition) -> any Service) {
     self.makeAgent = makeAgent
-    (arrivals, arrive) = AsyncStream.makeStream()
   }
 
   struct Change: Hashable, Sendable {
@@ -52,7 +47,8 @@ actor ShardSet: Service {
       if let slot = slots[definition.shard], await slot.declare(definition) { continue }
       let slot = ShardSlot(definition, makeAgent: makeAgent)
       slots[definition.shard] = slot
-      if isOver { await slot.end() } else { arrive.yield(slot) }
+      // Told to stop: what is declared now never runs.
+      if !group.add(slot) { await slot.end() }
     }
     return change
   }
@@ -75,27 +71,16 @@ actor ShardSet: Service {
     return running
   }
 
-  func run() async throws {
-    try await withThrowingDiscardingTaskGroup { group in
-      for await slot in arrivals.cancelOnGracefulShutdown() {
-        group.addTask { try await slot.run() }
-      }
-    }
-    // Whatever was declared too late to run has ended too.
-    isOver = true
-    for slot in slots.values { await slot.end() }
-  }
+  func run() async throws { try await group.run() }
 }
 
 /// One shard's place: at most one agent runs in it, so a shard never runs twice in this process.
-private actor ShardSlot {
+private actor ShardSlot: Service {
   private let makeAgent: @Sendable (ProjectionDefinition) -> any Service
   private var next: ProjectionDefinition?
-  private var current: ServiceGroup?
+  private var current: ServiceRun?
   private(set) var hasEnded = false
   private var waiting: [CheckedContinuation<Void, Never>] = []
-  /// Ends the round under way at once.
-  private var cancelling: AsyncStream<Void>.Continuation?
 
   init(_ definition: ProjectionDefinition, makeAgent: @escaping @Sendable (ProjectionDefinition) -> any Service) {
     next = definition
@@ -105,7 +90,7 @@ private actor ShardSlot {
   /// Ends what runs now, wherever it is.
   func cancel() {
     next = nil
-    cancelling?.yield()
+    current?.cancel()
   }
 
   func untilEnded() async {
@@ -121,41 +106,20 @@ private actor ShardSlot {
 
   /// Asks the agent that runs to finish, and says what comes after it; nil is nothing. Returns false when the slot is closed already.
   @discardableResult
-  func declare(_ definition: ProjectionDefinition?) async -> Bool {
+  func declare(_ definition: ProjectionDefinition?) -> Bool {
     guard !hasEnded else { return false }
     next = definition
-    await current?.triggerGracefulShutdown()
+    current?.end()
     return true
   }
 
   func run() async throws {
     defer { end() }
-    while let definition = next, !Task.isShuttingDownGracefully {
+    while let definition = next, !Stop.current.isRequested {
       next = nil
-      var quiet = Logger(label: "service-group")
-      quiet.logLevel = .critical
-      let group = ServiceGroup(
-        configuration: ServiceGroupConfiguration(
-          services: [
-            .init(service: makeAgent(definition), successTerminationBehavior: .gracefullyShutdownGroup)
-          ], logger: quiet))
-      current = group
-      let (cancels, continuation) = AsyncStream.makeStream(of: Void.self)
-      cancelling = continuation
-      try await withThrowingTaskGroup(of: Bool.self) { tasks in
-        tasks.addTask {
-          try await group.run()
-          return true
-        }
-        tasks.addTask {
-          for await _ in cancels { return false }
-          return true
-        }
-        // The first to come decides; a cancelled agent's error is what was asked for.
-        let hasEnded = try await tasks.next()!
-        tasks.cancelAll()
-        if !hasEnded { _ = await tasks.nextResult() }
-      }
+      let run = ServiceRun(makeAgent(definition), under: .current)
+      current = run
+      try await run.run()
       current = nil
     }
   }

@@ -1,7 +1,7 @@
+import Concurrency
 import EventStore
 import Postgres
 import Projection
-import ServiceLifecycle
 import Telemetry
 
 /// Where a shard begins: at its position, or, when it has none, where the operator's `start` says.
@@ -49,7 +49,7 @@ struct ShardStart: Sendable {
       return min(found ?? mark, mark)
     case .inlineHandover:
       let first = try await lookAtStore(pool)
-      if first.writers.isEmpty { try await cancelWhenGracefulShutdown { try await Task.sleep(for: StoreRest.quiet) } }
+      if first.writers.isEmpty { try await stoppable { try await Task.sleep(for: StoreRest.quiet) } }
       let mark = try await newestMark(marks)
       let second = try await lookAtStore(pool)
       try StoreRest.check(first, second, mark: mark)
@@ -67,6 +67,6 @@ struct ShardStart: Sendable {
   /// A mark whose proof begins after now.
   private func newestMark(_ marks: MarkBoard) async throws -> Int64 {
     let now = ContinuousClock.now
-    return try await cancelWhenGracefulShutdown { try await marks.mark { $0.provenAt >= now } }.sequence
+    return try await stoppable { try await marks.mark { $0.provenAt >= now } }.sequence
   }
 }

@@ -1,7 +1,7 @@
+import Concurrency
 import EventStore
 import Postgres
 import Projection
-import ServiceLifecycle
 import Telemetry
 
 /// Keeps a node that runs every shard from running beside another one, and makes it known for as long as it lives.
@@ -18,7 +18,7 @@ struct SoloGuard: Service {
   func run() async throws {
     var first = first
     var former: Int32?
-    while !Task.isCancelled && !Task.isShuttingDownGracefully {
+    while !Task.isCancelled && !Stop.current.isRequested {
       do {
         let session: Session
         if let opened = first {
@@ -32,7 +32,7 @@ struct SoloGuard: Service {
       } catch {
         if let problem = error as? StoreProblem { observer.observe(.otherNode(failure: Failure(of: problem))) }
         // The high-water agent reports a database that is away. Whatever failed, the next try comes a moment later.
-        try? await cancelWhenGracefulShutdown { try await Task.sleep(for: .seconds(1)) }
+        await rest(for: .seconds(1))
       }
     }
   }
@@ -41,10 +41,10 @@ struct SoloGuard: Service {
   private func beKnown(_ session: Session) async throws {
     do {
       while true {
-        try await cancelWhenGracefulShutdown { try await session.watch(for: .seconds(60)) }
+        try await stoppable { try await session.watch(for: .seconds(60)) }
       }
     } catch {
-      if Task.isShuttingDownGracefully { try? await Membership().leave(locks.node, session, timeout: .seconds(3)) }
+      if Stop.current.isRequested { try? await Membership().leave(locks.node, session, timeout: .seconds(3)) }
       throw error
     }
   }

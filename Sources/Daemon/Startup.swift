@@ -1,8 +1,8 @@
+import Concurrency
 import EventStore
 import Glibc
 package import Postgres
 import Projection
-import ServiceLifecycle
 package import Settings
 import Telemetry
 
@@ -25,7 +25,7 @@ struct Startup: Sendable {
     while true {
       do {
         // Nothing is half made when this is cut short: what it makes is one transaction.
-        return try await cancelWhenGracefulShutdown { try await attempt() }
+        return try await stoppable { try await attempt() }
       } catch let error as PostgresError where error.isCancelled {
         throw CancellationError()
       } catch let error as PostgresError where error.isConnectionLoss {
@@ -33,7 +33,7 @@ struct Startup: Sendable {
         await onAway()
       }
       let wait = delay
-      try await cancelWhenGracefulShutdown { try await Task.sleep(for: wait) }
+      try await stoppable { try await Task.sleep(for: wait) }
       delay = min(delay * 2, Self.longestWait)
     }
   }

@@ -2,7 +2,6 @@ import Concurrency
 import EventStore
 import Postgres
 import Projection
-import ServiceLifecycle
 import Telemetry
 
 /// What operators want of each shard, and where shards wait for that to change.
@@ -151,7 +150,7 @@ struct WishAgent: Service {
   static let cadence = Duration.milliseconds(500)
 
   func run() async throws {
-    while !Task.isCancelled && !Task.isShuttingDownGracefully {
+    while !Task.isCancelled && !Stop.current.isRequested {
       do {
         let wishes = try await pool.withSession(for: "wishes") { try await ShardWishes().all($0) }
         await board.take(wishes)
@@ -161,7 +160,7 @@ struct WishAgent: Service {
       } catch {
         // A database that is away is reported by the high-water agent; what was wished last holds meanwhile.
       }
-      try? await cancelWhenGracefulShutdown { try await Task.sleep(for: Self.cadence) }
+      await rest(for: Self.cadence)
     }
   }
 }

@@ -1,3 +1,5 @@
+import Concurrency
+
 /// A bounded number of sessions, lent out one user at a time, so that many shards share a few connections.
 ///
 /// Sessions are opened when they are first needed. One that broke, or comes back in the middle of a transaction that cannot be rolled back,

@@ -63,7 +63,8 @@ package struct PageWidth: Sendable, Hashable {
       return
     }
     guard page.width >= width, took > .zero else { return }
-    let rate = Double(page.width) / (took / .seconds(1))
+    let seconds: Double = took / .seconds(1)
+    let rate = Double(page.width) / seconds
     rates[width] = rates[width].map { 0.6 * $0 + 0.4 * rate } ?? rate
     sinceProbe += 1
     choose(took: took, target: target)

@@ -1,19 +1,18 @@
-package import Logging
 import Projection
 import Synchronization
 
 /// Turns observations into log entries: the constant sentence of the catalogue, with the data in fields.
 package final class LogObserver: Observer {
-  private let logger: Logger
-  private let threshold: Mutex<Logger.Level>
+  private let log: any Log
+  private let threshold: Mutex<LogLevel>
 
-  /// - Parameter logger: lets everything through; what is too light is left out here, so that it can change.
-  package init(_ logger: Logger, level: Logger.Level) {
-    self.logger = logger
+  /// - Parameter level: what weighs less is left out.
+  package init(_ log: any Log, level: LogLevel) {
+    self.log = log
     threshold = Mutex(level)
   }
 
-  package var level: Logger.Level {
+  package var level: LogLevel {
     get { threshold.withLock { $0 } }
     set { threshold.withLock { $0 = newValue } }
   }
@@ -23,9 +22,9 @@ package final class LogObserver: Observer {
     let weight = observation.givenLevel ?? entry.level
     guard weight >= level else { return }
     var fields = observation.fields
-    fields["message_id"] = "\(entry.id)"
-    if let database { fields["database"] = "\(database)" }
-    logger.log(level: weight, "\(entry.message)", metadata: fields)
+    fields["message_id"] = entry.id
+    if let database { fields["database"] = database }
+    log.write(LogEntry(weight, entry.message, fields))
   }
 }
 
@@ -93,30 +92,30 @@ extension Observation {
   }
 
   /// Where whoever speaks says how much it weighs; otherwise the catalogue does.
-  var givenLevel: Logger.Level? {
-    if case .pluginSaid(_, let level, _) = self { Logger.Level(rawValue: level) } else { nil }
+  var givenLevel: LogLevel? {
+    if case .pluginSaid(_, let level, _) = self { LogLevel(named: level) } else { nil }
   }
 
-  package var fields: Logger.Metadata {
+  package var fields: LogEntry.Fields {
     switch self {
     case .started(let version, let mode, let shards):
-      ["version": "\(version)", "mode": "\(mode)", "shards": "\(shards)"]
+      ["version": version, "mode": mode, "shards": "\(shards)"]
     case .ready, .stopping, .stopped, .stopTimedOut: [:]
     case .reloaded(let added, let removed, let changed):
       ["added": "\(list(added))", "removed": "\(list(removed))", "changed": "\(list(changed))"]
-    case .reloadRefused(let problem): ["problem": "\(problem)"]
-    case .restartNeeded(let key): ["key": "\(key)"]
+    case .reloadRefused(let problem): ["problem": problem]
+    case .restartNeeded(let key): ["key": key]
 
     case .databaseUnreachable(let place, let failure, let delay):
-      ["url": "\(place)"] + failure.fields + retry(delay)
+      ["url": place] + failure.fields + retry(delay)
     case .databaseRefused(let failure, let delay): failure.fields + retry(delay)
     case .databaseReady(let place, let version):
-      ["url": "\(place)", "server": "\(version / 10_000).\(version % 10_000)"]
+      ["url": place, "server": "\(version / 10_000).\(version % 10_000)"]
     case .schemaUpdated(let steps): ["made": "\(steps.joined(separator: ", "))"]
-    case .serverNotice(let severity, let message): ["severity": "\(severity)", "text": "\(message)"]
+    case .serverNotice(let severity, let message): ["severity": severity, "text": message]
     case .sequenceCached(let size): ["cache": "\(size)"]
 
-    case .markRestored(let mark): ["mark": "\(mark.map(String.init) ?? "none yet")"]
+    case .markRestored(let mark): ["mark": mark.map(String.init) ?? "none yet"]
     case .markMoved(let from, let to): ["from": "\(from)", "mark": "\(to)"]
     case .markHeld(let at, let duration, let holders):
       ["mark": "\(at)", "for": "\(duration.brief)", "by": "\(holders.joined(separator: "; "))"]
@@ -126,18 +125,18 @@ extension Observation {
     case .gapsPassed(let gaps, let reason):
       [
         "first": "\(gaps.map(\.lowerBound).min() ?? 0)", "last": "\(gaps.map(\.upperBound).max() ?? 0)",
-        "numbers": "\(gaps.reduce(0) { $0 + $1.count })", "reason": "\(reason)",
+        "numbers": "\(gaps.reduce(0) { $0 + $1.count })", "reason": reason,
       ]
     case .lateArrival(let sequence, let type, let shards):
       [
-        "sequence": "\(sequence)", "type": "\(type)",
+        "sequence": "\(sequence)", "type": type,
         "shards": "\(shards.isEmpty ? "none" : shards.joined(separator: ", "))",
       ]
 
     case .nodesChanged(let nodes): ["nodes": "\(nodes.joined(separator: ", "))"]
     case .leadershipTaken(let shard, let cause), .leadershipGiven(let shard, let cause):
-      ["shard": "\(shard)", "cause": "\(cause)"]
-    case .leadershipBlocked(let shard, let who): ["shard": "\(shard)", "by": "\(who)"]
+      ["shard": "\(shard)", "cause": cause]
+    case .leadershipBlocked(let shard, let who): ["shard": "\(shard)", "by": who]
     case .leadershipWaived(let length): ["after": "\(length.brief)"]
     case .leadershipLost(let failure, let delay): failure.fields + retry(delay)
 
@@ -153,7 +152,7 @@ extension Observation {
       ["shard": "\(shard)"] + failure.fields + retry(delay)
     case .shardResumed(let shard): ["shard": "\(shard)"]
     case .shardHalted(let shard, let by, let length):
-      ["shard": "\(shard)", "by": "\(by)", "for": "\(length?.brief ?? "until told otherwise")"]
+      ["shard": "\(shard)", "by": by, "for": "\(length?.brief ?? "until told otherwise")"]
     case .deadLetter(let shard, let sequence, let failure):
       ["shard": "\(shard)"] + failure.fields + ["sequence": "\(sequence)"]
     case .deadLettersRemoved(let shard, let position, let count):
@@ -161,31 +160,31 @@ extension Observation {
     case .definitionChanged(let shard, let position):
       ["shard": "\(shard)", "position": "\(position)", "hint": "tidemark rebuild \(shard)"]
     case .shardStopped(let shard, let failure): ["shard": "\(shard)"] + failure.fields
-    case .shardWaiting(let shard, let reason): ["shard": "\(shard)", "reason": "\(reason)"]
+    case .shardWaiting(let shard, let reason): ["shard": "\(shard)", "reason": reason]
     case .shardEnded(let shard, let position):
       ["shard": "\(shard)", "position": "\(position.map(String.init) ?? "unknown")"]
 
     case .rebuildStarted(let shard, let position, let resumed):
       ["shard": "\(shard)", "position": "\(position)", "resumed": "\(resumed)"]
-    case .rebuildHindered(let shard, let reason): ["shard": "\(shard)", "reason": "\(reason)"]
+    case .rebuildHindered(let shard, let reason): ["shard": "\(shard)", "reason": reason]
     case .rebuildRetrying(let shard, let failure, let delay, let attempt):
       ["shard": "\(shard)"] + failure.fields + retry(delay) + ["attempt": "\(attempt)"]
     case .rebuildCompared(let shard, let position): ["shard": "\(shard)", "position": "\(position)"]
     case .rebuildExchanged(let shard, let position, let way, let reason, let took):
-      ["shard": "\(shard)", "position": "\(position)", "way": "\(way)", "reason": "\(reason)", "took": "\(took.brief)"]
+      ["shard": "\(shard)", "position": "\(position)", "way": way, "reason": reason, "took": "\(took.brief)"]
     case .rebuildFailed(let shard, let failure): ["shard": "\(shard)"] + failure.fields
     case .rebuildAborted(let shard): ["shard": "\(shard)"]
 
     case .pluginStarted(let shard, let pid):
       ["shard": "\(shard)", "pid": "\(pid.map(String.init) ?? "none, it is a library")"]
-    case .pluginSaid(let shard, _, let text): ["shard": "\(shard)", "text": "\(text)"]
+    case .pluginSaid(let shard, _, let text): ["shard": "\(shard)", "text": text]
     case .pluginLinesDropped(let shard, let count): ["shard": "\(shard)", "count": "\(count)"]
     case .pluginLost(let shard, let failure): ["shard": "\(shard)"] + failure.fields
-    case .pluginEnded(let shard, let how): ["shard": "\(shard)", "how": "\(how)"]
+    case .pluginEnded(let shard, let how): ["shard": "\(shard)", "how": how]
     }
   }
 
-  private func retry(_ delay: Duration) -> Logger.Metadata { ["retry_in": "\(delay.brief)"] }
+  private func retry(_ delay: Duration) -> LogEntry.Fields { ["retry_in": "\(delay.brief)"] }
 
   private func list(_ shards: [ShardName]) -> String {
     shards.isEmpty ? "none" : shards.map { "\($0)" }.joined(separator: ", ")
@@ -193,8 +192,8 @@ extension Observation {
 }
 
 extension Failure {
-  var fields: Logger.Metadata {
-    var fields: Logger.Metadata = ["error": "\(message)"]
+  var fields: LogEntry.Fields {
+    var fields: LogEntry.Fields = ["error": message]
     if let detail { fields["detail"] = "\(detail)" }
     if let hint { fields["hint"] = "\(hint)" }
     if let sqlState { fields["sqlstate"] = "\(sqlState)" }
@@ -204,7 +203,7 @@ extension Failure {
   }
 }
 
-private func + (a: Logger.Metadata, b: Logger.Metadata) -> Logger.Metadata { a.merging(b) { _, new in new } }
+private func + (a: LogEntry.Fields, b: LogEntry.Fields) -> LogEntry.Fields { a.merging(b) { _, new in new } }
 
 extension Duration {
   /// For people: `350 ms`, `1.5 s`, `42 s`, `12 min`.

@@ -1,5 +1,3 @@
-package import Logging
-
 /// Every kind of observation: its stable message id, how much it weighs, and what an operator should know of it.
 ///
 /// The log, `tidemark.observations(7)` and the tests are all made from this table. An id never changes, whatever becomes of the words.
@@ -66,13 +64,13 @@ package enum ObservationKind: String, CaseIterable, Sendable {
     /// For `journalctl MESSAGE_ID=…`.
     package var id: String
     /// *debug* is every page; *notice* a state that changed; *warning* degraded but moving; *error* means that an operator must act.
-    package var level: Logger.Level
+    package var level: LogLevel
     /// A constant sentence; data goes into fields.
     package var message: String
     package var meaning: String
     package var action: String
 
-    init(_ id: String, _ level: Logger.Level, _ message: String, meaning: String, action: String) {
+    init(_ id: String, _ level: LogLevel, _ message: String, meaning: String, action: String) {
       self.id = id
       self.level = level
       self.message = message

@@ -67,3 +67,8 @@ public struct EventFailed: Error {
     self.message = message
   }
 }
+
+#if compiler(<6.2)
+  /// Before Swift 6.2 every type is one.
+  public typealias SendableMetatype = Any
+#endif

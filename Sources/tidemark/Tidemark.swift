@@ -1,4 +1,5 @@
 import ArgumentParser
+import Concurrency
 @preconcurrency import Glibc
 import Systemd
 
@@ -19,10 +20,16 @@ struct Tidemark: AsyncParsableCommand {
       Manual.self,
     ])
 
-  static func main() async {
-    // A closed pipe is an error to handle where it is written to; a hangup means "read the settings again" once the daemon runs.
+  static func main() {
+    // A closed pipe is an error to handle where it is written to.
     signal(SIGPIPE, SIG_IGN)
-    signal(SIGHUP, SIG_IGN)
+    // Before the first thread. This one takes signals from here on, and all else happens on others.
+    _ = signals
+    Task.detached { await work() }
+    signals.take()
+  }
+
+  private static func work() async -> Never {
     setvbuf(stdout, nil, _IOLBF, 0)
     do {
       var command = try parseAsRoot()
@@ -31,6 +38,7 @@ struct Tidemark: AsyncParsableCommand {
       } else {
         try command.run()
       }
+      Glibc.exit(ExitStatus.done.rawValue)
     } catch let failure as CommandFailure {
       printError(failure.description)
       Glibc.exit(failure.status.rawValue)
@@ -46,6 +54,9 @@ struct Tidemark: AsyncParsableCommand {
     }
   }
 }
+
+/// A hangup means "read the settings again" once the daemon runs, and nothing before.
+let signals = Signals(holding: [SIGHUP, SIGTERM, SIGINT])
 
 let tidemarkVersion = "0.1.0"
 

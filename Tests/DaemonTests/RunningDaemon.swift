@@ -1,10 +1,9 @@
+import Concurrency
 import Daemon
 import EventStore
 import Foundation
-import Logging
 import Postgres
 import Projection
-import ServiceLifecycle
 import Settings
 import Synchronization
 import Telemetry
@@ -16,18 +15,16 @@ func withDaemon<T: Sendable>(
 ) async throws -> T {
   let recorder = ObservationRecorder()
   let daemon = Daemon(settings: settings, version: "test", node: node, observer: recorder)
-  var quiet = Logger(label: "test")
-  quiet.logLevel = .critical
-  let group = ServiceGroup(services: [daemon], logger: quiet)
+  let run = ServiceRun(daemon)
   return try await withThrowingTaskGroup(of: Void.self) { tasks in
-    tasks.addTask { try await group.run() }
+    tasks.addTask { try await run.run() }
     do {
       let result = try await body(RunningDaemon(settings: settings, daemon: daemon, observed: recorder))
-      await group.triggerGracefulShutdown()
+      run.end()
       try await tasks.waitForAll()
       return result
     } catch {
-      await group.triggerGracefulShutdown()
+      run.end()
       _ = await tasks.nextResult()
       throw error
     }

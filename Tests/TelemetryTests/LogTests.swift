@@ -1,4 +1,3 @@
-import Logging
 import Projection
 import Synchronization
 import Testing
@@ -8,9 +7,10 @@ import Testing
 @Suite struct `An entry of the log` {
   @Test func `has fields of its own in the journal`() {
     let fields = Dictionary(
-      uniqueKeysWithValues: JournalLogHandler.fields(
-        .error, "Shard paused",
-        ["shard": "Trip:All", "sqlstate": "22012", "message_id": "481ee743", "retry_in": "30 s", "error": "a \"b\"\nc"]
+      uniqueKeysWithValues: JournalLog.fields(
+        LogEntry(
+          .error, "Shard paused",
+        ["shard": "Trip:All", "sqlstate": "22012", "message_id": "481ee743", "retry_in": "30 s", "error": "a \"b\"\nc"])
       ).map { ($0.name, $0.value) })
     #expect(
       fields == [
@@ -22,10 +22,11 @@ import Testing
 
   @Test func `of a plugin has its shard, its words and its level`() {
     let sink = Sink()
-    let observer = LogObserver(Logger(label: "t", factory: { _ in Handler(sink: sink) }), level: .debug)
+    let observer = LogObserver(sink, level: .debug)
     observer.observe(
       .pluginSaid(ShardName(projection: "Plug"), level: "warning", text: "low on stamps"), in: "main")
-    let fields = Dictionary(uniqueKeysWithValues: sink.entries.withLock { $0 }[0].map { ($0.name, $0.value) })
+    let fields = Dictionary(
+      uniqueKeysWithValues: JournalLog.fields(sink.entries.withLock { $0 }[0]).map { ($0.name, $0.value) })
     #expect(
       fields.filter { $0.key != "MESSAGE_ID" } == [
         "MESSAGE": #"The plugin says database=main shard=Plug:All text="low on stamps""#, "PRIORITY": "4",
@@ -35,10 +36,10 @@ import Testing
   }
 
   @Test(arguments: [
-    (Logger.Level.critical, "2"), (.error, "3"), (.warning, "4"), (.notice, "5"), (.info, "6"), (.debug, "7"),
+    (LogLevel.critical, "2"), (.error, "3"), (.warning, "4"), (.notice, "5"), (.info, "6"), (.debug, "7"),
   ])
-  func `has the priority of its level`(level: Logger.Level, priority: String) {
-    let fields = JournalLogHandler.fields(level, "x", [:])
+  func `has the priority of its level`(level: LogLevel, priority: String) {
+    let fields = JournalLog.fields(LogEntry(level, "x", [:]))
     #expect(fields.first { $0.name == "PRIORITY" }?.value == priority)
   }
 
@@ -57,31 +58,17 @@ import Testing
 
   @Test func `is left out below the level, which can change`() {
     let sink = Sink()
-    let observer = LogObserver(Logger(label: "t", factory: { _ in Handler(sink: sink) }), level: .notice)
+    let observer = LogObserver(sink, level: .notice)
     observer.observe(.markMoved(from: 1, to: 2))
     observer.observe(.ready)
     observer.level = .debug
     observer.observe(.markMoved(from: 2, to: 3))
-    #expect(sink.messages.withLock { $0 } == ["Ready", "High-water mark moved"])
+    #expect(sink.entries.withLock { $0 }.map(\.message) == ["Ready", "High-water mark moved"])
   }
 }
 
-private final class Sink: Sendable {
-  let messages = Mutex<[String]>([])
-  let entries = Mutex<[[(name: String, value: String)]]>([])
-}
+private final class Sink: Log {
+  let entries = Mutex<[LogEntry]>([])
 
-private struct Handler: LogHandler {
-  var sink: Sink
-  var logLevel = Logger.Level.trace
-  var metadata: Logger.Metadata = [:]
-  subscript(metadataKey key: String) -> Logger.MetadataValue? {
-    get { metadata[key] }
-    set { metadata[key] = newValue }
-  }
-  func log(event: LogEvent) {
-    sink.messages.withLock { $0.append("\(event.message)") }
-    let fields = JournalLogHandler.fields(event.level, "\(event.message)", event.metadata ?? [:])
-    sink.entries.withLock { $0.append(fields) }
-  }
+  func write(_ entry: LogEntry) { entries.withLock { $0.append(entry) } }
 }

@@ -1,4 +1,3 @@
-import Logging
 import Plugins
 import Projection
 import Settings
@@ -80,7 +79,7 @@ enum ManualPages {
       let entry = kind.entry
       page.item(entry.message, entry.meaning)
       page.more("What to do: \(entry.action)")
-      page.more("Level \(entry.level.rawValue), message id \(entry.id).")
+      page.more("Level \(entry.level.name), message id \(entry.id).")
     }
     page.endList()
     page.section("CODES")

@@ -1,16 +1,14 @@
 import ArgumentParser
+import Concurrency
 import Daemon
 import EventStore
 import FoundationEssentials
 import Glibc
-import Logging
 import Postgres
 import Projection
 import Sandbox
-import ServiceLifecycle
 import Settings
 import Telemetry
-import UnixSignals
 
 struct Demo: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
@@ -40,7 +38,6 @@ struct Demo: AsyncParsableCommand {
 
   func run() async throws {
     let isVerbose = verbose
-    LoggingSystem.bootstrap { _ in TerminalLogHandler() }
     print("Starting a private PostgreSQL …")
     let cluster: PrivateCluster
     do {
@@ -51,13 +48,7 @@ struct Demo: AsyncParsableCommand {
     do {
       let show = DemoShow(
         cluster: cluster, writers: writers, duration: .seconds(seconds), level: isVerbose ? .info : .warning)
-      var quiet = Logger(label: "service-group")
-      quiet.logLevel = .critical
-      let group = ServiceGroup(
-        configuration: ServiceGroupConfiguration(
-          services: [.init(service: show, successTerminationBehavior: .gracefullyShutdownGroup)],
-          gracefulShutdownSignals: [.sigterm, .sigint], logger: quiet))
-      try await group.run()
+      try await serve(show)
       await cluster.remove()
     } catch {
       await cluster.remove()
@@ -71,7 +62,7 @@ private struct DemoShow: Service {
   let cluster: PrivateCluster
   let writers: Int
   let duration: Duration
-  let level: Logger.Level
+  let level: LogLevel
 
   func run() async throws {
     let conninfo = cluster.conninfo(database: "postgres")
@@ -97,23 +88,18 @@ private struct DemoShow: Service {
     print("\nLook at it while it runs:\n  psql '\(conninfo)'\n  tidemark status --config \(file)\n")
 
     let daemon = Daemon(
-      settings: settings, version: tidemarkVersion, observer: LogObserver(Logger(label: "tidemark"), level: level))
-    let daemonGroup = group(for: daemon)
+      settings: settings, version: tidemarkVersion, observer: LogObserver(TerminalLog(), level: level))
+    // It goes on while the demo counts, whatever the terminal says.
+    let running = ServiceRun(daemon)
     try await withThrowingTaskGroup(of: Void.self) { tasks in
-      tasks.addTask { try await daemonGroup.run() }
+      tasks.addTask { try await running.run() }
       let committed = try await write(options, showing: session, shape, settings)
       let isEqual = try await recount(committed: committed, session, shape, settings)
-      await daemonGroup.triggerGracefulShutdown()
+      running.end()
       try await tasks.waitForAll()
       await session.close()
       guard isEqual else { throw CommandFailure(.failed, "a read model differs from the recount of its events") }
     }
-  }
-
-  private func group(for daemon: Daemon) -> ServiceGroup {
-    var quiet = Logger(label: "service-group")
-    quiet.logLevel = .critical
-    return ServiceGroup(services: [daemon], logger: quiet)
   }
 
   /// Lets the writers write for the demo's time, or until Ctrl-C, with the status every two seconds. Returns the events committed.
@@ -125,10 +111,8 @@ private struct DemoShow: Service {
         tasks.addTask { try await SampleWriter(seed: UInt64(number)).run(options) }
       }
       let deadline = ContinuousClock.now + duration
-      while ContinuousClock.now < deadline && !Task.isShuttingDownGracefully {
-        try? await cancelWhenGracefulShutdown {
-          try await Task.sleep(until: min(deadline, .now + .seconds(2)))
-        }
+      while ContinuousClock.now < deadline && !Stop.current.isRequested {
+        await rest(for: min(deadline - .now, .seconds(2)))
         let report = try await StatusReport.read(session, shape: shape, declared: settings.projections.map(\.shard))
         print(report.text + "\n")
       }

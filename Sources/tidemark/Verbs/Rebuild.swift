@@ -6,7 +6,6 @@ import Postgres
 import Projection
 import Settings
 import Telemetry
-import UnixSignals
 
 struct RebuildVerb: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
@@ -175,7 +174,7 @@ struct RebuildVerb: AsyncParsableCommand {
     _ definition: ProjectionDefinition, _ request: RebuildTable.Request, _ settings: Settings, _ watch: RebuildWatch
   ) async throws -> RebuildTable.Row {
     // From before the request is there: from then on an end of this command has to be told apart from an end of the rebuild.
-    let signals = await UnixSignalsSequence(trapping: .sigint, .sigterm)
+    let stops = signals.listen(for: SIGINT, SIGTERM)
     let (shape, answer) = try await withSession(settings) { session in
       let shape = try await StoreShape.read(session, schema: settings.eventStore.schema)
       try await SchemaPlan.refuseMissing(session, shape: shape)
@@ -194,14 +193,14 @@ struct RebuildVerb: AsyncParsableCommand {
     watch.say(answer, definition.shard)
     guard here else {
       return try await unlessInterrupted(
-        signals, "the rebuild goes on in the node; the same command watches it again, --abort ends it"
+        stops, "the rebuild goes on in the node; the same command watches it again, --abort ends it"
       ) { try await watch.untilEnded("\(definition.shard)", here: false) }
     }
     let runner = RebuildRunner(
       definition, shape: shape, options: ConnectionOptions(settings.database), workMemory: settings.database.workMemory,
       policy: { settings.rebuildPolicy }, node: nodeName(), observer: watch, database: settings.database.name ?? "main")
     return try await unlessInterrupted(
-      signals, "interrupted; the same command goes on from here, --abort removes what was made"
+      stops, "interrupted; the same command goes on from here, --abort removes what was made"
     ) {
       try await withThrowingTaskGroup(of: RebuildTable.Row?.self) { group in
         group.addTask {
@@ -224,12 +223,12 @@ struct RebuildVerb: AsyncParsableCommand {
 
   /// Runs the work until it is done, or until Ctrl-C, which leaves everything as it is.
   private func unlessInterrupted(
-    _ signals: UnixSignalsSequence, _ words: String, _ work: @escaping @Sendable () async throws -> RebuildTable.Row
+    _ stops: AsyncStream<Int32>, _ words: String, _ work: @escaping @Sendable () async throws -> RebuildTable.Row
   ) async throws -> RebuildTable.Row {
     return try await withThrowingTaskGroup(of: RebuildTable.Row?.self) { group in
       group.addTask { try await work() }
       group.addTask {
-        for await _ in signals { throw CommandFailure(.failed, words) }
+        for await _ in stops { throw CommandFailure(.failed, words) }
         return nil
       }
       defer { group.cancelAll() }

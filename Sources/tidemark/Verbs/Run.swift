@@ -1,13 +1,11 @@
 import ArgumentParser
+import Concurrency
 import Daemon
 import EventStore
 @preconcurrency import Glibc
-import Logging
-import ServiceLifecycle
 import Settings
 import Systemd
 import Telemetry
-import UnixSignals
 
 struct Run: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
@@ -28,70 +26,57 @@ struct Run: AsyncParsableCommand {
       throw CommandFailure(.usage, "--database does not go with `run`, which follows every database of the settings")
     }
     let settings = try settings.load()
-    LoggingSystem.bootstrap { _ in
-      if Journal.isStandardError { JournalLogHandler() } else { TerminalLogHandler() }
-    }
-    let log = LogObserver(Logger(label: "tidemark"), level: settings.logLevel.loggerLevel)
+    let log = LogObserver(
+      Journal.isStandardError ? JournalLog() : TerminalLog(), level: LogLevel(settings.logLevel))
     let daemon = Daemon(settings: settings, version: tidemarkVersion, observer: RepeatFilter(log), isAlone: !beside)
     let option = self.settings
-    let hangups = await UnixSignalsSequence(trapping: .sighup)
+    let hangups = signals.listen(for: SIGHUP)
     let reloading = Task {
       for await _ in hangups {
         let new = await daemon.reload { () throws(SettingsProblems) in
           try Settings.load(path: option.file, environment: environment)
         }
-        if let new { log.level = new.logLevel.loggerLevel }
+        if let new { log.level = LogLevel(new.logLevel) }
       }
     }
     defer { reloading.cancel() }
     do {
-      try await serve(daemon, stopTimeout: settings.stopTimeout)
+      try await serve(daemon, patience: settings.stopTimeout)
     } catch {
       throw commandFailure(error)
     }
   }
 }
 
-extension Settings.LogLevel {
-  var loggerLevel: Logger.Level {
-    switch self {
-    case .debug: .debug
-    case .info: .info
-    case .notice: .notice
-    case .warning: .warning
-    case .error: .error
-    }
+extension LogLevel {
+  init(_ level: Settings.LogLevel) {
+    self =
+      switch level {
+      case .debug: .debug
+      case .info: .info
+      case .notice: .notice
+      case .warning: .warning
+      case .error: .error
+      }
   }
 }
 
-/// Runs the daemon until SIGTERM or SIGINT, and cancels its pages when a clean stop takes longer than `stopTimeout`.
-func serve(_ daemon: Daemon, stopTimeout: Duration) async throws {
-  var quiet = Logger(label: "service-group")
-  quiet.logLevel = .critical
-  var configuration = ServiceGroupConfiguration(
-    services: [.init(service: daemon, successTerminationBehavior: .gracefullyShutdownGroup)], logger: quiet)
-  configuration.maximumGracefulShutdownDuration = stopTimeout
-  let group = ServiceGroup(configuration: configuration)
-  // From here on no signal has its usual effect.
-  let signals = await UnixSignalsSequence(trapping: .sigterm, .sigint)
+/// Runs a service until SIGTERM or SIGINT, and cancels what it does when it takes longer than `patience` to end. A second signal ends
+/// the process at once, as if nobody had held it: the server rolls back what is open.
+func serve(_ service: any Service, patience: Duration? = nil) async throws {
+  let run = ServiceRun(service, patience: patience)
+  let stops = signals.listen(for: SIGTERM, SIGINT)
   let stopping = Task {
     var isSecond = false
-    for await stop in signals {
+    for await number in stops {
       if isSecond {
-        // As if nobody had caught it. The server rolls back what is open.
-        let number = stop == .sigint ? SIGINT : SIGTERM
         signal(number, SIG_DFL)
-        // The threads of the pool block signals, so it is sent to the process, which has one that does not or will be made to.
-        var signals = sigset_t()
-        sigemptyset(&signals)
-        sigaddset(&signals, number)
-        pthread_sigmask(SIG_UNBLOCK, &signals, nil)
-        kill(getpid(), number)
+        Signals.obey(number)
       }
       isSecond = true
-      await group.triggerGracefulShutdown()
+      run.end()
     }
   }
   defer { stopping.cancel() }
-  try await group.run()
+  try await run.run()
 }

@@ -1,35 +1,23 @@
 import Glibc
-package import Logging
 
 /// A line an entry on standard error, for people: time, level, sentence, fields. Coloured on a terminal.
-package struct TerminalLogHandler: LogHandler {
-  package var logLevel: Logger.Level
-  package var metadata: Logger.Metadata = [:]
+package struct TerminalLog: Log {
   private let isColoured: Bool
 
-  package init(level: Logger.Level = .trace) {
-    logLevel = level
-    isColoured = isatty(STDERR_FILENO) == 1 && getenv("NO_COLOR") == nil
-  }
+  package init() { isColoured = isatty(STDERR_FILENO) == 1 && getenv("NO_COLOR") == nil }
 
-  package subscript(metadataKey key: String) -> Logger.MetadataValue? {
-    get { metadata[key] }
-    set { metadata[key] = newValue }
-  }
-
-  package func log(event: LogEvent) {
-    let fields = metadata.merging(event.metadata ?? [:]) { _, new in new }
-      .filter { $0.key != "message_id" }.sorted { $0.key < $1.key }
-    var line = "\(timeOfDay()) \(paint(label(event.level), colour(event.level))) \(event.message)"
-    for (name, value) in fields { line += " \(paint("\(name)=", "2"))\(quotedField("\(value)"))" }
+  package func write(_ entry: LogEntry) {
+    let fields = entry.fields.filter { $0.key != "message_id" }.sorted { $0.key < $1.key }
+    var line = "\(timeOfDay()) \(paint(label(entry.level), colour(entry.level))) \(entry.message)"
+    for (name, value) in fields { line += " \(paint("\(name)=", "2"))\(quotedField(value))" }
     line += "\n"
     // One write an entry, so that lines of several threads never mix.
-    line.withUTF8 { _ = write(STDERR_FILENO, $0.baseAddress, $0.count) }
+    line.withUTF8 { _ = Glibc.write(STDERR_FILENO, $0.baseAddress, $0.count) }
   }
 
-  private func label(_ level: Logger.Level) -> String {
+  private func label(_ level: LogLevel) -> String {
     switch level {
-    case .trace, .debug: "debug  "
+    case .debug: "debug  "
     case .info: "info   "
     case .notice: "notice "
     case .warning: "warning"
@@ -37,9 +25,9 @@ package struct TerminalLogHandler: LogHandler {
     }
   }
 
-  private func colour(_ level: Logger.Level) -> String {
+  private func colour(_ level: LogLevel) -> String {
     switch level {
-    case .trace, .debug, .info: "2"
+    case .debug, .info: "2"
     case .notice: "32"
     case .warning: "33"
     case .error, .critical: "31;1"
