@@ -99,7 +99,7 @@ private struct Completer {
   /// Those that make sense yet: not twice what counts once, and nothing beside its alternative.
   private var options: [Offer.Candidate] {
     let given = Set(reader.options.keys).union(verb.arguments.prefix(reader.arguments.count).map(\.name))
-    let left = verb.allOptions.filter { option in
+    let left = verb.allShownOptions.filter { option in
       let isExcluded = verb.alternatives.contains { group in
         group.contains(option.name) && group.contains { $0 != option.name && given.contains($0) }
       }

@@ -37,8 +37,7 @@ package struct HelpPage {
       }
     }
     list("ARGUMENTS", verb.arguments.map { ($0.name, $0.wholeMeaning) })
-    // Where no option has one letter, none has to make room for it.
-    list("OPTIONS", verb.allOptions.map { ($0.label, $0.wholeMeaning) })
+    list("OPTIONS", verb.allShownOptions.map { ($0.label, $0.wholeMeaning) })
     verbs()
     examples()
   }

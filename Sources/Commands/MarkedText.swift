@@ -50,7 +50,8 @@ struct MarkedText {
     let core = String(match.output.1)
     let punctuation = match.output.2.map { " \($0)" }.joined()
     if let code = core.wholeMatch(of: /`(.+)`/) {
-      return ".Ql \(code.output.1.split(separator: " ").map { argument(String($0)) }.joined(separator: " "))\(punctuation)"
+      return
+        ".Ql \(code.output.1.split(separator: " ").map { argument(String($0)) }.joined(separator: " "))\(punctuation)"
     }
     if let long = core.wholeMatch(of: /--([a-z][a-z-]*)/) { return ".Fl Fl \(long.output.1)\(punctuation)" }
     if let short = core.wholeMatch(of: /-([a-z])/) { return ".Fl \(short.output.1)\(punctuation)" }

@@ -6,7 +6,7 @@
 /// line[Self.limit]   // an Int
 /// ```
 package struct Option<Given: Sendable>: DescribedOption {
-  package let described: OptionDescription
+  package private(set) var described: OptionDescription
   /// Reads the texts that were given, which `described.isRight` accepted.
   let read: @Sendable ([String]) -> Given
 }
@@ -31,6 +31,8 @@ package struct OptionDescription: Sendable {
   var choices: [String] = []
   var completion = Completion.nothing
   var isRight: @Sendable (String) -> Bool = { _ in true }
+  /// Left out of help, manual and completion.
+  var isHidden = false
 
   /// `-c, --config FILE`
   var label: String { "\(short.map { "-\($0), " } ?? "")--\(name)\(value.map { " \($0)" } ?? "")" }
@@ -81,6 +83,15 @@ extension Option {
     _ name: String, short: Character? = nil, _ value: Value<Parsed>, _ meaning: String
   ) -> Option where Given == [Parsed] {
     Option(name, short: short, value, meaning, isRepeated: true) { $0 }
+  }
+}
+
+extension Option {
+  /// The same option where it is only read so that the verb can say why it refuses it.
+  package var hidden: Option {
+    var option = self
+    option.described.isHidden = true
+    return option
   }
 }
 

@@ -109,7 +109,7 @@ struct LineReader {
 
   /// - Parameter found: the options of the letters after the dash, where there are such.
   private mutating func unknown(_ word: String, _ letters: Substring, _ found: [OptionDescription?]) {
-    let nearest = letters.count > 2 ? nearestName(to: String(letters), in: verb.allOptions.map(\.name)) : nil
+    let nearest = letters.count > 2 ? nearestName(to: String(letters), in: verb.allShownOptions.map(\.name)) : nil
     if nearest == nil, letters.count > 1, let first = found[0], first.value != nil, let short = first.short {
       problems.append(
         .attachedValue(short: short, metavariable: first.value!, value: String(word.dropFirst(2))))
@@ -124,7 +124,7 @@ struct LineReader {
 
   private mutating func unknown(_ word: String, like name: String, hasValue: Bool) {
     if hasUnknownVerb { return }
-    let nearest = nearestName(to: name, in: verb.allOptions.map(\.name))
+    let nearest = nearestName(to: name, in: verb.allShownOptions.map(\.name))
     if awaitsVerb, nearest == nil {
       problems.append(.missingVerb(option: word))
       passesOver = !hasValue

@@ -12,11 +12,11 @@ struct Synopsis {
   init(_ verb: Verb) {
     var shown: Set<String> = []
     func part(_ name: String) -> Part? {
-      verb.options.first { $0.name == name }.map { .option($0) }
+      verb.shownOptions.first { $0.name == name }.map { .option($0) }
         ?? verb.arguments.first { $0.name == name }.map { .argument($0) }
     }
     var parts: [Part] = []
-    for name in verb.options.map(\.name) + verb.arguments.map(\.name) where !shown.contains(name) {
+    for name in verb.shownOptions.map(\.name) + verb.arguments.map(\.name) where !shown.contains(name) {
       let alternatives = verb.alternatives.first { $0.contains(name) } ?? [name]
       shown.formUnion(alternatives)
       let found = alternatives.compactMap(part)

@@ -9,7 +9,7 @@ package struct Verb: Sendable {
   /// One sentence.
   package let about: String
   /// What else there is to know; may be empty.
-  let discussion: String
+  package let discussion: String
   package let options: [OptionDescription]
   package let arguments: [ArgumentDescription]
   /// Names of options and arguments of which one is given, or none; the synopsis shows them so.
@@ -59,6 +59,10 @@ package struct Verb: Sendable {
   package var children: [Verb] { groups.flatMap(\.verbs) }
   var shownChildren: [Verb] { children.filter { !$0.isHidden } }
 
+  /// What help, manual and completion tell of.
+  var shownOptions: [OptionDescription] { options.filter { !$0.isHidden } }
+  var allShownOptions: [OptionDescription] { allOptions.filter { !$0.isHidden } }
+
   func child(_ name: some StringProtocol) -> Verb? { children.first { $0.name == name } }
 
   /// Its own options, and those of every verb.
@@ -74,7 +78,7 @@ package struct VerbGroup: Sendable {
   let title: String
   let verbs: [Verb]
 
-  package init(_ title: String = "", _ verbs: [Verb]) {
+  package init(_ title: String, _ verbs: [Verb]) {
     self.title = title
     self.verbs = verbs
   }

@@ -38,6 +38,21 @@ extension Mdoc {
     }
   }
 
+  package mutating func variable(_ names: [String], _ words: String) {
+    macros([".It Ev \(names.joined(separator: " , "))"])
+    marked(words)
+  }
+
+  package mutating func file(_ path: String, _ words: String) {
+    macros([".It Pa \(Self.escaped(path))"])
+    marked(words)
+  }
+
+  package mutating func status(_ number: Int, _ words: String) {
+    macros([".It \(number)"])
+    marked(words)
+  }
+
   /// A paragraph, or several, in the notation that `Verb` describes; none begins with a macro of its own.
   package mutating func marked(_ text: String) {
     for (index, paragraph) in Paragraph.all(of: text).enumerated() {
@@ -52,7 +67,7 @@ extension Mdoc {
   private mutating func item(_ verb: Verb, _ parent: String, _ shared: [OptionDescription]) {
     macros([".It Cm \(parent)\(verb.name)"])
     marked(verb.about + (verb.discussion.isEmpty ? "" : "\n\n\(verb.discussion)"))
-    let options = verb.options.filter { option in
+    let options = verb.shownOptions.filter { option in
       !shared.contains { $0.name == option.name && $0.meaning == option.meaning }
     }
     if !options.isEmpty || !verb.arguments.isEmpty {
