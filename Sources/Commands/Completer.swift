@@ -47,6 +47,7 @@ private struct Completer {
   private var verb: Verb { reader.verb }
 
   var offer: Offer {
+    if reader.hasUnknownVerb { return Offer() }
     if !reader.isAfterDashes {
       if let (option, _) = reader.awaited.first, !word.hasPrefix("-") { return value(option.completion) }
       if word.hasPrefix("--"), let equals = word.firstIndex(of: "=") {

@@ -21,19 +21,22 @@ package struct HelpPage {
 
   package var text: String { page.text }
 
+  private var isNarrow: Bool { page.width < Self.narrowest }
+
   private var verb: Verb { path[path.count - 1] }
 
   private mutating func write() {
     let names = path.map(\.name).joined(separator: " ")
     let words = verb.groups.isEmpty ? Synopsis(verb).words : ["VERB ..."]
-    page.add(words, first: "USAGE: \(names)\(words.isEmpty ? "" : " ")", indent: 7 + min(names.count + 1, 16))
+    page.add(
+      words, first: "USAGE: \(names)\(words.isEmpty ? "" : " ")", indent: isNarrow ? 6 : min(names.count + 8, 23))
     page.gap()
     page.add(verb.about)
     for paragraph in Paragraph.all(of: verb.discussion) {
       page.gap()
       switch paragraph {
       case .filled(let words): page.add(words)
-      case .literal(let lines): for line in lines { page.add(line, first: "  ", indent: 6) }
+      case .literal(let lines): for line in lines { literal(line) }
       }
     }
     list("ARGUMENTS", verb.arguments.map { ($0.name, $0.wholeMeaning) })
@@ -64,9 +67,14 @@ package struct HelpPage {
     page.gap()
     page.verbatim("EXAMPLES:")
     for example in verb.examples {
-      page.add(example.line, first: "  ", indent: 6)
+      literal(example.line)
       page.add(example.meaning, indent: 6)
     }
+  }
+
+  /// Something to type, with its spaces where it fits.
+  private mutating func literal(_ line: String) {
+    if line.count + 2 <= page.width { page.verbatim("  " + line) } else { page.add(line, first: "  ", indent: 6) }
   }
 
   private mutating func list(_ title: String, _ items: [(name: String, meaning: String)]) {
@@ -77,7 +85,6 @@ package struct HelpPage {
   }
 
   private mutating func rows(_ items: [(name: String, meaning: String)]) {
-    let isNarrow = page.width < Self.narrowest
     let longest = items.map(\.name.count).filter { $0 <= Self.longestLabel }.max() ?? 0
     let column = isNarrow ? 6 : 2 + longest + 2
     for (name, meaning) in items {

@@ -45,6 +45,7 @@ struct LineReader {
       if !isOption { return give(word, to: option, spelling) }
       let next = word == "--" || known(word) ? nil : word
       problems.append(.missingValue(option: spelling, metavariable: option.value ?? "", next: next))
+      if next != nil { return }
     }
     if passesOver {
       passesOver = false
@@ -77,7 +78,7 @@ struct LineReader {
     arguments.append(word)
   }
 
-  private var hasUnknownVerb: Bool { !verb.groups.isEmpty && !arguments.isEmpty && !isAfterDashes }
+  var hasUnknownVerb: Bool { !verb.groups.isEmpty && !arguments.isEmpty && !isAfterDashes }
 
   private func known(_ word: String) -> Bool {
     let name = word.drop { $0 == "-" }.prefix { $0 != "=" }
@@ -200,7 +201,7 @@ struct LineReader {
     if arguments.isEmpty, isGiven(Verb.help) { return path }
     for word in arguments { asked.take(word) }
     problems += asked.problems + asked.distributedForHelp()
-    guard problems.isEmpty else { throw UsageProblems(problems: problems, path: [path[0]]) }
+    guard problems.isEmpty else { throw UsageProblems(problems: problems, path: asked.path) }
     return asked.path
   }
 

@@ -18,14 +18,17 @@ package struct Verb: Sendable {
   package let groups: [VerbGroup]
   /// Left out of help, manual and completion.
   let isHidden: Bool
+  private let hasVersion: Bool
   /// What the verb does; nil where one of its children has to be named.
   package let run: Run?
 
   /// A verb that does something.
+  ///
+  /// - Parameter hasVersion: whether `--version` is among its options.
   package init(
     _ name: String, about: String, discussion: String = "", options: [any DescribedOption] = [],
     arguments: [any DescribedArgument] = [], alternatives: [[String]] = [], examples: [Example] = [],
-    isHidden: Bool = false, run: @escaping Run
+    isHidden: Bool = false, hasVersion: Bool = true, run: @escaping Run
   ) {
     self.name = name
     self.about = about
@@ -36,6 +39,7 @@ package struct Verb: Sendable {
     self.examples = examples
     groups = []
     self.isHidden = isHidden
+    self.hasVersion = hasVersion
     self.run = run
     precondition(self.arguments.dropLast().allSatisfy { !$0.isRepeated }, "only the last argument takes several words")
   }
@@ -53,6 +57,7 @@ package struct Verb: Sendable {
     self.examples = examples
     self.groups = groups
     isHidden = false
+    hasVersion = true
     run = nil
   }
 
@@ -66,7 +71,9 @@ package struct Verb: Sendable {
   func child(_ name: some StringProtocol) -> Verb? { children.first { $0.name == name } }
 
   /// Its own options, and those of every verb.
-  var allOptions: [OptionDescription] { options + [Self.version.described, Self.help.described] }
+  var allOptions: [OptionDescription] {
+    options + (hasVersion ? [Self.version.described] : []) + [Self.help.described]
+  }
 
   static let help: Option<Bool> = .flag("help", short: "h", "Show this help.")
   static let version: Option<Bool> = .flag("version", "Show the version.")

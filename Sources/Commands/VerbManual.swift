@@ -67,9 +67,9 @@ extension Mdoc {
   private mutating func item(_ verb: Verb, _ parent: String, _ shared: [OptionDescription]) {
     macros([".It Cm \(parent)\(verb.name)"])
     marked(verb.about + (verb.discussion.isEmpty ? "" : "\n\n\(verb.discussion)"))
-    let options = verb.shownOptions.filter { option in
-      !shared.contains { $0.name == option.name && $0.meaning == option.meaning }
-    }
+    // What all its children have is described with their parent.
+    let described = verb.groups.isEmpty ? verb.shownOptions : Self.common(to: verb.shownChildren)
+    let options = described.filter { !$0.isIn(shared) }
     if !options.isEmpty || !verb.arguments.isEmpty {
       beginList()
       for argument in verb.arguments {
@@ -79,7 +79,12 @@ extension Mdoc {
       for option in options { self.option(option) }
       endList()
     }
-    for child in verb.shownChildren { item(child, "\(parent)\(verb.name) ", shared) }
+    for child in verb.shownChildren { item(child, "\(parent)\(verb.name) ", shared + options) }
+  }
+
+  private static func common(to verbs: [Verb]) -> [OptionDescription] {
+    guard verbs.count > 1 else { return [] }
+    return verbs[0].shownOptions.filter { option in verbs.allSatisfy { option.isIn($0.shownOptions) } }
   }
 
   private mutating func option(_ option: OptionDescription) {
@@ -118,5 +123,12 @@ extension Mdoc {
 
   private static func bare(_ argument: ArgumentDescription) -> String {
     "Ar \(argument.name.lowercased())\(argument.isRepeated ? " ..." : "")"
+  }
+}
+
+extension OptionDescription {
+  /// Whether the same is said there.
+  fileprivate func isIn(_ options: [OptionDescription]) -> Bool {
+    options.contains { $0.name == name && $0.meaning == meaning }
   }
 }

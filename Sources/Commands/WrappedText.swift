@@ -16,7 +16,9 @@ struct WrappedText {
     var line = first
     var isEmpty = true
     for word in words {
-      if !isEmpty, line.count + 1 + word.count > width {
+      let length = line.count + (isEmpty ? 0 : 1) + word.count
+      if length > width, line.contains(where: { $0 != " " }) {
+        while line.last == " " { line.removeLast() }
         lines.append(line)
         line = String(repeating: " ", count: indent)
         isEmpty = true

@@ -9,14 +9,14 @@ enum Tidemark {
   static let program: Verb = Verb(
     "tidemark", about: "Keeps read models up to date from an event table in PostgreSQL.",
     discussion: """
-      It follows an event table, knows up to which sequence it is safe to read, and feeds every event, in order and once, through the
+      Tidemark follows an event table, knows up to which sequence it is safe to read, and feeds every event, in order and once, through the
       projections of tidemark.toml(5).
 
       Where the settings have several databases, `init`, `check`, `status`, `wait`, `pause`, `resume`, `stop` and `start` take them one
       after the other, and one that is away does not keep the others from their turn; --database chooses one, and is needed by the other
       verbs that ask a database.
 
-      Exit status: 0 done, 1 the thing asked for failed, 2 usage or configuration, 3 the database cannot be reached, 4 timed out.
+      Exit status: \(ExitStatus.allCases.map { "\($0.rawValue) \($0.meaning)" }.joined(separator: ", ")).
       """,
     groups: [
       VerbGroup("Set up", [Init.verb, Check.verb, PrintConfig.verb, Demo.verb]),
@@ -82,11 +82,11 @@ enum ExitStatus: Int32, CaseIterable {
   /// For help and manual.
   var meaning: String {
     switch self {
-    case .done: "Done."
-    case .failed: "The thing asked for failed."
-    case .usage: "Usage or configuration."
-    case .unreachable: "The database cannot be reached."
-    case .timedOut: "Timed out."
+    case .done: "done"
+    case .failed: "the thing asked for failed"
+    case .usage: "usage or configuration"
+    case .unreachable: "the database cannot be reached"
+    case .timedOut: "timed out"
     }
   }
 }

@@ -43,7 +43,9 @@ enum ManualPages {
     page.endList()
     page.section("EXIT STATUS")
     page.beginList()
-    for status in ExitStatus.allCases { page.status(Int(status.rawValue), status.meaning) }
+    for status in ExitStatus.allCases {
+      page.status(Int(status.rawValue), status.meaning.prefix(1).uppercased() + status.meaning.dropFirst() + ".")
+    }
     page.endList()
     page.examples(of: Tidemark.program)
     page.seeAlso([("tidemark.toml", 5), ("tidemark", 7), ("tidemark-plugin", 7), ("tidemark.observations", 7)])
