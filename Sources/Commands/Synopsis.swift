@@ -28,9 +28,11 @@ struct Synopsis {
 
   /// What must not be broken over two lines: `[-c FILE]`.
   var words: [String] {
-    parts.map { part in
-      if case .either(let parts) = part { return "[\(parts.map(Self.bare).joined(separator: " | "))]" }
-      return Self.text(part)
+    parts.flatMap { part in
+      guard case .either(let parts) = part else { return [Self.text(part)] }
+      return parts.enumerated().map { index, part in
+        (index == 0 ? "[" : "") + Self.bare(part) + (index == parts.count - 1 ? "]" : " |")
+      }
     }
   }
 

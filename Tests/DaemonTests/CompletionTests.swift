@@ -116,7 +116,7 @@ import Testing
     let folder = try Folder()
     let start = "cd \(folder.path); PATH=\(folder.path)/bin:$PATH TIDEMARK_CONFIG=\(folder.path)/one.toml"
     let terminal = try TerminalSession([
-      "/bin/sh", "-c", "\(start) exec bash --norc --noprofile -i",
+      "/bin/sh", "-c", "stty cols 250; \(start) exec bash --norc --noprofile -i",
     ])
     terminal.type("PS1='' PS2=''; source <(tidemark completions bash); echo rea''dy\n")
     try await terminal.says("ready")
@@ -125,10 +125,10 @@ import Testing
       ("tidemark wait \"Trip:\t", "tidemark wait \"Trip:All\" "),
       ("tidemark rebuild --by=sw\t", "tidemark rebuild --by=swap "),
       ("tidemark status --config=sev\t", "tidemark status --config=several.toml "),
-      ("tidemark status -c ~\u{8}./sev\t", "tidemark status -c ./several.toml "),
+      ("tidemark status -c \(folder.path)/sev\t", "tidemark status -c \(folder.path)/several.toml "),
       ("tidemark wait -c wrong.toml Tr\tip", "tidemark wait -c wrong.toml Trip"),
     ] {
-      // Ctrl-E and Ctrl-X after it would hide what completion leaves; a mark shows where the line ends.
+      // The mark shows where the line ends.
       terminal.type(typed + "|")
       try await terminal.says(line + "|")
       // Away with the line.

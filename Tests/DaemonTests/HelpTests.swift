@@ -44,7 +44,7 @@ import Testing
 
   @Test func `takes the width of the terminal`() async throws {
     let terminal = try TerminalSession(["/bin/sh", "-c", "stty cols 50; exec \(Program.path) help wait"])
-    try await terminal.says("of the settings\r\nfile.")
+    try await terminal.says("USAGE: tidemark wait [-c FILE] [--database NAME]\r\n")
     #expect(try await terminal.end() == .exited(0))
   }
 }
