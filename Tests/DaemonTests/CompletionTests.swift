@@ -126,7 +126,8 @@ import Testing
       ("tidemark rebuild --by=sw\t", "tidemark rebuild --by=swap "),
       ("tidemark status --config=sev\t", "tidemark status --config=several.toml "),
       ("tidemark status -c \(folder.path)/sev\t", "tidemark status -c \(folder.path)/several.toml "),
-      ("tidemark wait -c wrong.toml Tr\tip", "tidemark wait -c wrong.toml Trip"),
+      // A bell, and nothing else.
+      ("tidemark wait -c wrong.toml Tr\tip", "tidemark wait -c wrong.toml Tr\u{7}ip"),
     ] {
       // The mark shows where the line ends.
       terminal.type(typed + "|")
