@@ -34,10 +34,10 @@ struct Benchmark {
       case .version: break
       }
     } catch let problems as UsageProblems {
-      fputs(problems.lines.joined(separator: "\n") + "\n", stderr)
+      FileHandle.standardError.write(Data((problems.lines.joined(separator: "\n") + "\n").utf8))
       exit(2)
     } catch {
-      fputs("benchmark: \(error)\n", stderr)
+      FileHandle.standardError.write(Data("benchmark: \(error)\n".utf8))
       exit(1)
     }
   }
