@@ -34,13 +34,15 @@ struct Benchmark {
       case .version: break
       }
     } catch let problems as UsageProblems {
-      fputs(problems.lines.joined(separator: "\n") + "\n", stderr)
+      complain(problems.lines.joined(separator: "\n"))
       exit(2)
     } catch {
-      fputs("benchmark: \(error)\n", stderr)
+      complain("benchmark: \(error)")
       exit(1)
     }
   }
+
+  private static func complain(_ text: String) { FileHandle.standardError.write(Data("\(text)\n".utf8)) }
 
   let line: ParsedLine
 

@@ -1,4 +1,5 @@
 import Foundation
+import Processes
 import Testing
 
 /// The scripts in the shells they are for: each is loaded by a shell without any settings of its own, and asked for the end of a line.
@@ -115,7 +116,7 @@ import Testing
   @Test func `of bash, a name with a colon is typed to its end`() async throws {
     let folder = try Folder()
     let start = "cd \(folder.path); PATH=\(folder.path)/bin:$PATH TIDEMARK_CONFIG=\(folder.path)/one.toml"
-    let terminal = try TerminalSession([
+    let terminal = try await TerminalSession([
       "/bin/sh", "-c", "stty cols 250; \(start) exec bash --norc --noprofile -i",
     ])
     terminal.type("PS1='' PS2=''; source <(tidemark completions bash); echo rea''dy\n")

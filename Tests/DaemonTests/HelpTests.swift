@@ -1,4 +1,5 @@
 import Foundation
+import Processes
 import Testing
 
 /// What `tidemark help` prints is kept whole beside the tests, so that a change of a description shows what it does to the page.
@@ -43,7 +44,7 @@ import Testing
   }
 
   @Test func `takes the width of the terminal`() async throws {
-    let terminal = try TerminalSession(["/bin/sh", "-c", "stty cols 50; exec \(Program.path) help wait"])
+    let terminal = try await TerminalSession(["/bin/sh", "-c", "stty cols 50; exec \(Program.path) help wait"])
     try await terminal.says("USAGE: tidemark wait [-c FILE] [--database NAME]\r\n")
     #expect(try await terminal.end() == .exited(0))
   }
