@@ -34,15 +34,13 @@ struct Benchmark {
       case .version: break
       }
     } catch let problems as UsageProblems {
-      complain(problems.lines.joined(separator: "\n"))
+      FileHandle.standardError.write(Data((problems.lines.joined(separator: "\n") + "\n").utf8))
       exit(2)
     } catch {
-      complain("benchmark: \(error)")
+      FileHandle.standardError.write(Data("benchmark: \(error)\n".utf8))
       exit(1)
     }
   }
-
-  private static func complain(_ text: String) { FileHandle.standardError.write(Data("\(text)\n".utf8)) }
 
   let line: ParsedLine
 

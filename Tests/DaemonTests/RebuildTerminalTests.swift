@@ -1,6 +1,7 @@
 import Foundation
 import Postgres
 import Sandbox
+import Processes
 import Testing
 
 /// What an operator sees and types, on a real terminal.
