@@ -81,9 +81,6 @@ actor ChildProcess {
   /// How long its streams are read when it has ended: a child of its own that has left the group may keep them open for ever.
   private static let lastWords = Duration.milliseconds(500)
 
-  /// Bytes. Writing costs half the processor time that it costs with the usual 64 KiB, and more than this gains nothing.
-  private static let inputSize = 256 << 10
-
   private func begin(_ child: Child) { self.child = child }
 
   /// What has come to its end in a conversation.
@@ -186,10 +183,8 @@ actor ChildProcess {
       changes[name] = .some(nil)
     }
     for (name, value) in plugin.environment { changes[name] = value }
-    var launch = Launch(
+    return Launch(
       command[0], Array(command.dropFirst()), environment: .inherited(changes), directory: plugin.workingDirectory,
       input: .pipe)
-    launch.inputSize = Self.inputSize
-    return launch
   }
 }
