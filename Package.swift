@@ -100,7 +100,7 @@ let package = Package(
         "Commands", "Concurrency", "Daemon", "EventStore", "Plugins", "Postgres", "Processes", "Projection", "Sandbox",
         "Settings", "Telemetry", "tidemark",
       ],
-      exclude: ["systemd-box.sh", "test_plugin.c"],
+      exclude: ["Golden", "Shells", "systemd-box.sh", "test_plugin.c"],
       swiftSettings: strict),
   ],
   cxxLanguageStandard: .cxx17

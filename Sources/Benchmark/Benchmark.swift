@@ -1,36 +1,53 @@
-import ArgumentParser
+import Commands
 import Foundation
 import Postgres
 import Sandbox
 
 /// Measures the real program against a private PostgreSQL, and against other ways to do the same work on the same server.
 @main
-struct Benchmark: AsyncParsableCommand {
-  static let configuration = CommandConfiguration(
-    commandName: "benchmark",
-    abstract: "Measures tidemark against a private PostgreSQL, in one run, and prints ratios.",
-    discussion: "Build it with `-c release`; packaging/benchmark does.")
+struct Benchmark {
+  static let verb = Verb(
+    "benchmark", about: "Measures tidemark against a private PostgreSQL, in one run, and prints ratios.",
+    discussion: "Build it with `-c release`; packaging/benchmark does.",
+    options: [quick, against, only, runs, json, program], alternatives: [["against", "only"]], hasVersion: false
+  ) { try await Benchmark(line: $0).run() }
 
-  @Flag(help: "Less of everything: under a minute, for a look.")
-  var quick = false
+  static let quick: Option<Bool> = .flag("quick", "Less of everything: under a minute, for a look.")
+  static let against: Option<Bool> = .flag(
+    "against", "Only this: ways to follow an event table by hand under concurrent writers, and what each of them lost.")
+  static let only: Option<[Measurement]?> = .value(
+    "only", .measurements,
+    "Only these, separated by commas: \(Measurement.allCases.map(\.rawValue).joined(separator: ", ")).")
+  static let runs: Option<Int?> = .value(
+    "runs", .integer("NUMBER"), "How often what varies is measured: 5 times unless given, once with --quick.")
+  static let json: Option<String?> = .value(
+    "json", .text("FILE", completion: .files),
+    "Write the figures as JSON into this file; - is standard output, instead of the table.")
+  static let program: Option<String?> = .value(
+    "program", .text("FILE", completion: .files), "The tidemark to measure, where it is not beside this program.")
 
-  @Flag(help: "Only this: ways to follow an event table by hand under concurrent writers, and what each of them lost.")
-  var against = false
+  static func main() async {
+    do {
+      switch try verb.parse(Array(CommandLine.arguments.dropFirst())) {
+      case .run(let line): try await verb.run?(line)
+      case .help(let path): print(HelpPage(path, width: 80).text)
+      case .version: break
+      }
+    } catch let problems as UsageProblems {
+      FileHandle.standardError.write(Data((problems.lines.joined(separator: "\n") + "\n").utf8))
+      exit(2)
+    } catch {
+      FileHandle.standardError.write(Data("benchmark: \(error)\n".utf8))
+      exit(1)
+    }
+  }
 
-  @Option(help: "Only these, separated by commas: \(Measurement.allCases.map(\.rawValue).joined(separator: ", ")).")
-  var only: String?
+  let line: ParsedLine
 
-  @Option(help: "How often what varies is measured.")
-  var runs: Int?
-
-  @Option(help: "Write the figures as JSON into this file; - is standard output, instead of the table.")
-  var json: String?
-
-  @Option(help: "The tidemark to measure, where it is not beside this program.")
-  var program: String?
+  private var isQuick: Bool { line[Self.quick] }
 
   func run() async throws {
-    let chosen = try measurements()
+    let chosen = measurements
     let cluster = try await PrivateCluster.start(settings: Bench.serverSettings)
     do {
       try await measure(chosen, on: cluster)
@@ -43,10 +60,13 @@ struct Benchmark: AsyncParsableCommand {
 
   private func measure(_ chosen: [Measurement], on cluster: PrivateCluster) async throws {
     let beside = URL(filePath: CommandLine.arguments[0]).deletingLastPathComponent().appending(path: "tidemark").path
-    let bench = Bench(cluster: cluster, program: program ?? beside, isQuick: quick, runs: runs ?? (quick ? 1 : 5))
+    let bench = Bench(
+      cluster: cluster, program: line[Self.program] ?? beside, isQuick: isQuick,
+      runs: line[Self.runs] ?? (isQuick ? 1 : 5))
     let database = try await bench.database()
     let machine = try await Machine.describe(database.session)
     await database.session.close()
+    let json = line[Self.json]
     let isTable = json != "-"
     if isTable {
       for (name, value) in machine.sorted(by: { $0.key < $1.key }) { print("\(name): \(value)") }
@@ -70,14 +90,17 @@ struct Benchmark: AsyncParsableCommand {
     }
   }
 
-  private func measurements() throws -> [Measurement] {
-    if against { return [.against] }
-    guard let only else { return Measurement.allCases.filter { $0 != .against } }
-    return try only.split(separator: ",").map { name in
-      guard let measurement = Measurement(rawValue: String(name)) else {
-        throw ValidationError("there is no measurement \"\(name)\"")
-      }
-      return measurement
+  private var measurements: [Measurement] {
+    line[Self.against] ? [.against] : line[Self.only] ?? Measurement.allCases.filter { $0 != .against }
+  }
+}
+
+extension Value where Parsed == [Measurement] {
+  fileprivate static var measurements: Value {
+    Value("NAME,...", expected: "names of measurements, separated by commas") { text in
+      let names = text.split(separator: ",")
+      let known = names.compactMap { Measurement(rawValue: String($0)) }
+      return known.count == names.count ? known : nil
     }
   }
 }

@@ -83,7 +83,17 @@ package final class ServiceGroup: Service {
       arrival.finish()
     }
     try await withThrowingDiscardingTaskGroup { group in
-      for await service in arrivals { group.addTask { try await service.run() } }
+      for await service in arrivals {
+        group.addTask { [arrival] in
+          do {
+            try await service.run()
+          } catch {
+            // The group cancels its tasks, and not this loop.
+            arrival.finish()
+            throw error
+          }
+        }
+      }
     }
   }
 }

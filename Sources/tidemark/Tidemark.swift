@@ -1,56 +1,67 @@
-import ArgumentParser
+import Commands
 import Concurrency
 @preconcurrency import Glibc
 import Systemd
 
-/// The command line. Every verb is a type in `Verbs/`; this decides the exit status.
+/// The program: its command line, whose verbs are in `Verbs/`, and its exit status.
 @main
-struct Tidemark: AsyncParsableCommand {
-  static let configuration = CommandConfiguration(
-    commandName: "tidemark",
-    abstract: "Keeps read models up to date from an event table in PostgreSQL.",
+enum Tidemark {
+  static let program: Verb = Verb(
+    "tidemark", about: "Keeps read models up to date from an event table in PostgreSQL.",
     discussion: """
-      Exit status: 0 done, 1 the thing asked for failed, 2 usage or configuration, 3 the database cannot be reached, 4 timed out.
+      Tidemark follows an event table, knows up to which sequence it is safe to read, and feeds every event, in order and once, through the
+      projections of tidemark.toml(5).
+
+      Where the settings have several databases, `init`, `check`, `status`, `wait`, `pause`, `resume`, `stop` and `start` take them one
+      after the other, and one that is away does not keep the others from their turn; --database chooses one, and is needed by the other
+      verbs that ask a database.
+
+      Exit status: \(ExitStatus.allCases.map { "\($0.rawValue) \($0.meaning)" }.joined(separator: ", ")).
       """,
-    version: tidemarkVersion,
-    subcommands: [
-      Run.self, Check.self, Init.self, List.self, Status.self, Wait.self, Pause.self, Resume.self, Stop.self,
-      Start.self,
-      RebuildVerb.self, Forget.self, DeadLettersVerb.self, PluginVerb.self, PrintConfig.self, Demo.self,
-      Manual.self,
+    groups: [
+      VerbGroup("Set up", [Init.verb, Check.verb, PrintConfig.verb, Demo.verb]),
+      VerbGroup("Follow", [Run.verb, List.verb, Status.verb, Wait.verb]),
+      VerbGroup("Steer", [Pause.verb, Resume.verb, StopVerb.verb, Start.verb, RebuildVerb.verb, Forget.verb]),
+      VerbGroup("Look after events and plugins", [DeadLettersVerb.verb, PluginVerb.verb]),
+      VerbGroup("Help", [.helpVerb, Completions.verb, Manual.verb, Complete.verb]),
     ])
 
   static func main() {
     // A closed pipe is an error to handle where it is written to.
     signal(SIGPIPE, SIG_IGN)
+    setvbuf(stdout, nil, _IOLBF, 0)
+    let line = parsedLine()
     // Before the first thread. This one takes signals from here on, and all else happens on others.
     _ = signals
-    Task.detached { await work() }
+    Task.detached { await work(line) }
     signals.take()
   }
 
-  private static func work() async -> Never {
-    setvbuf(stdout, nil, _IOLBF, 0)
-    do {
-      var command = try parseAsRoot()
-      if var command = command as? any AsyncParsableCommand {
-        try await command.run()
-      } else {
-        try command.run()
+  /// What is asked for; answers by itself what needs no verb, and every wrong use.
+  private static func parsedLine() -> ParsedLine {
+    do throws(UsageProblems) {
+      switch try program.parse(Array(CommandLine.arguments.dropFirst())) {
+      case .run(let line): return line
+      case .help(let path): print(HelpPage(path, width: terminalWidth()).text)
+      case .version: print(tidemarkVersion)
       }
+      Glibc.exit(ExitStatus.done.rawValue)
+    } catch {
+      printError(error.lines.joined(separator: "\n"))
+      Glibc.exit(ExitStatus.usage.rawValue)
+    }
+  }
+
+  private static func work(_ line: ParsedLine) async -> Never {
+    do {
+      try await line.verb.run?(line)
       Glibc.exit(ExitStatus.done.rawValue)
     } catch let failure as CommandFailure {
       printError(failure.description)
       Glibc.exit(failure.status.rawValue)
     } catch {
-      // Help and version are "errors" to the parser, with status 0; every other one of its own is a usage error.
-      let text = fullMessage(for: error)
-      if exitCode(for: error) == .success {
-        print(text)
-        Glibc.exit(ExitStatus.done.rawValue)
-      }
-      printError(text)
-      Glibc.exit(exitCode(for: error) == .validationFailure ? ExitStatus.usage.rawValue : ExitStatus.failed.rawValue)
+      printError("tidemark: \(error)")
+      Glibc.exit(ExitStatus.failed.rawValue)
     }
   }
 }
@@ -61,15 +72,23 @@ let signals = Signals(holding: [SIGHUP, SIGTERM, SIGINT])
 let tidemarkVersion = "0.1.0"
 
 /// The exit statuses of every verb.
-enum ExitStatus: Int32 {
+enum ExitStatus: Int32, CaseIterable {
   case done = 0
-  /// The thing asked for failed.
   case failed = 1
-  /// Usage or configuration.
   case usage = 2
-  /// The database cannot be reached.
   case unreachable = 3
   case timedOut = 4
+
+  /// For help and manual.
+  var meaning: String {
+    switch self {
+    case .done: "done"
+    case .failed: "the thing asked for failed"
+    case .usage: "usage or configuration"
+    case .unreachable: "the database cannot be reached"
+    case .timedOut: "timed out"
+    }
+  }
 }
 
 /// A verb that did not do what was asked: what to print, and how to exit.

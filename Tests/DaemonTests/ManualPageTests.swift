@@ -7,7 +7,7 @@ import Testing
     try String(contentsOf: folder.appending(path: name), encoding: .utf8)
   }
 
-  @Test(arguments: ["tidemark.toml.5", "tidemark.observations.7"])
+  @Test(arguments: ["tidemark.1", "tidemark.toml.5", "tidemark.observations.7"])
   func `that are generated are what the program says now`(name: String) async throws {
     let made = try await Program.run(["manual", name])
     #expect(try made.output == Self.page(name), "run: tidemark manual \(name) > packaging/man/\(name)")

@@ -2,6 +2,7 @@ import Foundation
 import Postgres
 import Processes
 import Sandbox
+import Processes
 import Testing
 
 /// What an operator sees and types, on a real terminal.

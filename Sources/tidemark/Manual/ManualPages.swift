@@ -1,18 +1,55 @@
+import Commands
 import Plugins
 import Projection
 import Settings
 import Telemetry
 
-/// The pages that are made from what the program itself knows: its keys and its observations.
+/// The pages that are made from what the program itself knows: its verbs, its keys and its observations.
 enum ManualPages {
-  static let names = ["tidemark.toml.5", "tidemark.observations.7"]
+  static let names = ["tidemark.1", "tidemark.toml.5", "tidemark.observations.7"]
 
   static func page(_ name: String) -> String? {
     switch name {
+    case "tidemark.1": program
     case "tidemark.toml.5": settings
     case "tidemark.observations.7": observations
     default: nil
     }
+  }
+
+  private static var program: String {
+    var page = Mdoc(
+      title: "tidemark", section: 1, about: "keep read models up to date from an event table in PostgreSQL")
+    page.synopsis(of: Tidemark.program)
+    page.section("DESCRIPTION")
+    page.marked(Tidemark.program.discussion)
+    page.verbs(of: Tidemark.program, shared: SettingsOption.options + [OutputOption.json])
+    page.section("ENVIRONMENT")
+    page.beginList()
+    page.variable(["TIDEMARK_CONFIG"], "The settings file, where -c, or --config, is not given.")
+    page.variable(["NO_COLOR"], "No colours on a terminal.")
+    page.variable(["COLUMNS"], "How wide help is, where it does not go to a terminal; 80 unless set, and 120 at most.")
+    page.variable(
+      ["PGHOST", "PGPORT", "PGUSER", "PGPASSFILE", "PGSERVICE"],
+      "These and others: what libpq takes from its environment.")
+    page.endList()
+    page.section("FILES")
+    page.beginList()
+    page.file("/etc/tidemark/tidemark.toml", "The settings.")
+    page.file("/etc/tidemark/projections.d/*.toml", "More projections.")
+    page.file("/usr/share/bash-completion/completions/tidemark", "Completion for bash.")
+    page.file("/usr/share/zsh/vendor-completions/_tidemark", "Completion for zsh.")
+    page.file("/usr/share/fish/vendor_completions.d/tidemark.fish", "Completion for fish.")
+    page.endList()
+    page.section("EXIT STATUS")
+    page.beginList()
+    for status in ExitStatus.allCases {
+      page.status(Int(status.rawValue), status.meaning.prefix(1).uppercased() + status.meaning.dropFirst() + ".")
+    }
+    page.endList()
+    page.examples(of: Tidemark.program)
+    page.seeAlso([("tidemark.toml", 5), ("tidemark", 7), ("tidemark-plugin", 7), ("tidemark.observations", 7)])
+    return page.text
   }
 
   private static var settings: String {

@@ -1,27 +1,28 @@
-import ArgumentParser
+import Commands
 import Daemon
 import EventStore
 import Postgres
 import Projection
 import Settings
 
-struct Check: AsyncParsableCommand {
-  static let configuration = CommandConfiguration(
-    commandName: "check",
-    abstract: "Check the settings file, and every statement of every projection against the database.",
-    discussion:
-      "Changes nothing. Exit status 2 where the settings are wrong, 1 where the database objects, 3 where it cannot be asked."
-  )
+struct Check {
+  static let verb = Verb(
+    "check", about: "Check the settings file, and every statement of every projection against the database.",
+    discussion: """
+      Has PostgreSQL plan the statements, and changes nothing. Exit status 2 where the settings are wrong, 1 where the database
+      objects, 3 where it cannot be asked.
+      """,
+    options: SettingsOption.options + [offline]
+  ) { try await Check(line: $0).run() }
 
-  @OptionGroup var settings: SettingsOption
+  static let offline: Option<Bool> = .flag("offline", "Check the file only; do not connect.")
 
-  @Flag(help: "Check the file only; do not connect.")
-  var offline = false
+  let line: ParsedLine
 
   func run() async throws {
-    let settings = try settings.load()
+    let settings = try SettingsOption(line).load()
     let count = settings.projections.count
-    if offline {
+    if line[Self.offline] {
       print("ok: \(counted(count, "projection")); the database was not asked")
       return
     }

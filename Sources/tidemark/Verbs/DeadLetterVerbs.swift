@@ -1,4 +1,4 @@
-import ArgumentParser
+import Commands
 import Daemon
 import EventStore
 @preconcurrency import Glibc
@@ -7,58 +7,69 @@ import Projection
 import Settings
 import Telemetry
 
-struct DeadLettersVerb: ParsableCommand {
-  static let configuration = CommandConfiguration(
-    commandName: "dead-letters",
-    abstract: "Events that shards gave up on: look at them, apply them again, or let them go.",
-    subcommands: [ListLetters.self, ShowLetters.self, ReplayLetters.self, DiscardLetters.self])
+struct DeadLettersVerb {
+  static let verb = Verb(
+    "dead-letters", about: "Events that shards gave up on: look at them, apply them again, or let them go.",
+    discussion: """
+      Each verb takes filters: a letter is meant when it fits every one that is given, and one of its values where it is repeated. Without
+      a filter all letters are meant.
+      """,
+    groups: [VerbGroup("", [ListLetters.verb, ShowLetters.verb, ReplayLetters.verb, DiscardLetters.verb])])
 }
 
 /// Which letters; what several options say holds together.
-struct LetterFilter: ParsableArguments {
-  @Option(name: .customLong("shard"), help: "Of this shard or projection; repeatable.") var shards: [String] = []
-  @Option(name: .customLong("type"), help: "Of this event type; repeatable.") var types: [String] = []
-  @Option(
-    name: .customLong("class"),
-    help: "Of this class: event, transient, parked, late_arrival, unknown-event; repeatable.") var classes: [String] =
-      []
-  @Option(name: .customLong("stream"), help: "Of this stream; repeatable.") var streams: [String] = []
-  @Option(name: .customLong("sequence"), help: "Of the event with this sequence; repeatable.") var sequences: [Int64] =
-    []
-  @Option(help: "First failed at or after this time, as PostgreSQL reads it.") var since: String?
-  @Option(help: "First failed before this time.") var until: String?
+struct LetterFilter {
+  static let shards: Option<[String]> = .values("shard", ShardArguments.value, "Of this shard or projection.")
+  static let types: Option<[String]> = .values("type", .text("TYPE"), "Of this event type.")
+  static let classes: Option<[String]> = .values(
+    "class", .text("CLASS", completion: .words(classNames)), "Of this class: \(classNames.joined(separator: ", ")).")
+  static let streams: Option<[String]> = .values("stream", .text("ID"), "Of this stream.")
+  static let sequences: Option<[Int64]> = .values(
+    "sequence", .integer("SEQUENCE"), "Of the event with this sequence.")
+  static let since: Option<String?> = .value(
+    "since", .text("TIME"), "First failed at or after this time, as PostgreSQL reads it.")
+  static let until: Option<String?> = .value("until", .text("TIME"), "First failed before this time.")
+
+  static let options: [any DescribedOption] = [shards, types, classes, streams, sequences, since, until]
+  private static let classNames = ["event", "transient", "parked", "late_arrival", "unknown-event"]
+
+  let line: ParsedLine
 
   func filter(_ settings: Settings) -> DeadLetters.Filter {
     var filter = DeadLetters.Filter()
     // A shard that is no longer declared has letters too.
-    filter.shards = shards.map { name in
+    filter.shards = line[Self.shards].map { name in
       settings.projections.first { $0.name == name }.map { "\($0.shard)" }
         ?? (name.contains(":") ? name : "\(name):All")
     }
-    filter.types = types
-    filter.classes = classes
-    filter.streams = streams
-    filter.sequences = sequences
-    filter.since = since
-    filter.until = until
+    filter.types = line[Self.types]
+    filter.classes = line[Self.classes]
+    filter.streams = line[Self.streams]
+    filter.sequences = line[Self.sequences]
+    filter.since = line[Self.since]
+    filter.until = line[Self.until]
     return filter
   }
 }
 
-struct ListLetters: AsyncParsableCommand {
-  static let configuration = CommandConfiguration(commandName: "list", abstract: "List dead letters.")
+struct ListLetters {
+  static let verb = Verb(
+    "list", about: "List dead letters.",
+    options: SettingsOption.options + LetterFilter.options + [limit, OutputOption.json],
+    examples: [Example("tidemark dead-letters list --shard Trip --since yesterday", "See what a shard gave up on.")]
+  ) { try await ListLetters(line: $0).run() }
 
-  @OptionGroup var settings: SettingsOption
-  @OptionGroup var filter: LetterFilter
-  @Option(help: "At most this many.") var limit = 1000
-  @Flag(help: "Print JSON.") var json = false
+  static let limit: Option<Int> = .value("limit", .integer("NUMBER"), default: 1000, "At most this many.")
+
+  let line: ParsedLine
 
   func run() async throws {
-    let settings = try settings.load()
+    let settings = try SettingsOption(line).load()
+    let filter = LetterFilter(line: line)
     try await withSession(settings) { session in
       let letters = DeadLetters(try await StoreShape.read(session, schema: settings.eventStore.schema))
-      let rows = try await letters.list(filter.filter(settings), limit: limit, session)
-      if json {
+      let rows = try await letters.list(filter.filter(settings), limit: line[Self.limit], session)
+      if line[OutputOption.json] {
         print(try tidemark.json(rows))
         return
       }
@@ -80,22 +91,24 @@ struct ListLetters: AsyncParsableCommand {
   }
 }
 
-struct ShowLetters: AsyncParsableCommand {
-  static let configuration = CommandConfiguration(
-    commandName: "show", abstract: "Show everything that is known of dead letters.",
-    discussion: "The event itself: SELECT * FROM mt_events WHERE seq_id = …")
+struct ShowLetters {
+  static let verb = Verb(
+    "show", about: "Show everything that is known of dead letters.",
+    discussion: "The event itself: `SELECT * FROM mt_events WHERE seq_id = …`",
+    options: SettingsOption.options + LetterFilter.options + [limit, OutputOption.json]
+  ) { try await ShowLetters(line: $0).run() }
 
-  @OptionGroup var settings: SettingsOption
-  @OptionGroup var filter: LetterFilter
-  @Option(help: "At most this many.") var limit = 20
-  @Flag(help: "Print JSON.") var json = false
+  static let limit: Option<Int> = .value("limit", .integer("NUMBER"), default: 20, "At most this many.")
+
+  let line: ParsedLine
 
   func run() async throws {
-    let settings = try settings.load()
+    let settings = try SettingsOption(line).load()
+    let filter = LetterFilter(line: line)
     try await withSession(settings) { session in
       let letters = DeadLetters(try await StoreShape.read(session, schema: settings.eventStore.schema))
-      let rows = try await letters.list(filter.filter(settings), limit: limit, session)
-      if json {
+      let rows = try await letters.list(filter.filter(settings), limit: line[Self.limit], session)
+      if line[OutputOption.json] {
         print(try tidemark.json(rows))
         return
       }
@@ -114,18 +127,22 @@ struct ShowLetters: AsyncParsableCommand {
   }
 }
 
-struct ReplayLetters: AsyncParsableCommand {
-  static let configuration = CommandConfiguration(
-    commandName: "replay", abstract: "Apply the events of dead letters with the projections as they are declared now.",
+struct ReplayLetters {
+  static let verb = Verb(
+    "replay", about: "Apply the events of dead letters with the projections as they are declared now.",
     discussion: """
       Each event in one transaction with the removal of its letter, so never twice. Events that came after it were applied
-      already, unless the projection says on_poison = "park-stream".
-      """)
+      already, unless the projection says on_poison = "park-stream". Says what it will do and asks, unless --yes is given.
+      """,
+    options: SettingsOption.options + LetterFilter.options + [yes, OutputOption.json],
+    examples: [
+      Example("tidemark dead-letters replay --shard Trip", "Apply them, now that the statement of Trip is mended.")
+    ]
+  ) { try await ReplayLetters(line: $0).run() }
 
-  @OptionGroup var settings: SettingsOption
-  @OptionGroup var filter: LetterFilter
-  @Flag(name: .shortAndLong, help: "Do not ask.") var yes = false
-  @Flag(help: "Print JSON.") var json = false
+  static let yes: Option<Bool> = .flag("yes", short: "y", "Do not ask.")
+
+  let line: ParsedLine
 
   private struct Report: Encodable {
     var applied = 0
@@ -134,13 +151,14 @@ struct ReplayLetters: AsyncParsableCommand {
   }
 
   func run() async throws {
-    let settings = try settings.load()
+    let settings = try SettingsOption(line).load()
+    let filter = LetterFilter(line: line)
     let report = try await withSession(settings) { session in
       let shape = try await StoreShape.read(session, schema: settings.eventStore.schema)
       try await Daemon.prepareForShards(session, workMemory: settings.database.workMemory)
       let rows = try await DeadLetters(shape).list(filter.filter(settings), limit: .max, session)
       try confirm(
-        yes,
+        line[Self.yes],
         "apply \(counted(rows.count, "event")) again and remove the dead letters of those that succeed",
         rows.count)
       var report = Report()
@@ -163,11 +181,11 @@ struct ReplayLetters: AsyncParsableCommand {
       }
       return report
     }
-    if json {
+    if line[OutputOption.json] {
       print(try tidemark.json(report))
     } else {
       print("applied \(report.applied), failed again \(report.failed.count), left alone \(report.left)")
-      for line in report.failed { printError("  \(printable(line))") }
+      for failed in report.failed { printError("  \(printable(failed))") }
       if report.left > 0 {
         print("left alone: taken by somebody else, or an earlier event of the stream has to go first")
       }
@@ -178,31 +196,33 @@ struct ReplayLetters: AsyncParsableCommand {
   }
 }
 
-struct DiscardLetters: AsyncParsableCommand {
-  static let configuration = CommandConfiguration(
-    commandName: "discard", abstract: "Forget dead letters: their events stay in the store, and are not applied.")
+struct DiscardLetters {
+  static let verb = Verb(
+    "discard", about: "Forget dead letters: their events stay in the store, and are never applied.",
+    discussion: "Says what it will do and asks, unless --yes is given.",
+    options: SettingsOption.options + LetterFilter.options + [ReplayLetters.yes, OutputOption.json]
+  ) { try await DiscardLetters(line: $0).run() }
 
-  @OptionGroup var settings: SettingsOption
-  @OptionGroup var filter: LetterFilter
-  @Flag(name: .shortAndLong, help: "Do not ask.") var yes = false
-  @Flag(help: "Print JSON.") var json = false
+  let line: ParsedLine
 
   private struct Report: Encodable {
     var discarded: Int
   }
 
   func run() async throws {
-    let settings = try settings.load()
+    let settings = try SettingsOption(line).load()
+    let filter = LetterFilter(line: line)
     let discarded = try await withSession(settings) { session in
       let letters = DeadLetters(try await StoreShape.read(session, schema: settings.eventStore.schema))
       // Letters that are written while the answer is awaited were not asked about.
       let keys = try await letters.keys(filter.filter(settings), session)
       try confirm(
-        yes, "forget \(counted(keys.count, "dead letter")) for good; their events are never applied to the read models",
+        line[ReplayLetters.yes],
+        "forget \(counted(keys.count, "dead letter")) for good; their events are never applied to the read models",
         keys.count)
       return try await letters.discard(keys, session)
     }
-    print(json ? try tidemark.json(Report(discarded: discarded)) : "discarded \(discarded)")
+    print(line[OutputOption.json] ? try tidemark.json(Report(discarded: discarded)) : "discarded \(discarded)")
   }
 }
 

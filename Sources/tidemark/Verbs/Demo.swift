@@ -1,4 +1,4 @@
-import ArgumentParser
+import Commands
 import Concurrency
 import Daemon
 import EventStore
@@ -10,34 +10,26 @@ import Sandbox
 import Settings
 import Telemetry
 
-struct Demo: AsyncParsableCommand {
-  static let configuration = CommandConfiguration(
-    commandName: "demo",
-    abstract: "Show Tidemark at work on a private PostgreSQL with lively sample events, then recount.",
+struct Demo {
+  static let verb = Verb(
+    "demo", about: "Show Tidemark at work on a private PostgreSQL with lively sample events, then recount.",
     discussion: """
       Starts a cluster of its own in a temporary directory from the installed server programs, makes an event store, appends trips and
       accounts from several writers (with rollbacks, savepoints and slow commits), and follows them with three projections. At the end
       the read models are compared with a recount of the events. Ctrl-C ends it early; nothing is left behind.
-      """)
+      """,
+    options: [seconds, writers, verbose],
+    examples: [Example("tidemark demo --seconds 5 --writers 8", "Watch eight writers for five seconds.")]
+  ) { try await Demo(line: $0).run() }
 
-  @Option(help: "How long the writers write.")
-  var seconds: Int = 20
+  static let seconds: Option<Int> = .value(
+    "seconds", .integer("NUMBER", 1...86_400), default: 20, "How long the writers write.")
+  static let writers: Option<Int> = .value("writers", .integer("NUMBER", 1...64), default: 4, "How many writers.")
+  static let verbose: Option<Bool> = .flag("verbose", short: "v", "Print the daemon's log too.")
 
-  @Option(help: "How many writers.")
-  var writers: Int = 4
-
-  @Flag(name: .shortAndLong, help: "Print the daemon's log too.")
-  var verbose = false
-
-  func validate() throws {
-    guard (1...86_400).contains(seconds) else {
-      throw ValidationError("--seconds: expected 1 to 86400, found \(seconds)")
-    }
-    guard (1...64).contains(writers) else { throw ValidationError("--writers: expected 1 to 64, found \(writers)") }
-  }
+  let line: ParsedLine
 
   func run() async throws {
-    let isVerbose = verbose
     print("Starting a private PostgreSQL …")
     let cluster: PrivateCluster
     do {
@@ -47,7 +39,8 @@ struct Demo: AsyncParsableCommand {
     }
     do {
       let show = DemoShow(
-        cluster: cluster, writers: writers, duration: .seconds(seconds), level: isVerbose ? .info : .warning)
+        cluster: cluster, writers: line[Self.writers], duration: .seconds(line[Self.seconds]),
+        level: line[Self.verbose] ? .info : .warning)
       try await serve(show)
       await cluster.remove()
     } catch {

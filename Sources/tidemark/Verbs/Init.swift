@@ -1,36 +1,39 @@
-import ArgumentParser
+import Commands
 import Daemon
 import EventStore
 import Postgres
 import Settings
 
-struct Init: AsyncParsableCommand {
-  static let configuration = CommandConfiguration(
-    commandName: "init",
-    abstract: "Make, or bring up to date, what Tidemark needs in the database.",
+struct Init {
+  static let verb = Verb(
+    "init", about: "Make, or bring up to date, what Tidemark needs in the database.",
     discussion: """
       On a database with an event store: Tidemark's own schema, and the tables of projections that declare `setup`. On a database
       without one: an event store in Marten's shape first. Safe to repeat: what is there is left alone.
-      """)
+      """,
+    options: SettingsOption.options + [dryRun, streamIdentity],
+    examples: [
+      Example("tidemark init --dry-run | psql shop", "Have a person of other rights make what is missing.")
+    ]
+  ) { try await Init(line: $0).run() }
 
-  @OptionGroup var settings: SettingsOption
+  static let dryRun: Option<Bool> = .flag(
+    "dry-run", "Print the statements instead of running them, for a person or for psql(1).")
+  static let streamIdentity: Option<StreamIdentity> = .value(
+    "stream-identity", .choice("TYPE"), default: .uuid, "What identifies a stream in a new event store.")
 
-  @Flag(help: "Print the statements instead of running them.")
-  var dryRun = false
-
-  @Option(help: "What identifies a stream in a new event store: uuid or string.")
-  var streamIdentity: StreamIdentity = .uuid
-
-  enum StreamIdentity: String, ExpressibleByArgument, CaseIterable {
+  enum StreamIdentity: String, CaseIterable {
     case uuid, string
   }
 
+  let line: ParsedLine
+
   func run() async throws {
-    let settings = try settings.load()
+    let settings = try SettingsOption(line).load()
     try await withEachSession(settings) { settings, session in
       let setup = Installer(settings: settings)
-      let streamIDType = streamIdentity == .uuid ? "uuid" : "varchar"
-      if dryRun {
+      let streamIDType = line[Self.streamIdentity] == .uuid ? "uuid" : "varchar"
+      if line[Self.dryRun] {
         let plan = try await setup.plan(session, streamIDType: streamIDType)
         if let name = settings.database.name { print("-- database \(name)") }
         print(plan.isEmpty ? "-- nothing to do" : plan.script)

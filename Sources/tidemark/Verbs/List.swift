@@ -1,26 +1,23 @@
-import ArgumentParser
+import Commands
 import Daemon
 import EventStore
 import Postgres
 import Projection
 import Settings
 
-struct List: AsyncParsableCommand {
-  static let configuration = CommandConfiguration(
-    commandName: "list",
-    abstract: "List the projections of the settings file, and shards that only the database knows.",
+struct List {
+  static let verb = Verb(
+    "list", about: "List the projections of the settings file, and shards that only the database knows.",
     discussion: """
-      A shard that is not in the settings has a position from an older version of a projection, or from one that was removed;
+      Each with its position. A shard that is not in the settings has a position from an older version of a projection, or from one that was removed;
       `tidemark forget` removes it. Where the database cannot be asked, the settings file alone is listed.
-      """)
+      """,
+    options: SettingsOption.options + [offline, OutputOption.json]
+  ) { try await List(line: $0).run() }
 
-  @OptionGroup var settings: SettingsOption
+  static let offline: Option<Bool> = .flag("offline", "List the settings file only; do not connect.")
 
-  @Flag(help: "List the settings file only; do not connect.")
-  var offline = false
-
-  @Flag(help: "Print JSON.")
-  var json = false
+  let line: ParsedLine
 
   private struct Item: Encodable {
     var shard: String
@@ -35,9 +32,9 @@ struct List: AsyncParsableCommand {
   }
 
   func run() async throws {
-    let settings = try settings.load()
+    let settings = try SettingsOption(line).load()
     // Several databases have positions of their own each: one of them is asked when it is named.
-    let positions = offline || !settings.namedDatabases.isEmpty ? nil : await positions(settings)
+    let positions = line[Self.offline] || !settings.namedDatabases.isEmpty ? nil : await positions(settings)
     var items = settings.projections.map { projection in
       let form =
         switch projection.effect {
@@ -58,7 +55,7 @@ struct List: AsyncParsableCommand {
           shard: name, projection: parsed?.projection ?? name, version: parsed?.version ?? 1, tables: [],
           position: position, declared: false))
     }
-    if json {
+    if line[OutputOption.json] {
       print(try tidemark.json(items))
       return
     }

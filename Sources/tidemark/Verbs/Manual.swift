@@ -1,14 +1,18 @@
-import ArgumentParser
+import Commands
 
 /// For whoever packages Tidemark: prints a generated manual page.
-struct Manual: ParsableCommand {
-  static let configuration = CommandConfiguration(
-    commandName: "manual", abstract: "Print a generated manual page.", shouldDisplay: false)
+struct Manual {
+  static let verb = Verb(
+    "manual", about: "Print a generated manual page.", arguments: [page], isHidden: true
+  ) { try Manual(line: $0).run() }
 
-  @Argument(help: "One of \(ManualPages.names.joined(separator: ", ")).")
-  var page: String
+  static let page: Argument<String> = .one(
+    .text("PAGE", completion: .words(ManualPages.names)), "One of \(ManualPages.names.joined(separator: ", ")).")
+
+  let line: ParsedLine
 
   func run() throws {
+    let page = line[Self.page]
     guard let text = ManualPages.page(page) else {
       throw CommandFailure(
         .usage, "there is no generated page \"\(page)\"",

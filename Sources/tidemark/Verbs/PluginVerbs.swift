@@ -1,4 +1,4 @@
-import ArgumentParser
+import Commands
 import Daemon
 import EventStore
 @preconcurrency import Glibc
@@ -9,66 +9,57 @@ import Settings
 import Synchronization
 import Telemetry
 
-struct PluginVerb: AsyncParsableCommand {
-  static let configuration = CommandConfiguration(
-    commandName: "plugin", abstract: "Work on plugins.", subcommands: [TryPlugin.self])
+struct PluginVerb {
+  static let verb = Verb("plugin", about: "Work on plugins.", groups: [VerbGroup("", [TryPlugin.verb])])
 }
 
-struct TryPlugin: AsyncParsableCommand {
-  static let configuration = CommandConfiguration(
-    commandName: "try",
-    abstract:
+struct TryPlugin {
+  static let verb = Verb(
+    "try",
+    about:
       "Run a plugin over a few real events and show what it answers; no position moves, and no statement is applied.",
     discussion: """
-      What it does outside the database it does. Arguments of the plugin that begin with a dash come after --:
-        tidemark plugin try --from 812 --limit 5 -- /usr/lib/shop/mailer --verbose
-      A command that ends in .so is loaded as a library. Exit status 1 when the plugin fails, or says that an event does.
-      """)
+      What it does outside the database it does. Arguments of the plugin that begin with a dash come after `--`. A command that ends in
+      .so is loaded as a library. Exit status 1 when the plugin fails, or says that an event does. See tidemark-plugin(7).
+      """,
+    options: SettingsOption.options + [from, limit, types, configText, timeout], arguments: [command],
+    examples: [
+      Example(
+        "tidemark plugin try --from 812 --limit 5 -- /usr/lib/shop/mailer --verbose",
+        "See what a program does with five events.")
+    ]
+  ) { try await TryPlugin(line: $0).run() }
 
-  @OptionGroup var settings: SettingsOption
+  static let command: Argument<[String]> = .some(
+    .text("COMMAND", completion: .names([.plugins], orFiles: true)), "The plugin, and its arguments.")
+  static let from: Option<Int64> = .value(
+    "from", .integer("SEQUENCE", 1 ... .max, noun: "a sequence"), default: 1, "The sequence of the first event.")
+  static let limit: Option<Int> = .value(
+    "limit", .integer("NUMBER", 1...100_000), default: 10, "How many events, at most.")
+  static let types: Option<[String]> = .values("type", .text("TYPE"), "Only events of this type.")
+  static let configText: Option<String?> = .value("config-text", .text("TEXT"), "What a library is opened with.")
+  static let timeout: Option<Duration> = .value(
+    "timeout", .duration(), default: .seconds(30),
+    "Longest the plugin may take for its first word and for a page, like 30s.")
 
-  @Argument(help: "The plugin, and its arguments.")
-  var command: [String]
-
-  @Option(help: "The sequence of the first event.")
-  var from: Int64 = 1
-
-  @Option(help: "How many events, at most.")
-  var limit = 10
-
-  @Option(name: .customLong("type"), help: "Only events of this type; may be repeated.")
-  var types: [String] = []
-
-  @Option(help: "What a library is opened with.")
-  var configText = ""
-
-  @Option(help: "Longest the plugin may take for its first word and for a page, like 30s.")
-  var timeout = "30s"
-
-  func validate() throws {
-    guard !command.isEmpty else { throw ValidationError("expected a plugin to run") }
-    guard from > 0 else { throw ValidationError("--from: expected a sequence from 1, found \(from)") }
-    guard (1...100_000).contains(limit) else {
-      throw ValidationError("--limit: expected a number from 1 to 100000, found \(limit)")
-    }
-    guard Duration(setting: timeout) != nil else {
-      throw ValidationError("--timeout: expected a duration like 30s, found \"\(timeout)\"")
-    }
-  }
+  let line: ParsedLine
 
   func run() async throws {
-    let settings = try settings.load()
+    let settings = try SettingsOption(line).load()
+    let command = line[Self.command]
+    let types = line[Self.types]
     let isLibrary = command[0].hasSuffix(".so")
     let plugin = PluginDefinition(
-      program: isLibrary ? .library(path: command[0], config: configText) : .exec(command),
-      timeout: Duration(setting: timeout)!)
+      program: isLibrary ? .library(path: command[0], config: line[Self.configText] ?? "") : .exec(command),
+      timeout: line[Self.timeout])
     let failures = Atomic<Int>(0)
     try await withSession(settings) { session in
       let shape = try await StoreShape.read(session, schema: settings.eventStore.schema)
       var trial = PluginTrial(shape: shape, plugin: plugin)
       if !types.isEmpty { trial.types = types }
       do {
-        try await trial.run(from: from, limit: limit, session, observer: PrintingObserver()) { step in
+        try await trial.run(from: line[Self.from], limit: line[Self.limit], session, observer: PrintingObserver()) {
+          step in
           if case .answer(.failed, _) = step { failures.add(1, ordering: .relaxed) }
           print(Self.text(step))
         }

@@ -1,18 +1,20 @@
-import ArgumentParser
+import Commands
 import Settings
 
-struct PrintConfig: ParsableCommand {
-  static let configuration = CommandConfiguration(
-    commandName: "print-config",
-    abstract: "Print the settings as the daemon would use them, defaults included.",
-    discussion: "The output is a settings file itself. Secrets are shown as ***.")
+struct PrintConfig {
+  static let verb = Verb(
+    "print-config", about: "Print the settings as the daemon would use them, defaults included.",
+    discussion: "The output is a settings file itself. Secrets are shown as ***.",
+    options: SettingsOption.options + [sample]
+  ) { try PrintConfig(line: $0).run() }
 
-  @OptionGroup var settings: SettingsOption
+  static let sample: Option<Bool> = .flag(
+    "sample", "Print the commented sample file with every key instead; needs no settings file.")
 
-  @Flag(help: "Print the commented sample file with every key instead; needs no settings file.")
-  var sample = false
+  let line: ParsedLine
 
   func run() throws {
-    print(sample ? Settings.sampleFull() : Settings.printConfig(try settings.load()), terminator: "")
+    let text = line[Self.sample] ? Settings.sampleFull() : Settings.printConfig(try SettingsOption(line).load())
+    print(text, terminator: "")
   }
 }

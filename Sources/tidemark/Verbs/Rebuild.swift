@@ -1,4 +1,5 @@
-import ArgumentParser
+import Commands
+import Concurrency
 import Daemon
 import EventStore
 @preconcurrency import Glibc
@@ -7,30 +8,74 @@ import Projection
 import Settings
 import Telemetry
 
-struct RebuildVerb: AsyncParsableCommand {
-  static let configuration = CommandConfiguration(
-    commandName: "rebuild",
-    abstract: "Replay projections into new tables and exchange them for the old ones, which serve readers meanwhile.",
-    discussion: """
-      A plugin with effects outside the database is handed every event again instead, where rebuild_external is set. The node that leads the shard does the work and this command watches it; with --here, while no node runs, the command does it
-      itself. One that was interrupted goes on where it was when the same command is given again.
-      """)
+struct RebuildVerb {
+  static let verb = Verb(
+    "rebuild",
+    about: "Replay projections into new tables and exchange them for the old ones, which serve readers meanwhile.",
+    discussion: discussion,
+    options: SettingsOption.options + [interactive, all] + RebuildChoice.options
+      + [yes, restart, abort, here, OutputOption.json],
+    arguments: [ShardArguments.any],
+    alternatives: [["interactive", "all", "SHARD"], ["restart", "abort"], ["stream", "tenant"]],
+    examples: [
+      Example("tidemark rebuild Trip", "Rebuild a read model after its statement was changed."),
+      Example(
+        "tidemark rebuild Trip --diff --dry-run",
+        "See what a changed statement makes different, before it is exchanged."),
+    ]
+  ) { try await RebuildVerb(line: $0).run() }
 
-  @OptionGroup var settings: SettingsOption
-  @OptionGroup var choice: RebuildChoice
+  private static let discussion = """
+    Shards are named, or chosen from a list with --interactive, or --all are meant: one of these three. The new tables stand beside the
+    old ones, which go on serving readers and being kept up to date, until they are exchanged in one commit. The node that leads the shard
+    does the work, and this command watches it, until Ctrl-C, which leaves the work alone; with --here, while no node runs, the command
+    does it itself, and Ctrl-C ends it. Where several operators ask for the same at once, it is done once and all watch it; what differs
+    from the one under way is refused. Where the settings have several databases, --database names the one whose read models are meant.
 
-  @Argument(help: "Shards like Trip:All, or projections like Trip.") var shards: [String] = []
-  @Flag(help: "Every shard of the settings file, one after the other.") var all = false
-  @Flag(name: [.customShort("i"), .long], help: "Choose from a list on the terminal.") var interactive = false
-  @Flag(help: "Do the work in this process, while no node runs.") var here = false
-  @Flag(help: "Begin anew what is half done.") var restart = false
-  @Flag(help: "End a rebuild and remove its new tables; the old ones stay as they are.") var abort = false
-  @Flag(help: "Print JSON when it is over.") var json = false
-  @Flag(help: "Do not ask back.") var yes = false
+    One that was interrupted, by Ctrl-C, a crash or a restart of the server, goes on where it was when the same command is given again, and
+    by itself where a node did it; --restart begins anew, and --abort removes what was made. The old tables are untouched either way. Of
+    several shards, one that fails does not keep the others from their turn; the command names it at its end.
+
+    A rebuild begins where the shard began, by `start`: with `present` and with a time, events from before are left out again.
+
+    --by says how the tables are exchanged. `swap` gives the new table the name of the old one, whatever their size, and needs that
+    nothing hangs on it: no view, foreign key, trigger, policy, publication. `copy` deletes and inserts the rows that differ, and keeps all
+    of these. A row is the same row while it has the key that foreign keys refer to, or else the primary key; where foreign keys refer to
+    several keys of a table it is refused. `auto` swaps where it can, copies where it cannot, and says why.
+
+    --diff prints what differs between old and new, with examples, and with --dry-run stops there; the same command without it then goes on
+    to the exchange. The live shard waits until a snapshot has both at the same position, and goes on while they are compared; the exchange
+    comes after that, so events in between are in the new rows and not in what was printed.
+
+    --to ends at a sequence, from where the live shard then goes on; none before the shard's beginning. --workers shares the streams out to
+    several sessions, for projections with `key` or `parallel`. --stream and --tenant rebuild only their rows, for projections with `key` or
+    `tenant_key`. A stream or tenant without events is refused, as is a table that numbers its rows itself, by an identity or serial column:
+    the new rows would get the numbers of other streams' rows.
+
+    --in-place is for projections whose statements cannot be led to new tables: it empties the old ones and fills them again, and readers
+    see that. It asks first, unless --yes is given.
+
+    A plugin with effects outside the database is handed every event again instead, where `rebuild_external` is set, which is asked about
+    first too; nothing is exchanged, and of these options only --restart, --abort, --here, --yes and --json go with it. --workers, --stream
+    and --tenant go with no plugin.
+    """
+
+  static let all: Option<Bool> = .flag("all", "Every shard of the settings file, one after the other.")
+  static let interactive: Option<Bool> = .flag("interactive", short: "i", "Choose from a list on the terminal.")
+  static let here: Option<Bool> = .flag("here", "Do the work in this process, while no node runs.")
+  static let restart: Option<Bool> = .flag("restart", "Begin anew what is half done.")
+  static let abort: Option<Bool> = .flag(
+    "abort", "End a rebuild and remove its new tables; the old ones stay as they are.")
+  static let yes: Option<Bool> = .flag("yes", "Do not ask back.")
+
+  let line: ParsedLine
+
+  private var json: Bool { line[OutputOption.json] }
 
   func run() async throws {
-    let settings = try settings.load()
-    let request = try choice.request()
+    let settings = try SettingsOption(line).load()
+    let request = try RebuildChoice(line: line).request()
+    let abort = line[Self.abort]
     try settings.refuseSeveralDatabases()
     let definitions = try chosen(settings)
     if !abort {
@@ -83,6 +128,7 @@ struct RebuildVerb: AsyncParsableCommand {
   }
 
   private func chosen(_ settings: Settings) throws -> [ProjectionDefinition] {
+    let (all, interactive, shards) = (line[Self.all], line[Self.interactive], line[ShardArguments.any])
     let ways = [all, interactive, !shards.isEmpty].count { $0 }
     guard ways == 1 else {
       throw CommandFailure(.usage, "expected names of shards, --all or -i\(ways == 0 ? "" : ", found several of them")")
@@ -149,7 +195,7 @@ struct RebuildVerb: AsyncParsableCommand {
     } else {
       return
     }
-    if yes { return }
+    if line[Self.yes] { return }
     guard isatty(STDIN_FILENO) == 1 else {
       throw CommandFailure(
         .usage, "\(request.way == .inPlace ? "--in-place" : "this rebuild") needs --yes where nobody can be asked")
@@ -173,6 +219,7 @@ struct RebuildVerb: AsyncParsableCommand {
   private func rebuild(
     _ definition: ProjectionDefinition, _ request: RebuildTable.Request, _ settings: Settings, _ watch: RebuildWatch
   ) async throws -> RebuildTable.Row {
+    let (here, restart) = (line[Self.here], line[Self.restart])
     // From before the request is there: from then on an end of this command has to be told apart from an end of the rebuild.
     let stops = signals.listen(for: SIGINT, SIGTERM)
     let (shape, answer) = try await withSession(settings) { session in
@@ -241,33 +288,39 @@ struct RebuildVerb: AsyncParsableCommand {
 }
 
 /// What exactly is rebuilt, and how it ends.
-struct RebuildChoice: ParsableArguments {
-  @Option(help: "How the new tables take the old ones' place: auto, swap or copy.") var by: By = .auto
-  @Flag(help: "Without new tables: empty the old ones and fill them again before the readers' eyes.") var inPlace =
-    false
-  @Flag(help: "Print what differs between old and new.") var diff = false
-  @Flag(help: "With --diff: stop there, and leave the old tables in place.") var dryRun = false
-  @Option(help: "End at this sequence rather than where the shard is, and let it go on from there.") var to: Int64?
-  @Option(help: "Sessions to share the streams out to.") var workers = 1
-  @Option(help: "Only the rows of this stream; may be repeated.") var stream: [String] = []
-  @Option(help: "Only the rows of this tenant; may be repeated.") var tenant: [String] = []
+struct RebuildChoice {
+  static let by: Option<By> = .value(
+    "by", .choice("WAY"), default: .auto, "How the new tables take the old ones' place.")
+  static let inPlace: Option<Bool> = .flag(
+    "in-place", "Without new tables: empty the old ones and fill them again before the readers' eyes.")
+  static let diff: Option<Bool> = .flag("diff", "Print what differs between old and new.")
+  static let dryRun: Option<Bool> = .flag("dry-run", "With --diff: stop there, and leave the old tables in place.")
+  static let to: Option<Int64?> = .value(
+    "to", .integer("SEQUENCE", 0 ... .max, noun: "a sequence"),
+    "End at this sequence rather than where the shard is, and let it go on from there.")
+  static let workers: Option<Int> = .value(
+    "workers", .integer("NUMBER", 1...64), default: 1, "Sessions to share the streams out to.")
+  static let streams: Option<[String]> = .values("stream", .text("ID"), "Only the rows of this stream.")
+  static let tenants: Option<[String]> = .values("tenant", .text("ID"), "Only the rows of this tenant.")
 
-  enum By: String, ExpressibleByArgument, CaseIterable { case auto, swap, copy }
+  static let options: [any DescribedOption] = [by, diff, dryRun, to, workers, streams, tenants, inPlace]
+
+  enum By: String, CaseIterable { case auto, swap, copy }
+
+  let line: ParsedLine
 
   func request() throws -> RebuildTable.Request {
+    let (by, inPlace, diff, dryRun) = (line[Self.by], line[Self.inPlace], line[Self.diff], line[Self.dryRun])
+    let (to, workers) = (line[Self.to], line[Self.workers])
     var request = RebuildTable.Request()
     request.way = inPlace ? .inPlace : WishedWay(rawValue: by.rawValue)!
     request.compares = diff
     request.exchanges = !dryRun
     request.upTo = to
     request.workers = workers
-    request.streams = stream.isEmpty ? nil : stream
-    request.tenants = tenant.isEmpty ? nil : tenant
+    request.streams = line[Self.streams].isEmpty ? nil : line[Self.streams]
+    request.tenants = line[Self.tenants].isEmpty ? nil : line[Self.tenants]
     if dryRun, !diff { throw CommandFailure(.usage, "--dry-run goes with --diff") }
-    guard (1...64).contains(workers) else {
-      throw CommandFailure(.usage, "--workers: expected 1 to 64, found \(workers)")
-    }
-    if let to, to < 0 { throw CommandFailure(.usage, "--to: expected a sequence, found \(to)") }
     if to != nil, request.isPartial {
       throw CommandFailure(
         .usage, "--to does not go with --stream or --tenant: the shard has one position for all rows")

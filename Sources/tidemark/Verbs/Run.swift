@@ -1,4 +1,4 @@
-import ArgumentParser
+import Commands
 import Concurrency
 import Daemon
 import EventStore
@@ -7,29 +7,35 @@ import Settings
 import Systemd
 import Telemetry
 
-struct Run: AsyncParsableCommand {
-  static let configuration = CommandConfiguration(
-    commandName: "run",
-    abstract: "Follow the event table and keep the read models up to date, until SIGTERM or Ctrl-C.",
+struct Run {
+  static let verb = Verb(
+    "run", about: "Follow the event table and keep the read models up to date, until SIGTERM or Ctrl-C.",
     discussion: """
-      SIGHUP reads the settings again: shards that were added, removed or changed follow, all others are not touched. SIGTERM and
-      SIGINT let every shard finish its page; a second one ends at once.
-      """)
+      SIGTERM and SIGINT let every shard finish the page it is in; a second one ends at once.
 
-  @OptionGroup var settings: SettingsOption
+      SIGHUP reads the settings again: shards that were added, removed or changed follow, all others are not touched, and settings with
+      problems change nothing.
 
-  @Flag(help: "With mode = \"solo\": run although another node follows the same store.")
-  var beside = false
+      With mode = "solo" it refuses to run where another node follows the same store, unless --beside is given.
+      """,
+    options: [SettingsOption.config, SettingsOption.database.hidden, beside]
+  ) { try await Run(line: $0).run() }
+
+  static let beside: Option<Bool> = .flag(
+    "beside", "With mode = \"solo\": run although another node follows the same store.")
+
+  let line: ParsedLine
 
   func run() async throws {
-    guard settings.database == nil else {
+    let option = SettingsOption(line)
+    guard option.database == nil else {
       throw CommandFailure(.usage, "--database does not go with `run`, which follows every database of the settings")
     }
-    let settings = try settings.load()
+    let settings = try option.load()
     let log = LogObserver(
       Journal.isStandardError ? JournalLog() : TerminalLog(), level: LogLevel(settings.logLevel))
-    let daemon = Daemon(settings: settings, version: tidemarkVersion, observer: RepeatFilter(log), isAlone: !beside)
-    let option = self.settings
+    let daemon = Daemon(
+      settings: settings, version: tidemarkVersion, observer: RepeatFilter(log), isAlone: !line[Self.beside])
     let hangups = signals.listen(for: SIGHUP)
     let reloading = Task {
       for await _ in hangups {

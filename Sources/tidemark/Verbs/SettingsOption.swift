@@ -1,4 +1,4 @@
-import ArgumentParser
+import Commands
 import Daemon
 import EventStore
 import Glibc
@@ -6,16 +6,23 @@ import Postgres
 import Settings
 
 /// Which settings file, for every verb that needs one; and the way from there to a session.
-struct SettingsOption: ParsableArguments {
-  @Option(
-    name: [.customShort("c"), .customLong("config")],
-    help: "The settings file (default: $TIDEMARK_CONFIG, or /etc/tidemark/tidemark.toml).")
-  var path: String?
+struct SettingsOption {
+  static let config: Option<String?> = .value(
+    "config", short: "c", .text("FILE", completion: .files),
+    "The settings file. Default: $TIDEMARK_CONFIG, or /etc/tidemark/tidemark.toml.")
+  static let database: Option<String?> = .value(
+    "database", .text("NAME", completion: .names([.databases])),
+    "Where the settings have several databases, only this one: its NAME in [databases.NAME].")
 
-  @Option(
-    name: .customLong("database"),
-    help: "Where the settings have several databases, only this one: its NAME in [databases.NAME].")
-  var database: String?
+  static let options: [any DescribedOption] = [config, database]
+
+  let path: String?
+  let database: String?
+
+  init(_ line: ParsedLine) {
+    path = line[Self.config]
+    database = line[Self.database]
+  }
 
   var file: String { path ?? environment["TIDEMARK_CONFIG"] ?? "/etc/tidemark/tidemark.toml" }
 

@@ -1,8 +1,13 @@
+import Commands
 import Projection
 import Settings
 
 /// Finds the shards that an operator names: `Trip:All`, or `Trip`, the name of its projection.
 struct ShardArguments {
+  static let value: Value<String> = .text("SHARD", completion: .names([.shards, .projections]))
+  /// For verbs that can do without.
+  static let any: Argument<[String]> = .any(value, "Shards like Trip:All, or projections like Trip.")
+
   let settings: Settings
 
   func definitions(_ names: [String]) throws -> [ProjectionDefinition] {

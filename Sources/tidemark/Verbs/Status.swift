@@ -1,4 +1,4 @@
-import ArgumentParser
+import Commands
 import Daemon
 import EventStore
 @preconcurrency import Glibc
@@ -7,20 +7,25 @@ import Projection
 import Settings
 import Telemetry
 
-struct Status: AsyncParsableCommand {
-  static let configuration = CommandConfiguration(
-    commandName: "status", abstract: "Show the event store, the high-water mark, and where every shard stands.")
+struct Status {
+  static let verb = Verb(
+    "status", about: "Show the event store, the high-water mark, and where every shard stands.",
+    discussion: "Of every shard: its position, how far that is behind the mark, and how fast it moves.",
+    options: SettingsOption.options + [watch, OutputOption.json],
+    examples: [
+      Example("tidemark status --watch", "See the shards move."),
+      Example(
+        "tidemark status --json | jq '.shards[] | select(.lag > 1000)'", "Find the shards that are far behind."),
+    ]
+  ) { try await Status(line: $0).run() }
 
-  @OptionGroup var settings: SettingsOption
+  static let watch: Option<Bool> = .flag("watch", "Redraw every second until Ctrl-C.")
 
-  @Flag(help: "Redraw every second until Ctrl-C.")
-  var watch = false
-
-  @Flag(help: "Print JSON.")
-  var json = false
+  let line: ParsedLine
 
   func run() async throws {
-    let settings = try settings.load()
+    let settings = try SettingsOption(line).load()
+    let (watch, json) = (line[Self.watch], line[OutputOption.json])
     repeat {
       var reports: [StatusReport] = []
       var failure: CommandFailure?

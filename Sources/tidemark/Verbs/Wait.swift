@@ -1,29 +1,29 @@
-import ArgumentParser
+import Commands
 import Daemon
 import EventStore
 import Postgres
 import Projection
 import Settings
 
-struct Wait: AsyncParsableCommand {
-  static let configuration = CommandConfiguration(
-    commandName: "wait",
-    abstract: "Wait until shards have applied everything appended so far.",
-    discussion: "Exit status 4 when the timeout passes first. Without names: every shard of the settings file.")
+struct Wait {
+  static let verb = Verb(
+    "wait", about: "Wait until shards have applied everything appended so far.",
+    discussion: "Exit status 4 when the timeout passes first. Without names: every shard of the settings file.",
+    options: SettingsOption.options + [timeout], arguments: [ShardArguments.any],
+    examples: [
+      Example("tidemark wait Trip --timeout 5m", "After a migration, hold a deployment until the read model has it.")
+    ]
+  ) { try await Wait(line: $0).run() }
 
-  @OptionGroup var settings: SettingsOption
+  static let timeout: Option<Duration> = .value(
+    "timeout", .duration(), default: .seconds(30), "How long to wait, like 30s or 5m.")
 
-  @Argument(help: "Shards like Trip:All, or projections like Trip.")
-  var shards: [String] = []
-
-  @Option(help: "How long to wait, like 30s or 5m.")
-  var timeout: String = "30s"
+  let line: ParsedLine
 
   func run() async throws {
-    let settings = try settings.load()
-    guard let timeout = Duration(setting: timeout) else {
-      throw CommandFailure(.usage, "--timeout: expected a duration like 30s, 5m or 250ms, found \"\(timeout)\"")
-    }
+    let settings = try SettingsOption(line).load()
+    let timeout = line[Self.timeout]
+    let shards = line[ShardArguments.any]
     let waited =
       shards.isEmpty ? settings.projections.map { "\($0.shard)" } : try ShardArguments(settings: settings).names(shards)
     let deadline = ContinuousClock.now + timeout
@@ -34,7 +34,7 @@ struct Wait: AsyncParsableCommand {
       guard late.isEmpty else {
         let list = late.map { "\($0.shard) at \($0.position.map(grouped) ?? "no position")" }.joined(separator: ", ")
         throw CommandFailure(
-          .timedOut, "not caught up after \(self.timeout): \(list), of \(grouped(late[0].target))",
+          .timedOut, "not caught up after \(timeout.settingText): \(list), of \(grouped(late[0].target))",
           hint: "`tidemark status` says why; `journalctl -u tidemark` says more.")
       }
     }

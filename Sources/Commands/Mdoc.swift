@@ -1,8 +1,8 @@
 /// A manual page in the making, in the mdoc(7) language.
-struct Mdoc {
-  private(set) var text: String
+package struct Mdoc {
+  package private(set) var text: String
 
-  init(title: String, section: Int, about: String) {
+  package init(title: String, section: Int, about: String) {
     text = """
       .\\" Made by `tidemark manual`; do not change by hand.
       .Dd November 21, 2026
@@ -15,30 +15,33 @@ struct Mdoc {
       """
   }
 
-  mutating func section(_ name: String) { text += ".Sh \(name)\n" }
+  package mutating func section(_ name: String) { text += ".Sh \(name)\n" }
 
-  mutating func subsection(_ name: String) { text += ".Ss \(Self.escaped(name))\n" }
+  package mutating func subsection(_ name: String) { text += ".Ss \(Self.escaped(name))\n" }
 
-  mutating func paragraph(_ words: String) { text += ".Pp\n\(Self.filled(words))\n" }
+  package mutating func paragraph(_ words: String) { text += ".Pp\n\(Self.filled(words))\n" }
 
   /// The first paragraph of a section, which needs no macro before it.
-  mutating func lead(_ words: String) { text += "\(Self.filled(words))\n" }
+  package mutating func lead(_ words: String) { text += "\(Self.filled(words))\n" }
 
-  mutating func beginList() { text += ".Bl -tag -width Ds\n" }
-  mutating func item(_ name: String, _ words: String) {
+  package mutating func beginList() { text += ".Bl -tag -width Ds\n" }
+  package mutating func item(_ name: String, _ words: String) {
     // On a macro's line short words may be macros themselves: `No` is one.
     let name = name.split(separator: " ").map { ($0.count <= 3 ? "\\&" : "") + Self.escaped(String($0)) }
     text += ".It Ic \(name.joined(separator: " "))\n\(Self.filled(words))\n"
   }
-  mutating func more(_ words: String) { text += ".Pp\n\(Self.filled(words))\n" }
-  mutating func endList() { text += ".El\n" }
+  package mutating func more(_ words: String) { text += ".Pp\n\(Self.filled(words))\n" }
+  package mutating func endList() { text += ".El\n" }
 
-  mutating func seeAlso(_ pages: [(name: String, section: Int)]) {
+  package mutating func seeAlso(_ pages: [(name: String, section: Int)]) {
     text += ".Sh SEE ALSO\n"
     for (index, page) in pages.enumerated() {
       text += ".Xr \(page.name) \(page.section)\(index < pages.count - 1 ? " ," : "")\n"
     }
   }
+
+  /// Lines of macros.
+  mutating func macros(_ lines: [String]) { text += lines.map { $0 + "\n" }.joined() }
 
   /// A sentence a line, as mdoc wants it, broken at 100 columns.
   private static func filled(_ words: String) -> String {
