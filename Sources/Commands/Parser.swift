@@ -72,9 +72,10 @@ struct LineReader {
 
   /// What follows an unknown verb cannot be judged, but `--help` and `--version` keep their meaning.
   private mutating func unknownVerb(_ word: String) {
-    let names = verb.shownChildren.map(\.name)
-    problems.append(
-      .unknownVerb(word, parent: path.dropFirst().map(\.name), nearest: nearestName(to: word, in: names)))
+    // A verb of a verb may have been named alone.
+    let parent = verb.shownChildren.first { $0.child(word)?.isHidden == false }
+    let nearest = parent.map { "\($0.name) \(word)" } ?? nearestName(to: word, in: verb.shownChildren.map(\.name))
+    problems.append(.unknownVerb(word, parent: path.dropFirst().map(\.name), nearest: nearest))
     arguments.append(word)
   }
 

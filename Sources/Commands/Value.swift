@@ -39,7 +39,7 @@ package enum Completion: Sendable, Hashable {
 }
 
 /// A kind of names that the settings file declares.
-package enum NameKind: String, Sendable, CaseIterable {
+package enum NameKind: Sendable {
   case shards, projections, databases, plugins
 }
 

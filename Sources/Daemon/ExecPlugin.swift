@@ -97,27 +97,28 @@ actor ExecPlugin: Plugin {
     pending = nil
     if child?.process == nil { child = nil }
     child?.isAsked = true
-    await child?.process?.end(.closing)
+    // One that has not said its first word has been given nothing that it could finish.
+    await child?.process?.end(child?.isReady == true ? .closing : .terminating)
   }
 
   func prepare(position: Int64) async throws {
     if let problem = untold.take() { throw problem }
     if let child, child.isReady, !child.isEnding { return }
-    try await talk(waitingFor: "its first word", count: nil) { [self] in try await firstWord(position) }
+    try await talk(waitingFor: "its first word", afterStop: .zero) { [self] in try await firstWord(position) }
   }
 
   func apply(_ slice: EventSlice) async throws -> PluginAnswer {
     try await prepare(position: slice.page.floor)
     let what = "the answer to the page after \(slice.page.floor) of \(slice.count) events"
-    return try await talk(waitingFor: what, count: slice.count) { [self] in try await handOver(slice) }
+    return try await talk(waitingFor: what, afterStop: PluginPatience.afterStop) { [self] in try await handOver(slice) }
   }
 
   /// Whatever goes wrong in a conversation is the end of the child.
   private func talk<T: Sendable>(
-    waitingFor what: String, count: Int?, _ work: @escaping @Sendable () async throws -> T
+    waitingFor what: String, afterStop: Duration, _ work: @escaping @Sendable () async throws -> T
   ) async throws -> T {
     do {
-      return try await PluginPatience.wait(plugin.timeout, for: what, work)
+      return try await PluginPatience.wait(plugin.timeout, for: what, afterStop: afterStop, work)
     } catch {
       let problem = error as? PluginProblem
       await giveUp(child?.number ?? 0, problem ?? .wrongAnswer("was not waited for any longer"), isTold: true)

@@ -42,7 +42,7 @@ struct LateArrivalAgent: Service {
 
   private func look(within window: Duration?) async throws {
     let table = MarkTable(shape)
-    try await pool.withSession(for: "late arrivals") { session in
+    try await pool.withSession(for: "late arrivals", unlessStopped: true) { session in
       let arrivals = try await table.lateArrivals(within: window, session)
       if !arrivals.isEmpty {
         let takers = await takers()

@@ -49,6 +49,12 @@ actor LibraryPlugin: Plugin {
     guard let ending = instance else { return }
     let wasOpen = isOpen
     (instance, isOpen) = (nil, false)
+    // One that never opened has nothing to finish, and its close waits behind its opening.
+    guard wasOpen else {
+      let library = library
+      Task.detached { await library.close(ending) }
+      return
+    }
     // In a task of its own: what is open is closed also where the shard was cancelled.
     let closing = Task { [self] in
       try await PluginPatience.wait(PluginPatience.afterClose, for: "its end") { [self] in
@@ -65,7 +71,7 @@ actor LibraryPlugin: Plugin {
       let library = library
       Task.detached { await library.close(ending) }
     }
-    if wasOpen { observer.observe(.pluginEnded(shard, how: how)) }
+    observer.observe(.pluginEnded(shard, how: how))
   }
 
   func end() async {
@@ -78,7 +84,7 @@ actor LibraryPlugin: Plugin {
     if instance == nil { lastInstance += 1 }
     let opened = instance ?? lastInstance
     instance = opened
-    try await PluginPatience.wait(plugin.timeout, for: "it to open") { [self] in
+    try await PluginPatience.wait(plugin.timeout, for: "it to open", afterStop: .zero) { [self] in
       let opening = opening
       _ = try await call { library in
         try await library.open(opening, position: position, instance: opened)

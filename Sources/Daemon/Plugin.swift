@@ -65,8 +65,10 @@ enum PluginPatience {
   static let afterTerminate = Duration.seconds(2)
 
   /// Runs what waits for a plugin, within a limit and not much beyond the stop of the daemon.
+  ///
+  /// - Parameter afterStop: zero where the plugin has no page yet, and nothing is lost with its answer.
   static func wait<T: Sendable>(
-    _ limit: Duration, for what: String, _ work: @escaping @Sendable () async throws -> T
+    _ limit: Duration, for what: String, afterStop: Duration = afterStop, _ work: @escaping @Sendable () async throws -> T
   ) async throws -> T {
     try await withThrowingTaskGroup(of: T.self) { group in
       group.addTask { try await work() }
@@ -76,7 +78,7 @@ enum PluginPatience {
       }
       group.addTask {
         try await Stop.current.wait()
-        try await Task.sleep(for: afterStop)
+        if afterStop > .zero { try await Task.sleep(for: afterStop) }
         throw CancellationError()
       }
       defer { group.cancelAll() }

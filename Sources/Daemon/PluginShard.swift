@@ -40,7 +40,7 @@ extension ShardAgent {
   }
 
   private func isBehindRebuild() async throws -> Bool {
-    try await pool.withSession(for: "\(name)") { [name] session in
+    try await pool.withSession(for: "\(name)", unlessStopped: true) { [name] session in
       guard let row = try await RebuildTable().read("\(name)", session), row.state.isOpen,
         row.request.way == .inPlace || row.chosenWay == .replay
       else { return false }

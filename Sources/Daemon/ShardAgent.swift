@@ -83,7 +83,7 @@ package struct ShardAgent: Service {
         if isFirst {
           observer.observe(.shardStarted(name, position: position))
           let fingerprint = fingerprint(definition.workText + (definition.events.map { "\n\($0.sorted())" } ?? ""))
-          let hasChanged = try await pool.withSession(for: key) {
+          let hasChanged = try await pool.withSession(for: key, unlessStopped: true) {
             try await ShardWishes().remember(fingerprint, of: key, $0)
           }
           if hasChanged, position > 0 { observer.observe(.definitionChanged(name, position: position)) }
@@ -219,7 +219,7 @@ package struct ShardAgent: Service {
     let began = ContinuousClock.now
     let outcome: PageOutcome = try await whilePage(page) {
       if let plugin { return try await plugin.apply(page, manner, policy: policy, chains: chains) }
-      return try await pool.withSession(for: key) { session in
+      return try await pool.withSession(for: key, unlessStopped: true) { session in
         // See MarkBoard: a mark is good only on a session that was open when its proof began.
         let mark = try await stoppable { try await marks.mark { $0.provenAt >= session.openedAt } }
         guard mark.sequence >= page.ceiling else { return .beyond(mark: mark.sequence) }

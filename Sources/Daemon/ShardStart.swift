@@ -23,10 +23,19 @@ struct ShardStart: Sendable {
             reason:
               "somebody has held its position for \(lasted.brief): a page of whoever ran it before, or a transaction of yours"
           ))
-      }, { try await pool.withSession(for: key) { try await positions.begin(key, $0) } })
+      }, { try await begin(pool, at: nil) })
     if let found { return told(found) }
     let first = try await firstPosition(pool: pool, marks: marks)
-    return told(try await pool.withSession(for: key) { try await positions.begin(key, at: first, $0) } ?? (first, 0))
+    return told(try await begin(pool, at: first) ?? (first, 0))
+  }
+
+  /// Nothing is under way yet, so a stop ends the wait for whoever holds the position.
+  private func begin(
+    _ pool: SessionPool, at first: Int64?
+  ) async throws -> (position: Int64, removedLetters: Int)? {
+    try await stoppable { [positions, key] in
+      try await pool.withSession(for: key) { try await positions.begin(key, at: first, $0) }
+    }
   }
 
   private func told(_ found: (position: Int64, removedLetters: Int)) -> Int64 {
@@ -45,7 +54,7 @@ struct ShardStart: Sendable {
     case .time(let time):
       // The mark first: an event that becomes visible between the two reads is above it, and so not left out.
       let mark = try await newestMark(marks)
-      let found = try await pool.withSession(for: key) { try await positions.before(time: time, $0) }
+      let found = try await pool.withSession(for: key, unlessStopped: true) { try await positions.before(time: time, $0) }
       return min(found ?? mark, mark)
     case .inlineHandover:
       let first = try await lookAtStore(pool)
@@ -59,7 +68,7 @@ struct ShardStart: Sendable {
 
   /// With the store as it is now: it may have been made anew while the shard waited for it to come to rest.
   private func lookAtStore(_ pool: SessionPool) async throws -> StoreRest.Look {
-    try await pool.withSession(for: key) { [schema = positions.shape.schema] session in
+    try await pool.withSession(for: key, unlessStopped: true) { [schema = positions.shape.schema] session in
       try await StoreRest(try await StoreShape.read(session, schema: schema)).look(session)
     }
   }

@@ -152,7 +152,7 @@ struct WishAgent: Service {
   func run() async throws {
     while !Task.isCancelled && !Stop.current.isRequested {
       do {
-        let wishes = try await pool.withSession(for: "wishes") { try await ShardWishes().all($0) }
+        let wishes = try await pool.withSession(for: "wishes", unlessStopped: true) { try await ShardWishes().all($0) }
         await board.take(wishes)
         await rebuilds.take(wishes, among: await declared().map(\.shard))
       } catch is CancellationError {

@@ -40,12 +40,14 @@ package actor SessionPool {
 
   /// Lends a session to the body, in the order of asking.
   ///
-  /// - Parameter key: who asks; the idle session that served the same key last is preferred, as its prepared statements are warm.
+  /// - Parameters:
+  ///   - key: who asks; the idle session that served the same key last is preferred, as its prepared statements are warm.
+  ///   - unlessStopped: the wait for a session ends with the stop, for what begins something; what finishes something gets one all the same.
   /// - Throws: `PostgresError` when none can be opened, `CancellationError` when the task is cancelled while it waits, or the body's error.
-  package func withSession<T: Sendable>(for key: String = "", _ body: @Sendable (Session) async throws -> T)
-    async throws -> T
-  {
-    let session = try await take(key)
+  package func withSession<T: Sendable>(
+    for key: String = "", unlessStopped: Bool = false, _ body: @Sendable (Session) async throws -> T
+  ) async throws -> T {
+    let session = unlessStopped ? try await stoppable { try await self.take(key) } : try await take(key)
     do {
       let value = try await body(session)
       await giveBack(session, key)

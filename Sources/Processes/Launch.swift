@@ -30,10 +30,6 @@ package struct Launch: Sendable {
   package var input: Stream
   package var output: Stream
   package var error: Stream
-  /// Bytes that its input may hold which it has not read yet; nil leaves it to the kernel (64 KiB).
-  ///
-  /// A wish: the kernel grants up to 1 MiB, and no more than 64 MiB for all pipes of an unprivileged user.
-  package var inputSize: Int?
   /// The path of a terminal on which the child is to lead a session of its own. Its streams are this terminal then.
   package var terminal: String?
 

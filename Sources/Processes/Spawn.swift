@@ -86,7 +86,6 @@ extension Launch {
           ends[number] = pipe.ours
           defer { close(pipe.its) }
           handed.append(try Self.raised(pipe.its))
-          if number == 0, let inputSize { _ = fcntl(pipe.its, Self.setPipeSize, Int32(clamping: inputSize)) }
         }
         posix_spawn_file_actions_adddup2(&actions, handed.last!, Int32(number))
       }
@@ -101,9 +100,6 @@ extension Launch {
     guard code == 0 else { throw Refusal(code: code) }
     return (pid, ends)
   }
-
-  /// F_SETPIPE_SZ, which Glibc's module leaves out.
-  private static let setPipeSize: Int32 = 1031
 
   private static func setAttributes(_ attributes: inout posix_spawnattr_t, isSession: Bool) {
     let group = isSession ? tidemark_spawn_in_session : Int16(POSIX_SPAWN_SETPGROUP)

@@ -44,6 +44,7 @@ import Testing
     ("SELL --what", ["unknown verb \"SELL\"; did you mean \"sell\"?"]),
     ("xyz", ["unknown verb \"xyz\""]),
     ("secre", ["unknown verb \"secre\""]),
+    ("fill", ["unknown verb \"fill\"; did you mean \"stock fill\"?"]),
     ("stock lits", ["unknown verb of stock \"lits\"; did you mean \"list\"?"]),
     ("-c x sell", ["expected a verb, found \"-c\"; options come after the verb"]),
     ("--versoin", ["unknown option \"--versoin\"; did you mean \"--version\"?"]),

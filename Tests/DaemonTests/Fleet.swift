@@ -93,10 +93,10 @@ actor Fleet {
 
   func stop(_ node: DaemonProcess) async throws {
     // A process that was started a moment ago is ended by the signal itself.
-    try await eventually("it handles SIGTERM") {
+    try await eventually("it holds SIGTERM") {
       guard let status = try? String(contentsOfFile: "/proc/\(node.pid)/status", encoding: .utf8) else { return true }
       return status.split(separator: "\n").contains { line in
-        guard line.hasPrefix("SigCgt:") || line.hasPrefix("SigIgn:") else { return false }
+        guard line.hasPrefix("SigBlk:") else { return false }
         return UInt64(line.dropFirst(7).trimmingCharacters(in: .whitespaces), radix: 16)! & 1 << (SIGTERM - 1) != 0
       }
     }

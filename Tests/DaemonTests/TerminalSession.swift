@@ -46,6 +46,9 @@ final class TerminalSession: Sendable {
     }
   }
 
+  /// To the program alone, as `kill` would.
+  func send(_ signal: Int32) { child.send(signal) }
+
   func type(_ text: String) {
     let bytes = Array(text.utf8)
     #expect(write(terminal, bytes, bytes.count) == bytes.count)

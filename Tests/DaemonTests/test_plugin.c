@@ -33,6 +33,7 @@ static int open_plugin(const tidemark_opening *opening, const tidemark_host *hos
     }
     if (says(s, "open-wrong")) return 99;
     if (says(s, "late-open")) usleep(1500000);
+    while (says(s, "never-open")) pause();
     if (says(s, "long-log")) {
         char words[5000];
         memset(words, 'x', sizeof words);

@@ -17,15 +17,6 @@ import Testing
     #expect(await child.waitForEnd() == .exited(0))
   }
 
-  @Test func `may be given a wider input`() async throws {
-    var launch = Launch("sleep", ["60"], input: .pipe)
-    launch.inputSize = 1 << 20
-    let child = try await launch.start()
-    // Nobody reads it, and it fits.
-    try await child.input?.write([UInt8](repeating: 0, count: 1 << 20))
-    await child.kill()
-  }
-
   @Test func `is told from one that is gone when it is written to, without a SIGPIPE`() async throws {
     let before = signal(SIGPIPE, SIG_DFL)
     defer { signal(SIGPIPE, before) }

@@ -57,7 +57,7 @@ struct RebuildVerb {
 
     A plugin with effects outside the database is handed every event again instead, where `rebuild_external` is set, which is asked about
     first too; nothing is exchanged, and of these options only --restart, --abort, --here, --yes and --json go with it. --workers, --stream
-    and --tenant go with no plugin.
+    and --tenant go with no plugin. --json prints how it ended, and the differences, for a script.
     """
 
   static let all: Option<Bool> = .flag("all", "Every shard of the settings file, one after the other.")
