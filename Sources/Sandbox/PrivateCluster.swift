@@ -90,11 +90,13 @@ package final class PrivateCluster: Sendable {
     ]
     options.merge(settings) { _, new in new }
     let arguments = options.sorted { $0.key < $1.key }.map { "-c '\($0.key)=\($0.value)'" }.joined(separator: " ")
+    // A signal is repeated: what a shell starts in the background ignores both of them until it is the server.
     let script = """
       \(programs)/postgres -D \(directory)/data \(arguments) </dev/null >>\(directory)/log 2>&1 &
       server=$!
-      if read -r signal; then kill -s "$signal" $server; wait $server; exit; fi
-      kill -s QUIT $server; wait $server; rm -rf \(directory)
+      end() { (while kill -s "$1" $server; do sleep 1; done) 2>/dev/null & wait $server; }
+      if read -r signal; then end "$signal"; exit; fi
+      end QUIT; rm -rf \(directory)
       """
     let started = try await shell(script, input: .pipe).start()
     keeper.withLock { $0 = started }
