@@ -168,6 +168,7 @@ package final class PrivateCluster: Sendable {
       let name = Self.unprivilegedName
       words = ["/usr/bin/setpriv", "--reuid=\(name)", "--regid=\(name)", "--clear-groups", "--"] + words
     }
+    if !Self.serverRoot.isEmpty { words = ["/usr/sbin/chroot", Self.serverRoot] + words }
     return Launch(
       words[0], Array(words.dropFirst()),
       environment: .only(["PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8", "TZ": "UTC"]), input: input,
@@ -192,6 +193,10 @@ package final class PrivateCluster: Sendable {
     return lines.suffix(5).joined()
   }
 
+  /// Where the server programs run, for packaging/test-against-debian: the root of another release. Its /tmp is ours, and so is its
+  /// `postgres`.
+  private static let serverRoot = getenv("TIDEMARK_POSTGRES_ROOT").map { String(cString: $0) } ?? ""
+
   private static let unprivilegedName = getpwnam("postgres") != nil ? "postgres" : "nobody"
 
   /// Whom to become, when we are root.
@@ -201,7 +206,9 @@ package final class PrivateCluster: Sendable {
   private static func findPrograms() throws -> String {
     let versions = (14...30).reversed().map { "/usr/lib/postgresql/\($0)/bin" } + ["/usr/local/pgsql/bin", "/usr/bin"]
     guard
-      let found = versions.first(where: { access("\($0)/initdb", X_OK) == 0 && access("\($0)/postgres", X_OK) == 0 })
+      let found = versions.first(where: {
+        access("\(serverRoot)\($0)/initdb", X_OK) == 0 && access("\(serverRoot)\($0)/postgres", X_OK) == 0
+      })
     else {
       throw Problem(description: "no PostgreSQL server programs are installed; install the package postgresql")
     }
