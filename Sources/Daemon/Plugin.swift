@@ -68,7 +68,8 @@ enum PluginPatience {
   ///
   /// - Parameter afterStop: zero where the plugin has no page yet, and nothing is lost with its answer.
   static func wait<T: Sendable>(
-    _ limit: Duration, for what: String, afterStop: Duration = afterStop, _ work: @escaping @Sendable () async throws -> T
+    _ limit: Duration, for what: String, afterStop: Duration = afterStop,
+    _ work: @escaping @Sendable () async throws -> T
   ) async throws -> T {
     try await withThrowingTaskGroup(of: T.self) { group in
       group.addTask { try await work() }

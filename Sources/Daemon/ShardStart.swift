@@ -54,7 +54,9 @@ struct ShardStart: Sendable {
     case .time(let time):
       // The mark first: an event that becomes visible between the two reads is above it, and so not left out.
       let mark = try await newestMark(marks)
-      let found = try await pool.withSession(for: key, unlessStopped: true) { try await positions.before(time: time, $0) }
+      let found = try await pool.withSession(for: key, unlessStopped: true) {
+        try await positions.before(time: time, $0)
+      }
       return min(found ?? mark, mark)
     case .inlineHandover:
       let first = try await lookAtStore(pool)

@@ -92,14 +92,7 @@ actor Fleet {
   }
 
   func stop(_ node: DaemonProcess) async throws {
-    // A process that was started a moment ago is ended by the signal itself.
-    try await eventually("it holds SIGTERM") {
-      guard let status = try? String(contentsOfFile: "/proc/\(node.pid)/status", encoding: .utf8) else { return true }
-      return status.split(separator: "\n").contains { line in
-        guard line.hasPrefix("SigBlk:") else { return false }
-        return UInt64(line.dropFirst(7).trimmingCharacters(in: .whitespaces), radix: 16)! & 1 << (SIGTERM - 1) != 0
-      }
-    }
+    try await node.holdsSignals()
     let outcome = try await node.stop()
     #expect(outcome.code == 0, "\(outcome)")
     nodes.removeAll { $0.pid == node.pid }

@@ -104,6 +104,17 @@ struct DaemonProcess {
 
   func outcome() async throws -> Program.Outcome { try await process.outcome() }
 
+  /// A process that was started a moment ago is ended by the signal itself.
+  func holdsSignals() async throws {
+    try await eventually("it holds its signals") {
+      guard let status = try? String(contentsOfFile: "/proc/\(pid)/status", encoding: .utf8) else { return true }
+      return status.split(separator: "\n").contains { line in
+        guard line.hasPrefix("SigBlk:") else { return false }
+        return UInt64(line.dropFirst(7).trimmingCharacters(in: .whitespaces), radix: 16)! & 1 << (SIGTERM - 1) != 0
+      }
+    }
+  }
+
   func stop() async throws -> Program.Outcome {
     send(SIGTERM)
     return try await outcome()

@@ -27,6 +27,21 @@ import Testing
     }
   }
 
+  /// From its first moment on the daemon holds the signal, long before it can follow it.
+  @Test func `is not lost that is asked for while the daemon starts`() async throws {
+    let database = try await TestDatabase.make()
+    let config = try Program.settings(database.conninfo)
+    #expect(try await Program.run(["init", "-c", config]).code == 0)
+    for _ in 0..<5 {
+      let daemon = try await DaemonProcess.start(config)
+      try await daemon.holdsSignals()
+      daemon.send(SIGHUP)
+      #expect(try await Program.run(["wait", "-c", config]).code == 0)
+      let outcome = try await daemon.stop()
+      #expect(outcome.code == 0 && outcome.error.contains("Settings reloaded"), "\(outcome)")
+    }
+  }
+
   @Test func `starts what was added, ends what was removed, restarts what changed, and touches nothing else`()
     async throws
   {

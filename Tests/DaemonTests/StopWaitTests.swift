@@ -19,7 +19,8 @@ import Testing
       let began = ContinuousClock.now
       let outcome = try await daemon.stop()
       times.append(ContinuousClock.now - began)
-      #expect(outcome.code == 0 && !outcome.error.contains("stop_timeout"), "\(outcome)", sourceLocation: sourceLocation)
+      #expect(
+        outcome.code == 0 && !outcome.error.contains("stop_timeout"), "\(outcome)", sourceLocation: sourceLocation)
     } while times.last! >= limit && times.count < 8
     #expect(times.min()! < limit, "\(times)", sourceLocation: sourceLocation)
   }

@@ -10,7 +10,10 @@ import Testing
       uniqueKeysWithValues: JournalLog.fields(
         LogEntry(
           .error, "Shard paused",
-        ["shard": "Trip:All", "sqlstate": "22012", "message_id": "481ee743", "retry_in": "30 s", "error": "a \"b\"\nc"])
+          [
+            "shard": "Trip:All", "sqlstate": "22012", "message_id": "481ee743", "retry_in": "30 s",
+            "error": "a \"b\"\nc",
+          ])
       ).map { ($0.name, $0.value) })
     #expect(
       fields == [
