@@ -90,7 +90,8 @@ let package = Package(
       name: "TelemetryTests",
       dependencies: ["Projection", "Telemetry"],
       swiftSettings: strict),
-    .testTarget(name: "PostgresTests", dependencies: ["CLibpq", "Postgres", "Sandbox"], swiftSettings: strict),
+    .testTarget(
+      name: "PostgresTests", dependencies: ["CLibpq", "Concurrency", "Postgres", "Sandbox"], swiftSettings: strict),
     .testTarget(
       name: "SettingsTests", dependencies: ["Projection", "Settings"], resources: [.copy("Fixtures")],
       swiftSettings: strict),

@@ -12,7 +12,8 @@ package actor SessionPool {
   private let clean: (@Sendable (Session) async throws -> Void)?
   private let onNotice: (@Sendable (ServerMessage) -> Void)?
 
-  private var idle: [(key: String, session: Session)] = []
+  /// Each with who used it last; nil is a session that still has to be cleaned, whoever takes it.
+  private var idle: [(key: String?, session: Session)] = []
   private var lent = 0
   private let waiters = Waiters<Void, Void>()
   private var isClosed = false
@@ -79,8 +80,8 @@ package actor SessionPool {
         try await clean?(session)
         return session
       } catch let error as PostgresError where error.isCancelled && session.isOpen {
-        // Whoever asked gave up; the others are not to find their sessions closed for that.
-        idle.append((last, session))
+        // Whoever asked gave up; the others are not to find their sessions closed for that, nor half clean.
+        idle.append((nil, session))
         passOnPlace()
         throw error
       } catch {

@@ -33,6 +33,8 @@ enum Tidemark {
     let line = parsedLine()
     // Before the first thread. This one takes signals from here on, and all else happens on others.
     _ = signals
+    // The daemon is told to stop from its first moment on, and other verbs end as any program does.
+    if line.verb.name == Run.verb.name { _ = Run.stops }
     Task.detached { await work(line) }
     signals.take()
   }

@@ -162,6 +162,10 @@ actor Fleet {
   nonisolated func isRight(sourceLocation: Testing.SourceLocation = #_sourceLocation) async throws {
     let caught = try await Program.run(["wait", "--timeout", "60s", "-c", try config()])
     #expect(caught.code == 0, "\(caught)", sourceLocation: sourceLocation)
+    if caught.code != 0 {
+      let status = try await Program.run(["status", "-c", try config()])
+      Issue.record("\(status.output)", sourceLocation: sourceLocation)
+    }
     for n in 1...counters {
       let wrong = try await database.value(
         """

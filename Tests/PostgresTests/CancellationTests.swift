@@ -1,3 +1,4 @@
+import Concurrency
 import Foundation
 import Postgres
 import Sandbox
@@ -142,12 +143,12 @@ import Testing
   }
 
   @Test func `gives nobody a session in the middle of a transaction`() async throws {
-    struct Stop: Error {}
+    struct Enough: Error {}
     let pool = SessionPool(try await SharedCluster.options(), limit: 1, name: "pool")
-    await #expect(throws: Stop.self) {
+    await #expect(throws: Enough.self) {
       try await pool.withSession { session async throws in
         try await session.script("BEGIN; CREATE TEMP TABLE left_over ()")
-        throw Stop()
+        throw Enough()
       }
     }
     let status = try await pool.withSession { await $0.transactionStatus }
@@ -187,6 +188,35 @@ import Testing
     let error = await #expect(throws: PostgresError.self) { try await cancelled.value }
     #expect(error?.isCancelled == true)
     #expect(try await pool.withSession(for: "three") { $0.processID } == first)
+    await pool.close()
+  }
+
+  /// One that is half clean has lost what was prepared on it, and its own former user would not notice.
+  @Test(arguments: ["one", "two", "three"])
+  func `cleans a session whose cleaning was cut short before anybody has it again`(next: String) async throws {
+    let pool = SessionPool(
+      try await SharedCluster.options(), limit: 1, name: "pool",
+      prepare: { try await $0.execute("SELECT set_config('search_path', 'prepared', false)") },
+      clean: {
+        try await $0.script("RESET ALL")
+        try await $0.execute("SELECT pg_sleep(0.01)")
+        try await $0.execute("SELECT set_config('search_path', 'prepared', false)")
+      })
+    let first = try await pool.withSession(for: "one") { $0.processID }
+    let started = Stop()
+    let cancelled = Task {
+      started.request()
+      try await pool.withSession(for: "two") { _ in }
+    }
+    try await started.wait()
+    // In its sleep, as a rule.
+    try await Task.sleep(for: .milliseconds(5))
+    cancelled.cancel()
+    _ = await cancelled.result
+    let (process, path) = try await pool.withSession(for: next) { session async throws in
+      (session.processID, try await session.value("SELECT current_setting('search_path')", as: String.self))
+    }
+    #expect(process == first && path == "prepared")
     await pool.close()
   }
 

@@ -24,6 +24,9 @@ struct Run {
   static let beside: Option<Bool> = .flag(
     "beside", "With mode = \"solo\": run although another node follows the same store.")
 
+  /// Whoever reads this first begins to listen.
+  static let stops = signals.listen(for: SIGTERM, SIGINT)
+
   let line: ParsedLine
 
   func run() async throws {
@@ -47,7 +50,7 @@ struct Run {
     }
     defer { reloading.cancel() }
     do {
-      try await serve(daemon, patience: settings.stopTimeout)
+      try await serve(daemon, patience: settings.stopTimeout, stops: Self.stops)
     } catch {
       throw commandFailure(error)
     }
@@ -69,9 +72,10 @@ extension LogLevel {
 
 /// Runs a service until SIGTERM or SIGINT, and cancels what it does when it takes longer than `patience` to end. A second signal ends
 /// the process at once, as if nobody had held it: the server rolls back what is open.
-func serve(_ service: any Service, patience: Duration? = nil) async throws {
+func serve(
+  _ service: any Service, patience: Duration? = nil, stops: AsyncStream<Int32> = signals.listen(for: SIGTERM, SIGINT)
+) async throws {
   let run = ServiceRun(service, patience: patience)
-  let stops = signals.listen(for: SIGTERM, SIGINT)
   let stopping = Task {
     var isSecond = false
     for await number in stops {
