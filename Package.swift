@@ -65,8 +65,8 @@ let package = Package(
     .executableTarget(
       name: "tidemark",
       dependencies: [
-        "Commands", "Concurrency", "Daemon", "EventStore", "Plugins", "Postgres", "Projection", "Sandbox", "Settings",
-        "Systemd", "Telemetry",
+        "Commands", "Concurrency", "Daemon", "EventStore", "Plugins", "Postgres", "Processes", "Projection", "Sandbox",
+        "Settings", "Systemd", "Telemetry",
       ],
       swiftSettings: strict
     ),

@@ -12,6 +12,9 @@ package final class Signals: Sendable {
     var listeners: [Int32: AsyncStream<Int32>.Continuation] = [:]
     /// SIGHUP came, and nothing has listened for it yet.
     var waiting: Set<Int32> = []
+    /// Those that are heard once: the next has its usual effect.
+    var once: Set<Int32> = []
+    var heard: Set<Int32> = []
   }
 
   private let descriptor: Int32
@@ -28,7 +31,10 @@ package final class Signals: Sendable {
   deinit { close(descriptor) }
 
   /// The signals that come from here on, and what waits already. Equal ones that come before one is looked at count once.
-  package func listen(for numbers: Int32...) -> AsyncStream<Int32> {
+  ///
+  /// - Parameter once: the first of them is heard. The next ends the process on the thread that takes signals, whatever became of the
+  ///   listener: it may be stuck in what the first one asked for.
+  package func listen(for numbers: [Int32], once: Bool = false) -> AsyncStream<Int32> {
     let (signals, continuation) = AsyncStream.makeStream(of: Int32.self, bufferingPolicy: .bufferingNewest(2))
     continuation.onTermination = { [weak self] _ in
       self?.state.withLock { for number in numbers { $0.listeners[number] = nil } }
@@ -36,6 +42,8 @@ package final class Signals: Sendable {
     state.withLock { state in
       for number in numbers {
         state.listeners[number] = continuation
+        state.heard.remove(number)
+        if once { state.once.insert(number) } else { state.once.remove(number) }
         if state.waiting.remove(number) != nil { continuation.yield(number) }
       }
     }
@@ -43,26 +51,43 @@ package final class Signals: Sendable {
   }
 
   /// Takes signals for as long as the process lives.
-  package func take() -> Never { while true { takeNext() } }
+  ///
+  /// - Parameter beforeEnd: called when a signal is about to have its usual effect.
+  package func take(beforeEnd: () -> Void = {}) -> Never { while true { takeNext(beforeEnd: beforeEnd) } }
 
   /// Waits on this thread for one signal, and hands it on.
-  func takeNext() {
+  func takeNext(beforeEnd: () -> Void = {}) {
     var info = signalfd_siginfo()
     guard read(descriptor, &info, MemoryLayout<signalfd_siginfo>.size) > 0 else { return }
     let number = Int32(info.ssi_signo)
-    let isHandedOn = state.withLock { state in
-      if let listener = state.listeners[number] {
-        listener.yield(number)
-        return true
-      }
-      if number == SIGHUP { state.waiting.insert(number) }
-      return number == SIGHUP
+    switch state.withLock({ Self.meet(number, &$0) }) {
+    case .none: break
+    case .obey:
+      beforeEnd()
+      obey(number)
+    case .end:
+      beforeEnd()
+      signal(number, SIG_DFL)
+      obey(number)
     }
-    if !isHandedOn { Self.obey(number) }
+  }
+
+  private enum Effect { case none, obey, end }
+
+  private static func meet(_ number: Int32, _ state: inout State) -> Effect {
+    if state.heard.contains(number) { return .end }
+    if let listener = state.listeners[number] {
+      listener.yield(number)
+      if state.once.contains(number) { state.heard.formUnion(state.once) }
+      return .none
+    }
+    guard number == SIGHUP else { return .obey }
+    state.waiting.insert(number)
+    return .none
   }
 
   /// Lets a signal have the effect on this process that it would have had, if it had never been held.
-  package static func obey(_ number: Int32) {
+  private func obey(_ number: Int32) {
     var set = Self.set([number])
     pthread_sigmask(SIG_UNBLOCK, &set, nil)
     // To the process: this thread takes it, or another that does not hold it.

@@ -15,8 +15,8 @@ actor ChildProcess {
 
   /// How it is asked to go.
   enum Ending: Sendable {
-    /// By the end of its input, then as below.
-    case closing
+    /// By the end of its input, and as below where it takes longer than its patience.
+    case closing(patience: Duration)
     /// By SIGTERM, then by SIGKILL.
     case terminating
   }
@@ -167,7 +167,7 @@ actor ChildProcess {
     guard let how, !Task.isCancelled else { return }
     child.input?.close()
     do {
-      if how == .closing, try await child.hasEnded(within: PluginPatience.afterClose) { return }
+      if case .closing(let patience) = how, try await child.hasEnded(within: patience) { return }
       child.sendToGroup(SIGTERM)
       if try await child.hasEnded(within: PluginPatience.afterTerminate) { return }
       child.sendToGroup(SIGKILL)

@@ -1,3 +1,4 @@
+import Concurrency
 import Plugins
 import Projection
 import Telemetry
@@ -97,8 +98,9 @@ actor ExecPlugin: Plugin {
     pending = nil
     if child?.process == nil { child = nil }
     child?.isAsked = true
-    // One that has not said its first word has been given nothing that it could finish.
-    await child?.process?.end(child?.isReady == true ? .closing : .terminating)
+    // One that has not said its first word has been given nothing that it could finish, and a stop does not wait for it.
+    let isHurried = child?.isReady == false && Stop.current.isRequested
+    await child?.process?.end(.closing(patience: isHurried ? PluginPatience.beforeReady : PluginPatience.afterClose))
   }
 
   func prepare(position: Int64) async throws {

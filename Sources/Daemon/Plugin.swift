@@ -61,6 +61,8 @@ enum PluginPatience {
   static let afterStop = Duration.seconds(5)
   /// For a child to end by itself when its standard input is closed.
   static let afterClose = Duration.seconds(2)
+  /// The same, when the daemon stops before the child has said its first word.
+  static let beforeReady = Duration.milliseconds(50)
   /// And then, when it was sent SIGTERM, before SIGKILL.
   static let afterTerminate = Duration.seconds(2)
 

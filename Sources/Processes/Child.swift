@@ -21,12 +21,21 @@ package final class Child: Sendable {
   /// Nil as long as the system keeps what is left of it.
   private let termination = Mutex<Termination?>(nil)
 
-  init(pid: Int32, process: Int32, input: PipeWriter?, output: PipeReader?, error: PipeReader?) {
+  /// Those that are to end with this process.
+  private static let dependants = Mutex<Set<Int32>>([])
+
+  /// Kills those children, and what is in their groups: for a process that is about to be ended by a signal.
+  package static func killDependants() {
+    dependants.withLock { for pid in $0 { _ = Glibc.kill(-pid, SIGKILL) } }
+  }
+
+  init(pid: Int32, process: Int32, outlivesUs: Bool, input: PipeWriter?, output: PipeReader?, error: PipeReader?) {
     self.pid = pid
     self.process = process
     self.input = input
     self.output = output
     self.error = error
+    if !outlivesUs { Self.dependants.withLock { _ = $0.insert(pid) } }
   }
 
   deinit { close(process) }
@@ -112,7 +121,12 @@ package final class Child: Sendable {
 
   private func reap() -> Termination? {
     termination.withLock { termination in
-      if termination == nil { termination = look(0) }
+      guard termination == nil else { return termination }
+      // Under this lock too, as its number may be another's once it is reaped.
+      Self.dependants.withLock { dependants in
+        termination = look(0)
+        if termination != nil { dependants.remove(pid) }
+      }
       return termination
     }
   }

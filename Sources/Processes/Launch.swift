@@ -30,6 +30,8 @@ package struct Launch: Sendable {
   package var input: Stream
   package var output: Stream
   package var error: Stream
+  /// It is meant to go on, or to end by itself, when this process is ended by a signal.
+  package var outlivesUs = false
   /// The path of a terminal on which the child is to lead a session of its own. Its streams are this terminal then.
   package var terminal: String?
 

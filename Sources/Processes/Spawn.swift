@@ -36,7 +36,8 @@ extension Launch {
         throw Refusal(code: code)
       }
       return Child(
-        pid: pid, process: process, input: ends[0].map(PipeWriter.init), output: ends[1].map(PipeReader.init),
+        pid: pid, process: process, outlivesUs: outlivesUs, input: ends[0].map(PipeWriter.init),
+        output: ends[1].map(PipeReader.init),
         error: ends[2].map(PipeReader.init))
     } catch {
       throw StartProblem(error.code, starting: path, of: self)

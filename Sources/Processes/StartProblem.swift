@@ -44,7 +44,11 @@ extension StartProblem {
     let path = path.hasPrefix("/") ? path : "\(launch.directory ?? ".")/\(path)"
     if access(path, F_OK) != 0 { return errno == ENOENT ? "there is no such file" : words(errno) }
     if access(path, X_OK) != 0 || ProgramPath.isDirectory(path) { return "it is not executable" }
+    guard ProgramPath.isRegular(path) else { return "it is no regular file" }
     if let interpreter = interpreter(of: path) {
+      if interpreter.hasSuffix("\r") {
+        return "its first line ends with a carriage return; save it with Unix line ends"
+      }
       if access(interpreter, F_OK) != 0 { return "there is no \(interpreter), which its first line names" }
       return "\(interpreter), which its first line names, is not executable"
     }
@@ -54,7 +58,7 @@ extension StartProblem {
 
   /// What `#!` names.
   private static func interpreter(of path: String) -> String? {
-    let file = open(path, O_RDONLY | O_CLOEXEC)
+    let file = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
     guard file >= 0 else { return nil }
     defer { close(file) }
     var bytes = [UInt8](repeating: 0, count: 256)

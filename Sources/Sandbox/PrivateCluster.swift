@@ -171,10 +171,13 @@ package final class PrivateCluster: Sendable {
       words = ["/usr/bin/setpriv", "--reuid=\(name)", "--regid=\(name)", "--clear-groups", "--"] + words
     }
     if !Self.serverRoot.isEmpty { words = ["/usr/sbin/chroot", Self.serverRoot] + words }
-    return Launch(
+    var launch = Launch(
       words[0], Array(words.dropFirst()),
       environment: .only(["PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8", "TZ": "UTC"]), input: input,
       output: .nothing, error: .nothing)
+    // To put everything away when we are gone.
+    launch.outlivesUs = true
+    return launch
   }
 
   /// What was started is waited for in a cancelled task too.

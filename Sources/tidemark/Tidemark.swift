@@ -1,7 +1,9 @@
 import Commands
 import Concurrency
 @preconcurrency import Glibc
+import Processes
 import Systemd
+import Telemetry
 
 /// The program: its command line, whose verbs are in `Verbs/`, and its exit status.
 @main
@@ -29,14 +31,18 @@ enum Tidemark {
   static func main() {
     // A closed pipe is an error to handle where it is written to.
     signal(SIGPIPE, SIG_IGN)
-    setvbuf(stdout, nil, _IOLBF, 0)
-    let line = parsedLine()
+    // Whoever started us may ignore it, and then nobody would ever know how a child ended.
+    signal(SIGCHLD, SIG_DFL)
+    // A stream that is closed would be the number of the next file that is opened.
+    for stream: Int32 in 0...2 where fcntl(stream, F_GETFD) < 0 { _ = open("/dev/null", O_RDWR) }
     // Before the first thread. This one takes signals from here on, and all else happens on others.
     _ = signals
+    setvbuf(stdout, nil, _IOLBF, 0)
+    let line = parsedLine()
     // The daemon is told to stop from its first moment on, and other verbs end as any program does.
     if line.verb.name == Run.verb.name { _ = Run.stops }
     Task.detached { await work(line) }
-    signals.take()
+    signals.take(beforeEnd: Child.killDependants)
   }
 
   /// What is asked for; answers by itself what needs no verb, and every wrong use.
@@ -49,7 +55,7 @@ enum Tidemark {
       }
       Glibc.exit(ExitStatus.done.rawValue)
     } catch {
-      printError(error.lines.joined(separator: "\n"))
+      printError(error.lines.map(printable).joined(separator: "\n"))
       Glibc.exit(ExitStatus.usage.rawValue)
     }
   }

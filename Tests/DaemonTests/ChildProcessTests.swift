@@ -32,7 +32,7 @@ import Testing
       ending.tell("\(outcome)")
     }
     try await eventually("it floods") { !programs.lines("flood").isEmpty }
-    await child.end(.closing)
+    await child.end(.closing(patience: PluginPatience.afterClose))
     let flood = try #require(pid_t(programs.lines("flood")[0]))
     defer {
       running.cancel()
@@ -56,7 +56,7 @@ import Testing
     defer { running.cancel() }
     try await eventually("it runs") { FileManager.default.fileExists(atPath: programs.path("runs")) }
     #expect(!writing.isOver)
-    await child.end(.closing)
+    await child.end(.closing(patience: PluginPatience.afterClose))
     try await eventually("it is over") { ending.isOver }
     #expect(writing.text == "false" && ending.text == "ended(\"was ended by signal 15\")")
     #expect(await child.write([0]) == false)

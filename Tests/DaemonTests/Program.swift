@@ -104,19 +104,33 @@ struct DaemonProcess {
 
   func outcome() async throws -> Program.Outcome { try await process.outcome() }
 
-  /// A process that was started a moment ago is ended by the signal itself.
-  func holdsSignals() async throws {
-    try await eventually("it holds its signals") {
-      guard let status = try? String(contentsOfFile: "/proc/\(pid)/status", encoding: .utf8) else { return true }
-      return status.split(separator: "\n").contains { line in
-        guard line.hasPrefix("SigBlk:") else { return false }
-        return UInt64(line.dropFirst(7).trimmingCharacters(in: .whitespaces), radix: 16)! & 1 << (SIGTERM - 1) != 0
-      }
-    }
-  }
+  func holdsSignals() async throws { try await DaemonTests.holdsSignals(pid) }
+
+  /// Plugins that run, and any other child.
+  var children: [pid_t] { DaemonTests.children(of: pid) }
 
   func stop() async throws -> Program.Outcome {
     send(SIGTERM)
     return try await outcome()
+  }
+}
+
+/// Of all threads of a process.
+func children(of pid: pid_t) -> [pid_t] {
+  let tasks = (try? FileManager.default.contentsOfDirectory(atPath: "/proc/\(pid)/task")) ?? []
+  return tasks.flatMap { task in
+    ((try? String(contentsOfFile: "/proc/\(pid)/task/\(task)/children", encoding: .utf8)) ?? "")
+      .split(separator: " ").compactMap { pid_t($0) }
+  }
+}
+
+/// Waits until a process that was started a moment ago is no longer ended by a signal itself.
+func holdsSignals(_ pid: pid_t) async throws {
+  try await eventually("it holds its signals") {
+    guard let status = try? String(contentsOfFile: "/proc/\(pid)/status", encoding: .utf8) else { return true }
+    return status.split(separator: "\n").contains { line in
+      guard line.hasPrefix("SigBlk:") else { return false }
+      return UInt64(line.dropFirst(7).trimmingCharacters(in: .whitespaces), radix: 16)! & 1 << (SIGTERM - 1) != 0
+    }
   }
 }

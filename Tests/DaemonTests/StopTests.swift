@@ -82,6 +82,48 @@ import Testing
     }
   }
 
+  /// A log that nobody reads holds the daemon up, but not the signal that ends it.
+  @Test func `a second time ends at once although standard error is blocked`() async throws {
+    let config = try Program.settings("host=/nowhere", head: "[log]\nlevel = \"debug\"")
+    var ends: [Int32] = [0, 0]
+    #expect(pipe(&ends) == 0)
+    for end in ends { _ = fcntl(end, F_SETFD, FD_CLOEXEC) }
+    _ = fcntl(ends[1], F_SETFL, O_NONBLOCK)
+    let filling = [UInt8](repeating: 0, count: 4096)
+    while write(ends[1], filling, filling.count) > 0 {}
+    _ = fcntl(ends[1], F_SETFL, 0)
+    var launch = Launch(Program.path, ["run", "-c", config])
+    launch.error = .descriptor(ends[1])
+    let child = try await launch.start()
+    try await holdsSignals(child.pid)
+    child.send(SIGTERM)
+    try await eventually("the first is taken") {
+      let status = try String(contentsOfFile: "/proc/\(child.pid)/status", encoding: .utf8)
+      return status.contains("ShdPnd:\t0000000000000000")
+    }
+    child.send(SIGTERM)
+    try await eventually("its end") { child.hasEnded }
+    #expect(await child.waitForEnd() == .signaled(SIGTERM))
+    for end in ends { close(end) }
+  }
+
+  /// A plugin has a group of its own, which no Ctrl-C reaches, and need not look at its input.
+  @Test func `a second time takes plugins along`() async throws {
+    let (database, programs) = (try await TestDatabase.make(), try PluginPrograms())
+    let plugin = try programs.python("def answer(page, events): time.sleep(1000)", before: "import time")
+    let daemon = try await Self.start(database, "[projections.Deaf]\nexec = [\"\(plugin)\"]")
+    try await eventually("it has a page") { programs.lines("hello").count == 1 && !daemon.children.isEmpty }
+    let children = daemon.children
+    daemon.send(SIGTERM)
+    try await eventually("the first is heard") {
+      let status = try String(contentsOfFile: "/proc/\(daemon.pid)/status", encoding: .utf8)
+      return status.contains("ShdPnd:\t0000000000000000")
+    }
+    let outcome = try await daemon.stop()
+    #expect(outcome.status == .signaled(SIGTERM), "\(outcome)")
+    try await eventually("its plugin is gone") { children.allSatisfy { kill($0, 0) != 0 } }
+  }
+
   @Test func `in a retry, in a pause, and while nothing happens, ends soon`() async throws {
     let projections = """
       [projections.Locked]

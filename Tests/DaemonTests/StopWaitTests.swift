@@ -33,13 +33,6 @@ import Testing
     }
   }
 
-  private static func children(of daemon: DaemonProcess) -> String {
-    let tasks = (try? FileManager.default.contentsOfDirectory(atPath: "/proc/\(daemon.pid)/task")) ?? []
-    return tasks.compactMap {
-      try? String(contentsOfFile: "/proc/\(daemon.pid)/task/\($0)/children", encoding: .utf8)
-    }.joined()
-  }
-
   /// Of two databases one may be away, or refused, and the daemon is ready as soon as it knows.
   private static func several(_ one: String, _ other: String) throws -> String {
     try Program.file(
@@ -144,10 +137,34 @@ import Testing
     try await Self.expectQuickEnd {
       let daemon = try await Self.readyDaemon(config)
       try await eventually("the plugin runs") {
-        kind == "library" ? Self.hasThread("plugin", daemon) : !Self.children(of: daemon).isEmpty
+        kind == "library" ? Self.hasThread("plugin", daemon) : !daemon.children.isEmpty
       }
       return daemon
     }
+  }
+
+  @Test(arguments: [SIGTERM, SIGINT]) func `for a lock, of a rebuild that is asked for`(signal: Int32) async throws {
+    let database = try await TestDatabase.make()
+    let config = try Program.settings(database.conninfo)
+    #expect(try await Program.run(["init", "-c", config]).code == 0)
+    let holder = try await Session.connect(database.options, threadName: "holder")
+    try await holder.script("BEGIN; LOCK TABLE tidemark.rebuild IN ACCESS EXCLUSIVE MODE")
+    var times: [Duration] = []
+    repeat {
+      let command = try await ProgramProcess.start(["rebuild", "Trip", "--here", "-c", config])
+      try await eventually("it waits") {
+        try await database.value(
+          "SELECT count(*) FROM pg_locks AS l JOIN pg_stat_activity USING (pid) WHERE NOT l.granted AND datname = current_database()",
+          as: Int.self) > 0
+      }
+      let began = ContinuousClock.now
+      command.send(signal)
+      let outcome = try await command.outcome()
+      times.append(ContinuousClock.now - began)
+      #expect(outcome.code == 1 && outcome.error.contains("interrupted"), "\(outcome)")
+    } while times.last! >= Self.limit && times.count < 8
+    #expect(times.min()! < Self.limit, "\(times)")
+    await holder.close()
   }
 
   /// Whoever is asked may think for as long as they like.

@@ -2,6 +2,7 @@ import EventStore
 import Foundation
 import Postgres
 import Sandbox
+import Processes
 import Testing
 
 /// The verbs as an operator meets them: the real program, its output and its exit status.
@@ -141,6 +142,23 @@ import Testing
       outcome.code == 0 && outcome.output.contains("url = \"postgresql://me:***@db/shop\"")
         && !outcome.output.contains("hush"))
     #expect(try await Program.run(["print-config", "--sample"]).output.contains("gap_grace = \"3s\""))
+  }
+
+  @Test func `leaves nothing behind of a demo that is ended before its server runs`() async throws {
+    let demo = try await ProgramProcess.start(["demo", "--seconds", "60"])
+    var directory: String?
+    try await eventually("it makes a cluster") {
+      for pid in children(of: demo.pid) {
+        let line = String(
+          decoding: FileManager.default.contents(atPath: "/proc/\(pid)/cmdline") ?? Data(), as: UTF8.self)
+        directory = line.firstMatch(of: /--pgdata=(\S+)\/data/).map { String($0.output.1) } ?? directory
+      }
+      return directory != nil
+    }
+    demo.send(SIGINT)
+    let outcome = try await demo.outcome()
+    #expect(outcome.status == .exited(1) && outcome.error.contains("interrupted"), "\(outcome)")
+    #expect(!FileManager.default.fileExists(atPath: directory!))
   }
 
   @Test func `shows a demo whose recount is equal, and leaves nothing behind`() async throws {

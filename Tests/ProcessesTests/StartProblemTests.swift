@@ -38,6 +38,16 @@ import Testing
     await fails(Launch(script), "\(scratch.path("text")), which its first line names, is not executable", EACCES)
   }
 
+  /// To look into a FIFO would be to wait for its writer, for ever.
+  @Test func `says what is no file to run, without waiting for it`() async throws {
+    let scratch = try Scratch()
+    let pipe = scratch.path("pipe")
+    #expect(mkfifo(pipe, 0o755) == 0 && chmod(pipe, 0o755) == 0)
+    await fails(Launch(pipe), "it is no regular file", EACCES)
+    let script = try scratch.file("dos", "#!/bin/sh\r\necho x\r\n")
+    await fails(Launch(script), "its first line ends with a carriage return; save it with Unix line ends", ENOENT)
+  }
+
   @Test func `says that it is no program`() async throws {
     let scratch = try Scratch()
     let reason = "it is no program for this system; a script begins with a line such as #!/bin/sh"

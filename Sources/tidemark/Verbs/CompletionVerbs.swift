@@ -35,6 +35,17 @@ enum Complete {
 
   private static func names(_ kind: NameKind, _ line: ParsedLine) -> [Offer.Candidate] {
     guard let settings = settings(line) else { return [] }
+    return candidates(kind, settings).filter { isPlain($0.text) }
+  }
+
+  /// What a shell takes as it stands: a name that it would read as more than a name, or that spans lines, is not offered.
+  private static func isPlain(_ name: String) -> Bool {
+    name.utf8.allSatisfy { byte in
+      byte >= 0x80 || "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./:+,@%=".utf8.contains(byte)
+    }
+  }
+
+  private static func candidates(_ kind: NameKind, _ settings: Settings) -> [Offer.Candidate] {
     switch kind {
     case .shards: return settings.projections.map { Offer.Candidate("\($0.shard)", "shard") }
     case .projections: return settings.projections.map { Offer.Candidate($0.name, "projection") }

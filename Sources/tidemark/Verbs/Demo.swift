@@ -30,34 +30,40 @@ struct Demo {
   let line: ParsedLine
 
   func run() async throws {
-    print("Starting a private PostgreSQL …")
-    let cluster: PrivateCluster
     do {
-      cluster = try await PrivateCluster.start()
+      try await serve(
+        DemoShow(
+          writers: line[Self.writers], duration: .seconds(line[Self.seconds]),
+          level: line[Self.verbose] ? .info : .warning))
+    } catch is CancellationError {
+      throw CommandFailure(.failed, "interrupted before there was anything to show")
+    } catch let problem as PrivateCluster.Problem {
+      throw CommandFailure(.failed, "\(problem)")
     } catch {
-      throw CommandFailure(.failed, "\(error)")
-    }
-    do {
-      let show = DemoShow(
-        cluster: cluster, writers: line[Self.writers], duration: .seconds(line[Self.seconds]),
-        level: line[Self.verbose] ? .info : .warning)
-      try await serve(show)
-      await cluster.remove()
-    } catch {
-      await cluster.remove()
       throw commandFailure(error)
     }
   }
 }
 
-/// The demo once its server runs: a store, a daemon and writers side by side, status every two seconds, and the recount.
+/// The demo: a server, a store, a daemon and writers side by side, status every two seconds, and the recount.
 private struct DemoShow: Service {
-  let cluster: PrivateCluster
   let writers: Int
   let duration: Duration
   let level: LogLevel
 
   func run() async throws {
+    print("Starting a private PostgreSQL …")
+    let cluster = try await stoppable { try await PrivateCluster.start() }
+    do {
+      try await show(cluster)
+      await cluster.remove()
+    } catch {
+      await cluster.remove()
+      throw error
+    }
+  }
+
+  private func show(_ cluster: PrivateCluster) async throws {
     let conninfo = cluster.conninfo(database: "postgres")
     let file = "\(cluster.directory)/tidemark.toml"
     let text = """

@@ -6,6 +6,7 @@ import EventStore
 import Postgres
 import Projection
 import Settings
+import Synchronization
 import Telemetry
 
 struct RebuildVerb {
@@ -219,10 +220,41 @@ struct RebuildVerb {
   private func rebuild(
     _ definition: ProjectionDefinition, _ request: RebuildTable.Request, _ settings: Settings, _ watch: RebuildWatch
   ) async throws -> RebuildTable.Row {
-    let (here, restart) = (line[Self.here], line[Self.restart])
+    let here = line[Self.here]
     // From before the request is there: from then on an end of this command has to be told apart from an end of the rebuild.
-    let stops = signals.listen(for: SIGINT, SIGTERM)
-    let (shape, answer) = try await withSession(settings) { session in
+    let stops = signals.listen(for: [SIGINT, SIGTERM], once: true)
+    let interruption = Interruption()
+    return try await withThrowingTaskGroup(of: RebuildTable.Row?.self) { group in
+      group.addTask {
+        let (shape, answer) = try await ask(for: definition, request, settings)
+        interruption.words.withLock {
+          $0 =
+            here
+            ? "interrupted; the same command goes on from here, --abort removes what was made"
+            : "the rebuild goes on in the node; the same command watches it again, --abort ends it"
+        }
+        watch.say(answer, definition.shard)
+        guard here else { return try await watch.untilEnded("\(definition.shard)", here: false) }
+        return try await replay(definition, shape, settings, watch)
+      }
+      group.addTask {
+        for await _ in stops { throw CommandFailure(.failed, interruption.words.withLock { $0 }) }
+        return nil
+      }
+      defer { group.cancelAll() }
+      while let row = try await group.next() {
+        if let row { return row }
+      }
+      throw CancellationError()
+    }
+  }
+
+  /// Writes down what is wanted, where somebody is there to do it.
+  private func ask(
+    for definition: ProjectionDefinition, _ request: RebuildTable.Request, _ settings: Settings
+  ) async throws -> (StoreShape, RebuildDesk.Answer) {
+    let (here, restart) = (line[Self.here], line[Self.restart])
+    return try await withSession(settings) { session in
       let shape = try await StoreShape.read(session, schema: settings.eventStore.schema)
       try await SchemaPlan.refuseMissing(session, shape: shape)
       let nodes = try await Membership().live(session).map(\.name)
@@ -237,47 +269,25 @@ struct RebuildVerb {
       let desk = RebuildDesk(by: operatorName(), byNode: !here)
       return (shape, try await desk.ask(request, for: definition, restart: restart, session))
     }
-    watch.say(answer, definition.shard)
-    guard here else {
-      return try await unlessInterrupted(
-        stops, "the rebuild goes on in the node; the same command watches it again, --abort ends it"
-      ) { try await watch.untilEnded("\(definition.shard)", here: false) }
-    }
+  }
+
+  /// Does the work in this process, and shows it.
+  private func replay(
+    _ definition: ProjectionDefinition, _ shape: StoreShape, _ settings: Settings, _ watch: RebuildWatch
+  ) async throws -> RebuildTable.Row {
     let runner = RebuildRunner(
       definition, shape: shape, options: ConnectionOptions(settings.database), workMemory: settings.database.workMemory,
       policy: { settings.rebuildPolicy }, node: nodeName(), observer: watch, database: settings.database.name ?? "main")
-    return try await unlessInterrupted(
-      stops, "interrupted; the same command goes on from here, --abort removes what was made"
-    ) {
-      try await withThrowingTaskGroup(of: RebuildTable.Row?.self) { group in
-        group.addTask {
-          do {
-            try await runner.run()
-          } catch is RebuildProblem {
-            // The row has it, or is somebody else's, whose work is watched.
-          }
-          return nil
-        }
-        group.addTask { try await watch.untilEnded("\(definition.shard)", here: true) }
-        defer { group.cancelAll() }
-        while let row = try await group.next() {
-          if let row { return row }
-        }
-        throw CancellationError()
-      }
-    }
-  }
-
-  /// Runs the work until it is done, or until Ctrl-C, which leaves everything as it is.
-  private func unlessInterrupted(
-    _ stops: AsyncStream<Int32>, _ words: String, _ work: @escaping @Sendable () async throws -> RebuildTable.Row
-  ) async throws -> RebuildTable.Row {
     return try await withThrowingTaskGroup(of: RebuildTable.Row?.self) { group in
-      group.addTask { try await work() }
       group.addTask {
-        for await _ in stops { throw CommandFailure(.failed, words) }
+        do {
+          try await runner.run()
+        } catch is RebuildProblem {
+          // The row has it, or is somebody else's, whose work is watched.
+        }
         return nil
       }
+      group.addTask { try await watch.untilEnded("\(definition.shard)", here: true) }
       defer { group.cancelAll() }
       while let row = try await group.next() {
         if let row { return row }
@@ -285,6 +295,11 @@ struct RebuildVerb {
       throw CancellationError()
     }
   }
+}
+
+/// What an interrupted command says, which depends on how far it has come.
+private final class Interruption: Sendable {
+  let words = Mutex("interrupted while the rebuild was asked for; the same command begins it, or goes on")
 }
 
 /// What exactly is rebuilt, and how it ends.

@@ -25,7 +25,7 @@ struct Run {
     "beside", "With mode = \"solo\": run although another node follows the same store.")
 
   /// Whoever reads this first begins to listen.
-  static let stops = signals.listen(for: SIGTERM, SIGINT)
+  static let stops = signals.listen(for: [SIGTERM, SIGINT], once: true)
 
   let line: ParsedLine
 
@@ -39,7 +39,7 @@ struct Run {
       Journal.isStandardError ? JournalLog() : TerminalLog(), level: LogLevel(settings.logLevel))
     let daemon = Daemon(
       settings: settings, version: tidemarkVersion, observer: RepeatFilter(log), isAlone: !line[Self.beside])
-    let hangups = signals.listen(for: SIGHUP)
+    let hangups = signals.listen(for: [SIGHUP])
     let reloading = Task {
       for await _ in hangups {
         let new = await daemon.reload { () throws(SettingsProblems) in
@@ -73,20 +73,11 @@ extension LogLevel {
 /// Runs a service until SIGTERM or SIGINT, and cancels what it does when it takes longer than `patience` to end. A second signal ends
 /// the process at once, as if nobody had held it: the server rolls back what is open.
 func serve(
-  _ service: any Service, patience: Duration? = nil, stops: AsyncStream<Int32> = signals.listen(for: SIGTERM, SIGINT)
+  _ service: any Service, patience: Duration? = nil,
+  stops: AsyncStream<Int32> = signals.listen(for: [SIGTERM, SIGINT], once: true)
 ) async throws {
   let run = ServiceRun(service, patience: patience)
-  let stopping = Task {
-    var isSecond = false
-    for await number in stops {
-      if isSecond {
-        signal(number, SIG_DFL)
-        Signals.obey(number)
-      }
-      isSecond = true
-      run.end()
-    }
-  }
+  let stopping = Task { for await _ in stops { run.end() } }
   defer { stopping.cancel() }
   try await run.run()
 }
