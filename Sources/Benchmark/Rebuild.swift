@@ -81,7 +81,7 @@ enum Rebuild {
     let ending = Ending()
     async let reading = {
       var (fewest, longest) = (Int.max, 0.0)
-      while !ending.isOver.withLock({ $0 }) {
+      while !ending.hasCome {
         // Counting all rows takes longer than a millisecond: every other look reads one row, and shows how long a lock was waited for.
         longest = max(longest, try await seconds { _ = try await reader.prepared("SELECT 1 FROM trip LIMIT 1") })
         fewest = min(fewest, try await reader.prepared("SELECT count(*) FROM trip").rows[0].get(0, as: Int.self))
@@ -90,12 +90,16 @@ enum Rebuild {
       return (fewest, longest)
     }()
     try await work()
-    ending.isOver.withLock { $0 = true }
+    ending.come()
     let seen = try await reading
     await reader.close()
     return seen
   }
 
-  /// An object, since the compiler of Swift 6.0 crashes over a mutex of a function that an `async let` looks at.
-  private final class Ending: Sendable { let isOver = Mutex(false) }
+  /// Its own type, since the compiler of Swift 6.0 crashes over a mutex that an `async let` looks at.
+  private final class Ending: Sendable {
+    private let state = Mutex(false)
+    var hasCome: Bool { state.withLock { $0 } }
+    func come() { state.withLock { $0 = true } }
+  }
 }
