@@ -102,6 +102,9 @@ extension TestDatabase {
       }
       #expect(troubled.isEmpty, "\(troubled)")
       #expect(try await database.leftovers() == 0)
+      // A stop does not wait for a plugin that has not said its first word.
+      try await database.append(type: "x", count: 1)
+      try await daemon.caughtUp()
     }
     // Each rebuild has a child of its own, from the first event; the live one is another after each exchange.
     let modes = try programs.modes()
