@@ -101,7 +101,7 @@ let package = Package(
         "Commands", "Concurrency", "Daemon", "EventStore", "Plugins", "Postgres", "Processes", "Projection", "Sandbox",
         "Settings", "Telemetry", "tidemark",
       ],
-      exclude: ["Golden", "Shells", "systemd-box.sh", "test_plugin.c"],
+      exclude: ["CommandLine/Golden", "CommandLine/Shells", "Support/systemd-box.sh", "Support/test_plugin.c"],
       swiftSettings: strict),
   ],
   cxxLanguageStandard: .cxx17

@@ -80,7 +80,7 @@ enum Poison {
       database.settingsText(mended), file: "benchmark", files: SettingsFiles(read: { .failure(.init("no file \($0)")) })
     )
     let session = try await Session.connect(ConnectionOptions(conninfo: database.conninfo), threadName: "replay")
-    try await Daemon.prepareForShards(session)
+    try await ShardSessions.prepare(session)
     let replay = Replay(shape: shape, node: "benchmark")
     for row in try await DeadLetters(shape).list(DeadLetters.Filter(), limit: .max, session) {
       guard try await replay.replay(row.sequence, settings.projections[0], session) == .applied else {

@@ -2,7 +2,6 @@ import Commands
 import Concurrency
 @preconcurrency import Glibc
 import Processes
-import Systemd
 import Telemetry
 
 /// The program: its command line, whose verbs are in `Verbs/`, and its exit status.
@@ -25,7 +24,7 @@ enum Tidemark {
       VerbGroup("Follow", [Run.verb, List.verb, Status.verb, Wait.verb]),
       VerbGroup("Steer", [Pause.verb, Resume.verb, StopVerb.verb, Start.verb, RebuildVerb.verb, Forget.verb]),
       VerbGroup("Look after events and plugins", [DeadLettersVerb.verb, PluginVerb.verb]),
-      VerbGroup("Help", [.helpVerb, Completions.verb, Manual.verb, Complete.verb]),
+      VerbGroup("Help", [.helpVerb, Completions.verb, Manual.verb { program }, Complete.verb { program }]),
     ])
 
   static func main() {
@@ -72,52 +71,4 @@ enum Tidemark {
       Glibc.exit(ExitStatus.failed.rawValue)
     }
   }
-}
-
-/// A hangup means "read the settings again" once the daemon runs, and nothing before.
-let signals = Signals(holding: [SIGHUP, SIGTERM, SIGINT])
-
-let tidemarkVersion = "0.1.0"
-
-/// The exit statuses of every verb.
-enum ExitStatus: Int32, CaseIterable {
-  case done = 0
-  case failed = 1
-  case usage = 2
-  case unreachable = 3
-  case timedOut = 4
-
-  /// For help and manual.
-  var meaning: String {
-    switch self {
-    case .done: "done"
-    case .failed: "the thing asked for failed"
-    case .usage: "usage or configuration"
-    case .unreachable: "the database cannot be reached"
-    case .timedOut: "timed out"
-    }
-  }
-}
-
-/// A verb that did not do what was asked: what to print, and how to exit.
-struct CommandFailure: Error, CustomStringConvertible {
-  var status: ExitStatus
-  var message: String
-  var hint: String?
-
-  init(_ status: ExitStatus, _ message: String, hint: String? = nil) {
-    self.status = status
-    self.message = message
-    self.hint = hint
-  }
-
-  var description: String {
-    "tidemark: \(message)" + (hint.map { "\n  hint: \($0)" } ?? "")
-  }
-}
-
-/// On standard error; in the journal as entries of level error, which is what the prefix of sd-daemon(3) asks for.
-func printError(_ text: String) {
-  let lines = text.split(separator: "\n").map { Journal.isStandardError ? "<3>\($0)" : String($0) }
-  fputs(lines.joined(separator: "\n") + "\n", stderr)
 }

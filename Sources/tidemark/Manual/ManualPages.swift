@@ -8,22 +8,25 @@ import Telemetry
 enum ManualPages {
   static let names = ["tidemark.1", "tidemark.toml.5", "tidemark.observations.7"]
 
-  static func page(_ name: String) -> String? {
+  /// - Parameters:
+  ///   - program: of tidemark(1).
+  ///   - shared: options that several verbs have, told once.
+  static func page(_ name: String, of program: Verb, shared: [any DescribedOption]) -> String? {
     switch name {
-    case "tidemark.1": program
+    case "tidemark.1": verbs(of: program, shared: shared)
     case "tidemark.toml.5": settings
     case "tidemark.observations.7": observations
     default: nil
     }
   }
 
-  private static var program: String {
+  private static func verbs(of program: Verb, shared: [any DescribedOption]) -> String {
     var page = Mdoc(
       title: "tidemark", section: 1, about: "keep read models up to date from an event table in PostgreSQL")
-    page.synopsis(of: Tidemark.program)
+    page.synopsis(of: program)
     page.section("DESCRIPTION")
-    page.marked(Tidemark.program.discussion)
-    page.verbs(of: Tidemark.program, shared: SettingsOption.options + [OutputOption.json])
+    page.marked(program.discussion)
+    page.verbs(of: program, shared: shared)
     page.section("ENVIRONMENT")
     page.beginList()
     page.variable(["TIDEMARK_CONFIG"], "The settings file, where -c, or --config, is not given.")
@@ -47,7 +50,7 @@ enum ManualPages {
       page.status(Int(status.rawValue), status.meaning.prefix(1).uppercased() + status.meaning.dropFirst() + ".")
     }
     page.endList()
-    page.examples(of: Tidemark.program)
+    page.examples(of: program)
     page.seeAlso([("tidemark.toml", 5), ("tidemark", 7), ("tidemark-plugin", 7), ("tidemark.observations", 7)])
     return page.text
   }

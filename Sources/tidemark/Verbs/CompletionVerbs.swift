@@ -24,11 +24,12 @@ enum Completions {
 /// For the scripts: what fits at the end of a command line. Says nothing else, whatever is wrong, and never exits with an error: it is
 /// called while somebody types.
 enum Complete {
-  static let verb = Verb(
-    "complete", about: "Print what completes a command line.", arguments: [words], isHidden: true
-  ) { line in
-    let offer = Tidemark.program.complete(line[words], names: names)
-    print(offer.lines.joined(separator: "\n"))
+  /// - Parameter program: whose lines are completed.
+  static func verb(of program: @escaping @Sendable () -> Verb) -> Verb {
+    Verb("complete", about: "Print what completes a command line.", arguments: [words], isHidden: true) { line in
+      let offer = program().complete(line[words], names: names)
+      print(offer.lines.joined(separator: "\n"))
+    }
   }
 
   static let words: Argument<[String]> = .any(.text("WORD"), "The words before the cursor; the last may be empty.")

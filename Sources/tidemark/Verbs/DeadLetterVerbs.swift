@@ -155,7 +155,7 @@ struct ReplayLetters {
     let filter = LetterFilter(line: line)
     let report = try await withSession(settings) { session in
       let shape = try await StoreShape.read(session, schema: settings.eventStore.schema)
-      try await Daemon.prepareForShards(session, workMemory: settings.database.workMemory)
+      try await ShardSessions.prepare(session, workMemory: settings.database.workMemory)
       let rows = try await DeadLetters(shape).list(filter.filter(settings), limit: .max, session)
       try confirm(
         line[Self.yes],

@@ -1,0 +1,34 @@
+import Concurrency
+import EventStore
+import Postgres
+package import Projection
+import Telemetry
+
+/// How every shard of this node is doing, as its agent last said.
+package actor HealthBoard {
+  package struct Entry: Sendable, Hashable {
+    package var condition: String
+    package var reason: String?
+    package var position: Int64?
+  }
+
+  /// The shards that run here.
+  package private(set) var entries: [ShardName: Entry] = [:]
+  private var ended: [ShardName: Entry] = [:]
+
+  package init() {}
+
+  package func set(_ shard: ShardName, condition: String, reason: String?, position: Int64?) {
+    entries[shard] = Entry(condition: condition, reason: reason, position: position)
+  }
+
+  package func end(_ shard: ShardName) {
+    guard var entry = entries.removeValue(forKey: shard) else { return }
+    entry.condition = "ended"
+    entry.reason = nil
+    ended[shard] = entry
+  }
+
+  /// Those that ended here too.
+  var all: [ShardName: Entry] { ended.merging(entries) { _, running in running } }
+}

@@ -1,0 +1,105 @@
+import Concurrency
+import EventStore
+package import Postgres
+import Projection
+package import Settings
+package import Systemd
+package import Telemetry
+
+/// The whole of a running node: follows its databases until it is told to stop.
+package actor Daemon: Service {
+  package private(set) var settings: Settings
+  private let version: String
+  private let observer: any Observer
+  private let manager: ServiceManager
+  private nonisolated let followers: [DatabaseFollower]
+  private let settled: AsyncStream<Void>
+  private let settle: AsyncStream<Void>.Continuation
+  private var isReady = false
+
+  /// - Parameter isAlone: whether a solo node refuses to run beside others.
+  package init(
+    settings: Settings, version: String, node: String = nodeName(), observer: any Observer,
+    manager: ServiceManager = ServiceManager(), isAlone: Bool = false
+  ) {
+    self.settings = settings
+    self.version = version
+    self.observer = observer
+    self.manager = manager
+    let (settled, settle) = AsyncStream.makeStream(of: Void.self)
+    (self.settled, self.settle) = (settled, settle)
+    followers = settings.perDatabase.map {
+      DatabaseFollower(
+        settings: $0, of: settings.databaseNames, version: version, node: node, observer: observer, isAlone: isAlone,
+        onSettled: { settle.yield() })
+    }
+  }
+
+  /// The marks of the first database.
+  package nonisolated var marks: MarkBoard { followers[0].marks }
+  /// What is wished of the shards of the first database.
+  nonisolated var wishes: WishBoard { followers[0].wishes }
+
+  /// Runs until the stop, or until the task is cancelled.
+  ///
+  /// - Throws: ``StoreProblem`` where the store cannot be followed and only a person can help.
+  package func run() async throws {
+    let (observer, manager, followers) = (observer, manager, followers)
+    observer.observe(.started(version: version, mode: settings.mode.rawValue, shards: settings.projections.count))
+    let stop = Stop.current
+    let handler = stop.onRequest { [settle] in
+      manager.stopping()
+      observer.observe(.stopping)
+      settle.finish()
+    }
+    defer { stop.forget(handler) }
+    try await withThrowingTaskGroup(of: Void.self) { group in
+      group.addTask { try await ServiceReporter(manager: manager, followers: followers).run() }
+      group.addTask { await self.becomeReady() }
+      for follower in followers { group.addTask { try await follower.run() } }
+      do {
+        for try await _ in group {}
+      } catch is CancellationError {
+        group.cancelAll()
+      }
+    }
+    observer.observe(Task.isCancelled ? .stopTimedOut : .stopped)
+  }
+
+  /// Once every database has either answered or turned out to be away.
+  private func becomeReady() async {
+    var waiting = followers.count
+    for await _ in settled {
+      waiting -= 1
+      if Stop.current.isRequested { return }
+      guard waiting == 0 else { continue }
+      isReady = true
+      manager.ready()
+      observer.observe(.ready)
+      return
+    }
+  }
+
+  /// Takes new settings over: shards that were added, removed or changed follow; nothing else is touched.
+  ///
+  /// Settings with problems change nothing. Each problem, and each key that is only read at the start, is told.
+  /// - Returns: the settings that are now in effect, or nil where nothing was changed.
+  @discardableResult
+  package func reload(_ load: () throws(SettingsProblems) -> Settings) async -> Settings? {
+    if isReady { manager.reloading() }
+    defer { if isReady { manager.ready() } }
+    let new: Settings
+    do {
+      new = try load()
+    } catch {
+      for problem in error.problems { observer.observe(.reloadRefused(problem: "\(problem)")) }
+      return nil
+    }
+    for key in settings.keysThatNeedRestart(for: new) { observer.observe(.restartNeeded(key: key)) }
+    let change = ShardSet.Change(from: settings.projections, to: new.projections)
+    for follower in followers { await follower.takeOver(new) }
+    settings.takeOver(new)
+    observer.observe(.reloaded(added: change.added, removed: change.removed, changed: change.changed))
+    return new
+  }
+}

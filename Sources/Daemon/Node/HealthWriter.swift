@@ -1,0 +1,44 @@
+import Concurrency
+import EventStore
+import Postgres
+import Projection
+
+/// Writes the health of this node's shards into `tidemark.shard`, where `status` on any host reads it.
+///
+/// Nothing is written while nothing happens; a change is written within two seconds.
+struct HealthWriter: Service {
+  var board: HealthBoard
+  var pool: SessionPool
+  var node: String
+
+  static let interval = Duration.seconds(2)
+
+  func run() async throws {
+    var written: [String: ShardTable.Health] = [:]
+    var positions: [ShardName: Int64] = [:]
+    var last = ContinuousClock.now
+    repeat {
+      await rest(for: Self.interval)
+      let now = ContinuousClock.now
+      let seconds = (now - last) / .seconds(1)
+      last = now
+      let isEnding = Task.isCancelled || Stop.current.isRequested
+      let rows = await board.all.map { shard, entry in
+        let moved = Double((entry.position ?? 0) - (positions[shard] ?? entry.position ?? 0))
+        positions[shard] = entry.position
+        return ShardTable.Health(
+          name: "\(shard)", condition: isEnding ? "ended" : entry.condition, reason: entry.reason,
+          rate: isEnding ? 0 : (max(0, moved / seconds)).rounded(), node: node)
+      }
+      let changed = rows.filter { written[$0.name] != $0 }
+      guard !changed.isEmpty else { continue }
+      do {
+        try await pool.withSession(for: "health") { try await ShardTable().write(changed, $0) }
+        for row in changed { written[row.name] = row }
+      } catch {
+        // The agents report a database that is away; here it only means that the rows are written later.
+        continue
+      }
+    } while !Task.isCancelled && !Stop.current.isRequested
+  }
+}

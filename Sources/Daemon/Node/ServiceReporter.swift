@@ -1,0 +1,32 @@
+import Concurrency
+import Systemd
+
+/// Tells systemd how the daemon is: its status line when it changed, and a sign of life for the watchdog while the agents turn over.
+///
+/// It runs on the same threads as the agents, so where those are stuck it is silent too, and the watchdog bites.
+struct ServiceReporter: Service {
+  var manager: ServiceManager
+  var followers: [DatabaseFollower]
+
+  static let interval = Duration.seconds(1)
+
+  func run() async throws {
+    var told = ""
+    while !Task.isCancelled && !Stop.current.isRequested {
+      var databases: [StatusLine.Database] = []
+      for follower in followers {
+        databases.append(
+          StatusLine.Database(
+            name: follower.name, mark: await follower.marks.current?.sequence, shards: await follower.health.entries,
+            shared: await follower.sharedShards))
+      }
+      let line = StatusLine.text(databases)
+      if line != told { manager.status(line) }
+      told = line
+      if followers.allSatisfy(\.pulse.isBeating) { manager.alive() }
+      // Signs of life come twice as often as the watchdog wants them.
+      let pause = min(Self.interval, (manager.watchdogInterval ?? .seconds(60)) / 3)
+      await rest(for: pause)
+    }
+  }
+}

@@ -1,0 +1,95 @@
+import EventStore
+import Postgres
+import Projection
+import Telemetry
+
+/// The classic way: the read model is emptied and its shard set back, in one transaction, then filled again before the readers' eyes.
+///
+/// For projections whose statements cannot be led to other tables. The live shard stands still meanwhile; its own position is the progress,
+/// so a run that is cut off goes on where it was.
+struct InPlaceRebuild: Sendable {
+  let runner: RebuildRunner
+
+  /// Sequences between two words on how far it is.
+  private static let round: Int64 = 200_000
+
+  func run(_ row: RebuildTable.Row) async throws {
+    try await runner.holding { try await fill(row) }
+  }
+
+  private func fill(_ row: RebuildTable.Row) async throws {
+    let began = ContinuousClock.now
+    let pool = SessionPool(
+      runner.options, limit: 1, name: "rebuild",
+      prepare: { [runner] in try await ShardSessions.prepare($0, workMemory: runner.workMemory) })
+    do {
+      let target = if let begun = row.target { begun } else { try await empty(row, pool) }
+      try await runner.withWorker(row, .live(shard: runner.shard), pool) { worker in
+        var position = try await self.position(pool)
+        while position < target {
+          try await worker.replay(to: min(target, position + Self.round))
+          position = try await self.position(pool)
+          let reached = position
+          try await pool.withSession { try await RebuildTable().progress(row.id, position: reached, $0) }
+        }
+      }
+      let end = try await position(pool)
+      try await pool.withSession { session in
+        try await session.transaction { session in
+          try await RebuildTable().end(row.id, .done, position: end, comparison: nil, session)
+        }
+      }
+      runner.observer.observe(
+        .rebuildExchanged(
+          runner.definition.shard, position: end, way: "in-place", reason: "as asked",
+          took: ContinuousClock.now - began))
+    } catch {
+      await pool.close()
+      throw error
+    }
+    await pool.close()
+  }
+
+  private func position(_ pool: SessionPool) async throws -> Int64 {
+    try await pool.withSession { [runner] in try await Positions(runner.shape).read(runner.shard, $0) ?? 0 }
+  }
+
+  /// Returns the position that the shard had.
+  private func empty(_ row: RebuildTable.Row, _ pool: SessionPool) async throws -> Int64 {
+    try await pool.withSession { [runner] session in
+      let originals = try await OriginalTables.read(runner.definition.tables, of: runner.definition.name, session)
+      let first = try await runner.firstPosition(session)
+      let shadows = ShadowTables(runner.shape, shard: runner.shard, originals: originals)
+      return try await session.transaction { session in
+        let live = try await shadows.lockPosition(session)
+        try await shadows.empty(backTo: first, session)
+        try await RebuildTable().beginInPlace(row.id, position: first, target: live, node: runner.node, session)
+        return live
+      }
+    }
+  }
+}
+
+extension RebuildRunner {
+  /// After which event a rebuild begins: where the projection itself was told to begin. A read model that was taken over from the
+  /// application was made of all events.
+  func firstPosition(_ session: Session) async throws -> Int64 {
+    let positions = Positions(shape)
+    guard let live = try await positions.read(shard, session) else { throw RebuildProblem(nothingAppliedBy: shard) }
+    switch definition.start {
+    case .beginning, .inlineHandover: return 0
+    case .sequence(let sequence): return min(sequence, live)
+    case .time(let time):
+      if let found = try await positions.before(time: time, session) { return min(found, live) }
+      // No event since then: it began after the newest one there was.
+      return min(try await positions.first(shard, session) ?? live, live)
+    case .present:
+      guard let first = try await positions.first(shard, session) else {
+        throw RebuildProblem(
+          .nothingApplied, "\(shard) began after the newest event of a moment that nobody wrote down",
+          hint: "Set `start` to the sequence after which a rebuild is to begin, or to \"beginning\".")
+      }
+      return min(first, live)
+    }
+  }
+}

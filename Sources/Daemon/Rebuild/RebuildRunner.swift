@@ -1,0 +1,296 @@
+package import EventStore
+package import Postgres
+package import Projection
+package import Telemetry
+
+/// Works on the rebuild that `tidemark.rebuild` has for one shard, from wherever it stands to its end: performs what the rule
+/// ``Rebuild`` decides.
+///
+/// It can be cut off anywhere. The new tables are made in one transaction, each page moves its worker's own position, and the exchange is
+/// one transaction again; so the next run finds either the one state or the other, and the live side notices none of it.
+package struct RebuildRunner: Sendable {
+  package var definition: ProjectionDefinition
+  package var shape: StoreShape
+  package var options: ConnectionOptions
+  package var workMemory: String?
+  package var policy: @Sendable () async -> FailurePolicy
+  package var node: String
+  package var observer: any Observer
+  /// The name of the database, for plugins.
+  package var database: String
+  /// Makes the live shard stand still after its page, or lets it go on: for the rebuilds that move its position, and for plugins.
+  package var hold: @Sendable (Bool) async throws -> Void
+
+  package init(
+    _ definition: ProjectionDefinition, shape: StoreShape, options: ConnectionOptions, workMemory: String?,
+    policy: @escaping @Sendable () async -> FailurePolicy, node: String, observer: any Observer,
+    database: String = "main",
+    hold: @escaping @Sendable (Bool) async throws -> Void = { _ in }
+  ) {
+    self.definition = definition
+    self.shape = shape
+    self.options = options
+    self.workMemory = workMemory
+    self.policy = policy
+    self.node = node
+    self.observer = observer
+    self.database = database
+    self.hold = hold
+  }
+
+  var shard: String { "\(definition.shard)" }
+  private var table: RebuildTable { RebuildTable() }
+
+  /// How often it is looked whether an operator has changed their mind.
+  static let lookout = Duration.milliseconds(300)
+
+  /// Returns when the rebuild has ended, one way or another; the row says how.
+  ///
+  /// - Throws: ``RebuildProblem`` where it cannot go on, which is in the row then; `CancellationError`, from where it can be taken up again.
+  package func run() async throws {
+    var backoff = Backoff()
+    while true {
+      do {
+        let session = try await Session.connect(options, threadName: "rebuild")
+        return try await session.closing { session in
+          try await ShardSessions.prepare(session, workMemory: workMemory)
+          try await takeLock(session)
+          backoff.reset()
+          try await work(session)
+        }
+      } catch let error as PostgresError where error.isCancelled {
+        throw CancellationError()
+      } catch let error as PostgresError where error.isConnectionLoss {
+        let delay = backoff.next()
+        observer.observe(.databaseUnreachable(where: options.redacted, failure: Failure(error), retryIn: delay))
+        try await Task.sleep(for: delay)
+      }
+    }
+  }
+
+  /// Waits for whoever works on it now: with their end this one goes on from there, or finds it ended.
+  private func takeLock(_ session: Session) async throws {
+    while try await !RebuildLock.take(shard, session) { try await Task.sleep(for: .milliseconds(100)) }
+  }
+
+  private func work(_ session: Session) async throws {
+    guard let row = try await table.read(shard, session) else { return }
+    do {
+      if row.isAborting { throw RebuildProblem(.aborted, "ended by an operator", hint: "") }
+      guard row.state.isOpen else { return }
+      observer.observe(.rebuildStarted(definition.shard, position: row.position, resumed: row.isHalfDone))
+      guard row.fingerprint == definition.rebuildFingerprint else {
+        throw RebuildProblem(
+          .otherDefinition, "\(node) runs \(shard) with another definition than this rebuild was asked for with",
+          hint: "Reload the service, so that it has the file's; then say `tidemark rebuild` again.")
+      }
+      let kind = try RebuildFilter.check(row.request, definition)
+      try await table.takeUp(row.id, node: node, session)
+      try await watched(row, session) {
+        switch (kind, row.request.way) {
+        case (.replay, _): try await ReplayRebuild(runner: self).run(row)
+        case (.tables, .inPlace): try await InPlaceRebuild(runner: self).run(row)
+        case (.tables, _): try await besides(row)
+        }
+      }
+    } catch let problem as RebuildProblem where problem.code == .aborted {
+      // It may have ended in the very moment.
+      guard try await table.read(shard, session).map({ $0.isAborting || $0.state.isOpen }) ?? false else { return }
+      try await ShadowTables.remove(row, as: .aborted, session)
+      observer.observe(.rebuildAborted(definition.shard))
+    } catch let problem as RebuildProblem {
+      if problem.code != .underWay {
+        try await table.fail(row.id, error: "\(problem)", hint: problem.hint, session)
+      }
+      observer.observe(.rebuildFailed(definition.shard, failure: Failure("\(problem)", hint: problem.hint)))
+      throw problem
+    } catch let error as PostgresError where !error.isConnectionLoss && !error.isCancelled {
+      if session.isOpen {
+        try await table.fail(row.id, error: "\(error)", hint: error.hint ?? error.detail, session)
+      }
+      observer.observe(.rebuildFailed(definition.shard, failure: Failure(error)))
+      throw error
+    }
+  }
+
+  /// Runs the body, until an operator wants the rebuild to end. `session` holds the lock, and looks.
+  private func watched(
+    _ row: RebuildTable.Row, _ session: Session, _ body: @escaping @Sendable () async throws -> Void
+  ) async throws {
+    try await withThrowingTaskGroup(of: Bool.self) { group in
+      group.addTask {
+        try await body()
+        return true
+      }
+      group.addTask { [table] in
+        while true {
+          try await Task.sleep(for: Self.lookout)
+          if try await table.isAborting(row.id, session) {
+            // The body's own end removes the row's wish, so look whether it has come meanwhile.
+            guard try await table.read(row.shard, session).map({ $0.id == row.id && $0.isAborting }) ?? false else {
+              throw RebuildProblem.begunAnew
+            }
+            throw RebuildProblem(.aborted, "ended by an operator", hint: "")
+          }
+        }
+      }
+      defer { group.cancelAll() }
+      _ = try await group.next()
+    }
+  }
+
+  // MARK: New tables beside the old
+
+  private func besides(_ row: RebuildTable.Row) async throws {
+    let session = try await Session.connect(options, threadName: "rebuild")
+    try await session.closing { session in
+      try await ShardSessions.prepare(session, workMemory: workMemory)
+      try await besides(row, session)
+    }
+  }
+
+  private func besides(_ row: RebuildTable.Row, _ session: Session) async throws {
+    let originals = try await OriginalTables.read(definition.tables, of: definition.name, session)
+    let filter = try RebuildFilter.check(row.request, definition, originals)
+    let choice = try ExchangeChoice.choose(
+      row.request.way, isPartial: row.request.isPartial, originals.obstacles)
+    let shadows = ShadowTables(shape, shard: shard, originals: originals)
+    var row = row
+    if row.schema != nil, try await shadows.wereLost(session) {
+      observer.observe(
+        .rebuildRetrying(
+          definition.shard,
+          failure: Failure("the server has crashed and emptied the new tables: the rebuild begins anew"),
+          retryIn: .zero, attempt: 1))
+      row.schema = nil
+    }
+    if row.schema != nil, !originals.fit(row.shape, for: choice.way) {
+      throw RebuildProblem(
+        .tablesChanged, "the tables of \(definition.name) were changed since the rebuild began",
+        hint: "Say `tidemark rebuild \(definition.name) --restart`.")
+    }
+    if row.schema == nil {
+      let strays = try await Redirection(shape: shape).strays(definition, options)
+      if let stray = strays.first {
+        throw RebuildProblem(
+          .notRedirected, strays.map(\.message).joined(separator: "; "), hint: stray.hint ?? strayHint)
+      }
+    }
+    let schema = ShadowTables.schema(of: shard)
+    let begun = row
+    let pool = SessionPool(
+      options, limit: row.request.workers, name: "rebuild",
+      prepare: { [workMemory] in
+        try await ShardSessions.prepare($0, workMemory: workMemory)
+        try await Redirection.lead($0, to: schema)
+      })
+    let book = { @Sendable number in
+      PageBook.rebuild(id: begun.id, worker: number, shard: shard, schema: schema, originals: originals.oids)
+    }
+    do {
+      // A plugin has one worker.
+      try await withWorker(begun, book(0), pool) { first in
+        let others = (1..<max(1, begun.request.workers)).map { worker(begun, book($0), pool) }
+        try await perform(begun, choice, shadows, [first] + others, filter, session)
+      }
+    } catch {
+      await pool.close()
+      throw error
+    }
+    await pool.close()
+  }
+
+  private func perform(
+    _ row: RebuildTable.Row, _ choice: ExchangeChoice, _ shadows: ShadowTables, _ workers: [RebuildWorker],
+    _ filter: RowFilter, _ session: Session
+  ) async throws {
+    var rule = Rebuild(
+      choice: choice, mayCopy: row.request.way == .auto, upTo: row.request.upTo,
+      near: definition.plugin == nil ? Rebuild.nearForStatements : Rebuild.nearForPlugin)
+    var command = rule.begin(isPrepared: row.schema != nil)
+    var isAnalyzed = false
+    var falters = 0
+    var comparison: String?
+    let closing = RebuildClosing(runner: self, shadows: shadows, filter: filter)
+    while command != .finish {
+      try Task.checkCancellation()
+      switch command {
+      case .prepare:
+        let first = try await firstPosition(session)
+        if let upTo = row.request.upTo, upTo < first {
+          throw RebuildProblem(
+            .nothingApplied, "\(shard) begins after \(first), and cannot be rebuilt up to \(upTo)",
+            hint: "Name a sequence from \(first) on, or leave --to out.")
+        }
+        try await shadows.make(row, choice, after: first, node: node, session)
+        command = .measure
+      case .measure:
+        guard let live = try await Positions(shape).read(shard, session) else {
+          throw RebuildProblem(nothingAppliedBy: shard)
+        }
+        if let upTo = row.request.upTo, upTo > live {
+          throw RebuildProblem(
+            .nothingApplied, "\(shard) is at \(live), and cannot be rebuilt up to \(upTo)",
+            hint: "Name a lower sequence, or leave --to out.")
+        }
+        let positions = try await table.workers(row.id, session)
+        try await table.progress(row.id, target: row.request.upTo ?? live, session)
+        command = rule.measured(position: positions.min() ?? 0, live: live)
+      case .replay(let target):
+        let before = try await table.workers(row.id, session).min() ?? 0
+        let began = ContinuousClock.now
+        try await replay(workers, to: target)
+        command = rule.replayed(target - before, took: ContinuousClock.now - began)
+      case .close(let choice):
+        if !isAnalyzed {
+          try await shadows.analyze(session)
+          isAnalyzed = true
+        }
+        let rest = { @Sendable (target: Int64) in try await replay(workers, to: target, isPatient: false) }
+        let looksFirst = row.request.compares && comparison == nil
+        switch try await looksFirst
+          ? closing.compare(row, session, replay: rest)
+          : closing.run(row, choice, comparison: comparison, session, replay: rest)
+        {
+        case .compared(let found, _) where row.request.exchanges:
+          comparison = found
+          command = .measure
+        case .compared(let found, let position):
+          try await table.compared(row.id, position: position, comparison: found, session)
+          observer.observe(.rebuildCompared(definition.shard, position: position))
+          command = .finish
+        case .ended: command = .finish
+        case .hindered(let reason):
+          observer.observe(.rebuildHindered(definition.shard, reason: reason))
+          command = rule.hindered()
+        case .faltered(let failure):
+          falters += 1
+          observer.observe(.rebuildRetrying(definition.shard, failure: failure, retryIn: .zero, attempt: falters))
+          command = rule.faltered()
+        }
+      case .wait(let delay):
+        try await Task.sleep(for: delay)
+        command = .measure
+      case .finish: break
+      }
+    }
+  }
+
+  private func replay(_ workers: [RebuildWorker], to target: Int64, isPatient: Bool = true) async throws {
+    try await withThrowingTaskGroup(of: Void.self) { group in
+      for worker in workers { group.addTask { try await worker.replay(to: target, isPatient: isPatient) } }
+      for try await _ in group {}
+    }
+  }
+}
+
+extension ProjectionDefinition {
+  /// Tells whether a read model that was half rebuilt with one definition can be finished with another.
+  package var rebuildFingerprint: String {
+    fingerprint(
+      [
+        workText, takes?.joined(separator: ",") ?? "all", tables.joined(separator: ","), onPoison.rawValue,
+        key ?? "", tenantKey ?? "", "\(isParallel)",
+      ].joined(separator: "\n") + (plugin.map { "\n\($0.rebuildsExternal)" } ?? ""))
+  }
+}

@@ -1,0 +1,154 @@
+package import EventStore
+package import Postgres
+package import Projection
+
+/// Finds statements that the search path cannot lead to other tables: those that name a table with its schema, or call a function that does,
+/// or write a table the projection does not declare.
+///
+/// Copies of the declared tables stand before everything else on the search path, as temporary tables, and each statement is planned.
+/// Whatever else the planner then locks for writing, or of the declared tables for reading, is what a rebuild would have hit. Planning
+/// runs no function, so those are looked at as text; a page of a real rebuild asks for its locks once more before it commits.
+package struct Redirection: Sendable {
+  package let shape: StoreShape
+
+  package init(shape: StoreShape) { self.shape = shape }
+
+  /// Puts a schema before everything else on a session's search path.
+  static func lead(_ session: Session, to schema: String) async throws {
+    try await session.execute(
+      "SELECT set_config('search_path', concat_ws(', ', quote_ident(\(schema)), current_setting('search_path')), false)"
+    )
+  }
+
+  /// What of a projection cannot be redirected; nothing for one that declares no tables, or whose tables are not there yet.
+  package func strays(
+    _ definition: ProjectionDefinition, _ options: ConnectionOptions
+  ) async throws -> [DefinitionFinding] {
+    // A session of its own: its temporary tables end with it.
+    let session = try await Session.connect(options, threadName: "redirection")
+    return try await session.closing { session in
+      try await ShardSessions.prepare(session)
+      let originals: OriginalTables
+      do {
+        originals = try await OriginalTables.read(definition.tables, of: definition.name, session)
+      } catch is RebuildProblem {
+        return []
+      }
+      try await session.script("SET client_min_messages = warning")
+      for table in originals.tables {
+        try await session.script("CREATE TEMP TABLE \(SQL.quoted(table.name)) (LIKE \(table.qualified) INCLUDING ALL)")
+      }
+      try await Self.lead(session, to: "pg_temp")
+      var findings: [DefinitionFinding] = []
+      for (sql, statement) in statements(of: definition) {
+        guard let found = try await look(sql, originals, session) else { continue }
+        findings.append(
+          DefinitionFinding(
+            projection: definition.name, source: statement.source, message: found, hint: strayHint))
+      }
+      return findings
+    }
+  }
+
+  private func statements(of definition: ProjectionDefinition) -> [(SQL, Statement)] {
+    switch definition.effect {
+    case .batch(let statements): statements.map { (SQL(text: $0.text), $0) }
+    case .perEvent(let statements):
+      statements.sorted { $0.key < $1.key }.map { _, bound in
+        let binds = bound.columns.map { Bind(nil, type: $0.typeOID(streamIDType: shape.streamIDType)) }
+        return (SQL(text: bound.text, binds: binds), bound.statement)
+      }
+    // Refused before anybody looks at statements, which nobody knows before it answers.
+    case .plugin: []
+    }
+  }
+
+  /// One statement, in a transaction that is rolled back; nil where it stays within the tables, or cannot be planned at all, which
+  /// ``DefinitionCheck`` tells.
+  private func look(_ sql: SQL, _ originals: OriginalTables, _ session: Session) async throws -> String? {
+    try await session.script("BEGIN")
+    do {
+      let stray = try await plan(sql, originals, session)
+      let function = stray == nil ? try await functions(sql, originals, session) : nil
+      try await session.script("ROLLBACK")
+      try await session.script("DEALLOCATE ALL")
+      return stray ?? function
+    } catch let error as PostgresError where error.sqlState != nil && !error.isConnectionLoss {
+      await session.rollBack()
+      try await session.script("DEALLOCATE ALL")
+      return nil
+    }
+  }
+
+  private func plan(_ sql: SQL, _ originals: OriginalTables, _ session: Session) async throws -> String? {
+    try await session.prepare(sql, name: "looked_at")
+    let nulls = sql.binds.isEmpty ? "" : "(\(sql.binds.map { _ in "NULL" }.joined(separator: ", ")))"
+    if SQLText.isPlanned(sql.text) {
+      try await session.script("EXPLAIN EXECUTE looked_at\(nulls)")
+    }
+    let rows = try await session.execute(
+      "SELECT relation, is_written FROM tidemark.stray_relations('', \(originals.oids)::bigint[]::oid[])"
+    ).rows
+    guard !rows.isEmpty else { return nil }
+    let found = try rows.map { row in
+      "\(try row.get("is_written", as: Bool.self) ? "writes" : "reads") \(try row.get("relation", as: String.self))"
+    }
+    return "a rebuild cannot lead this statement to new tables: it \(found.joined(separator: ", "))"
+  }
+
+  /// Functions the statement calls, however deep, that name one of the tables with its schema, or set a search path of their own.
+  ///
+  /// A function with a parsed body depends, in the catalog, on whatever it uses: so the statement is made the body of one.
+  private func functions(_ sql: SQL, _ originals: OriginalTables, _ session: Session) async throws -> String? {
+    try await session.script("SAVEPOINT probe")
+    do {
+      try await makeProbe(sql, session)
+    } catch let error as PostgresError where error.sqlState != nil && !error.isConnectionLoss {
+      // What cannot be a function's body is left to the pages of the rebuild itself.
+      try await session.script("ROLLBACK TO SAVEPOINT probe")
+      return nil
+    }
+    let rows = try await session.execute(
+      """
+      WITH RECURSIVE used (oid) AS (
+          SELECT d.refobjid FROM pg_catalog.pg_depend AS d
+           WHERE d.classid = 'pg_catalog.pg_proc'::regclass AND d.refclassid = d.classid
+             AND d.objid = (SELECT p.oid FROM pg_catalog.pg_proc AS p WHERE p.proname = 'tidemark_probe' AND p.pronamespace = pg_my_temp_schema())
+           UNION
+          SELECT d.refobjid FROM used JOIN pg_catalog.pg_depend AS d ON d.objid = used.oid
+           WHERE d.classid = 'pg_catalog.pg_proc'::regclass AND d.refclassid = d.classid)
+      SELECT p.oid::regprocedure::text AS function, t.qualified
+        FROM used JOIN pg_catalog.pg_proc AS p ON p.oid = used.oid,
+             (SELECT c.oid, format('%I.%I', n.nspname, c.relname) AS qualified,
+                     regexp_replace(n.nspname, '(\\W)', '\\\\\\1', 'g') AS schema, regexp_replace(c.relname, '(\\W)', '\\\\\\1', 'g') AS name
+                FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+               WHERE c.oid = ANY (\(originals.oids)::bigint[]::oid[])) AS t
+       WHERE CASE WHEN p.prosqlbody IS NOT NULL
+                  THEN EXISTS (SELECT FROM pg_catalog.pg_depend AS d
+                                WHERE d.classid = 'pg_catalog.pg_proc'::regclass AND d.objid = p.oid
+                                  AND d.refclassid = 'pg_catalog.pg_class'::regclass AND d.refobjid = t.oid)
+                  ELSE p.prosrc ~* ('\\m"?' || t.schema || '"?\\s*\\.\\s*"?' || t.name || '("|\\M)')
+                       OR (EXISTS (SELECT FROM unnest(p.proconfig) AS c WHERE starts_with(c, 'search_path='))
+                           AND p.prosrc ~* ('\\m' || t.name || '\\M')) END
+       ORDER BY 1, 2
+      """
+    ).rows
+    guard let row = rows.first else { return nil }
+    return "a rebuild cannot lead this statement to new tables: function \(try row.get("function", as: String.self)) "
+      + "uses \(try row.get("qualified", as: String.self)), whatever the search path is"
+  }
+
+  private func makeProbe(_ sql: SQL, _ session: Session) async throws {
+    var types: [String] = []
+    for bind in sql.binds {
+      let row = try await session.execute("SELECT format_type(\(Int64(bind.type))::oid, NULL)").rows[0]
+      types.append(try row.get(0, as: String.self))
+    }
+    try await session.script(
+      """
+      CREATE FUNCTION pg_temp.tidemark_probe(\(types.joined(separator: ", "))) RETURNS void LANGUAGE sql BEGIN ATOMIC
+      \(sql.text);
+      END
+      """)
+  }
+}
