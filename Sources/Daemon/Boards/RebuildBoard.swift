@@ -1,6 +1,6 @@
 import Concurrency
 import EventStore
-package import Projection
+import Projection
 
 /// Which shards have a rebuild that a node is to work on, and where their agents wait for one.
 package actor RebuildBoard {

@@ -1,6 +1,5 @@
 import Concurrency
 import EventStore
-package import Postgres
 import Projection
 package import Settings
 package import Systemd
