@@ -23,22 +23,25 @@ package enum SessionBounds: Sendable {
     "SET LOCAL idle_in_transaction_session_timeout = \(Int((silence + timeout) / .milliseconds(1)))"
   }
 
-  package func apply(to session: Session) async throws {
+  package func apply(to session: Session) async throws { _ = try await session.script(statements) }
+
+  /// For a script that takes them away with everything else, and has to give them back before anybody can cut it short.
+  var statements: String { settings.map { "SET \($0.name) = '\($0.value)'" }.joined(separator: "; ") }
+
+  private var settings: [(name: String, value: String)] {
     let silence = "\(Int(Self.silence / .milliseconds(1)))ms"
-    let check = "\(Int(checkInterval / .milliseconds(1)))ms"
-    try await session.execute(
-      """
-      SELECT set_config('client_connection_check_interval', \(check), false),
-             set_config('idle_session_timeout', \(self == .leadership ? silence : "0"), false),
-             set_config('idle_in_transaction_session_timeout', \(silence), false),
-             -- What was sent and is not acknowledged: the network is cut.
-             set_config('tcp_user_timeout', \(silence), false),
-             -- Where nothing was sent.
-             set_config('tcp_keepalives_idle', '3', false),
-             set_config('tcp_keepalives_interval', '1', false),
-             set_config('tcp_keepalives_count', '3', false),
-             -- Single statements wait for rows too, and must then see what the wait was for, whatever the role's default is.
-             set_config('default_transaction_isolation', 'read committed', false)
-      """)
+    return [
+      ("client_connection_check_interval", "\(Int(checkInterval / .milliseconds(1)))ms"),
+      ("idle_session_timeout", self == .leadership ? silence : "0"),
+      ("idle_in_transaction_session_timeout", silence),
+      // What was sent and is not acknowledged: the network is cut.
+      ("tcp_user_timeout", silence),
+      // Where nothing was sent.
+      ("tcp_keepalives_idle", "3"),
+      ("tcp_keepalives_interval", "1"),
+      ("tcp_keepalives_count", "3"),
+      // Single statements wait for rows too, and must then see what the wait was for, whatever the role's default is.
+      ("default_transaction_isolation", "read committed"),
+    ]
   }
 }
