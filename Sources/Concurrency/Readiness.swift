@@ -5,9 +5,9 @@ import Synchronization
 /// Tells tasks when a descriptor can be read from or written to, without keeping a thread of the pool waiting for each.
 ///
 /// One thread waits in epoll for all of them. It is started with the first wait, lives as long as the process, and hears no signal.
-/// A descriptor is armed for one event at a time and only while somebody waits for it, so that what nobody reads does not wake anybody.
+/// A descriptor is armed for one event at a time and only while a task waits for it, so that unread input wakes no thread.
 ///
-/// Rules for whoever waits:
+/// Rules for a caller:
 /// - Try first, and wait only on EAGAIN: a wait costs two changes of thread.
 /// - A wait may end early. Try again, and wait again.
 /// - A descriptor stays open while it is waited for. Who wants to close it calls ``release(_:)`` first, lets all that used it see that it
@@ -18,7 +18,7 @@ package final class Readiness: Sendable {
   package enum Direction: Hashable, Sendable {
     /// Something can be read, or its end has come. For a pidfd: the process has ended.
     case reading
-    /// Something can be written, or nobody will read it any more.
+    /// Something can be written, or its reader is gone.
     case writing
   }
 
@@ -65,7 +65,7 @@ package final class Readiness: Sendable {
     _ = try await wait(for: .reading, of: descriptor)
   }
 
-  /// Waits until something can be written to it, or nobody will read it any more.
+  /// Waits until something can be written to it, or its reader is gone.
   ///
   /// - Throws: `CancellationError` when the task is cancelled first, or the descriptor is released; ``Problem``.
   package func writable(_ descriptor: Int32) async throws {

@@ -16,7 +16,7 @@ package func stoppable<T: Sendable>(_ wait: @escaping @Sendable () async throws 
   }
 }
 
-/// Waits for so long, or until the stop or a cancellation if that comes first; whoever wants to know which looks.
+/// Waits for so long, or until the stop or a cancellation if that comes first. It does not say which.
 package func rest(for duration: Duration) async {
   try? await stoppable { try await Task.sleep(for: duration) }
 }

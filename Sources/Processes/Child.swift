@@ -5,8 +5,8 @@ import Synchronization
 
 /// A child of this process, which runs or has ended.
 ///
-/// Whoever starts one sees it to its end by ``waitForEnd()``, ``kill()``, ``tearDown(patience:)`` or ``collect(limit:)``. Nothing else
-/// takes away what the system keeps of it, and its number; until then signals to its group reach nobody else.
+/// Its starter sees it to its end by ``waitForEnd()``, ``kill()``, ``tearDown(patience:)`` or ``collect(limit:)``. Nothing else
+/// takes away what the system keeps of it, and its number; until then signals to its group reach no other process.
 package final class Child: Sendable {
   /// Its number, and that of its group.
   package let pid: Int32
@@ -46,7 +46,7 @@ package final class Child: Sendable {
   package func send(_ signal: Int32) { _ = tidemark_pidfd_signal(process, signal) }
 
   /// Sends a signal to the child and to those of its children that have stayed in its group. It reaches these also when the child itself has
-  /// ended, as long as nobody has waited for its end.
+  /// ended, as long as its end has not been waited for.
   package func sendToGroup(_ signal: Int32) {
     termination.withLock { if $0 == nil { _ = Glibc.kill(-pid, signal) } }
   }
@@ -134,7 +134,7 @@ package final class Child: Sendable {
   private func look(_ options: Int32) -> Termination? {
     var information = siginfo_t()
     let status = waitid(P_PIDFD, id_t(process), &information, WEXITED | WNOHANG | options)
-    // Only when somebody else waits for our children, who has its status then.
+    // Only when another part of this process waits for our children: it has the status then.
     if status != 0, errno == ECHILD { return .exited(-1) }
     return Termination(information)
   }

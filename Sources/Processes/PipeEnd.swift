@@ -14,7 +14,7 @@ package enum PipeProblem: Error, Hashable, Sendable, CustomStringConvertible {
   package var description: String {
     switch self {
     case .closed: "it is closed"
-    case .broken: "nobody reads it any more"
+    case .broken: "its reader is gone"
     case .failed(let code): String(cString: strerror(code))
     }
   }
@@ -22,7 +22,7 @@ package enum PipeProblem: Error, Hashable, Sendable, CustomStringConvertible {
 
 /// A descriptor of ours that is used by some tasks and may be closed by another.
 ///
-/// Its number may be another file's as soon as it is closed, so it is closed by whoever lets go of it last: nobody uses it or waits for it
+/// Its number may be another file's as soon as it is closed, so its last user closes it: no task uses it or waits for it
 /// then. Once ``close()`` has returned nothing more is read or written.
 final class PipeEnd: Sendable {
   private struct State {
@@ -87,7 +87,7 @@ final class PipeEnd: Sendable {
     state.withLock { state in
       guard !state.isClosing else { return }
       state.isClosing = true
-      // While the lock is held nobody leaves, so the number is still ours.
+      // While the lock is held no user leaves, so the number is still ours.
       if state.waits == 0 { _ = Glibc.close(descriptor) } else { Readiness.shared.release(descriptor) }
     }
   }

@@ -29,7 +29,7 @@ extension StartProblem {
     case ENOMEM: return "the system has no memory for it"
     case EMFILE: return "this process has no file descriptor left"
     case ENFILE: return "the system has no file descriptor left"
-    case ETXTBSY: return "somebody has it open for writing"
+    case ETXTBSY: return "another process has it open for writing"
     default: return words(code)
     }
   }

@@ -30,7 +30,7 @@ enum Tidemark {
   static func main() {
     // A closed pipe is an error to handle where it is written to.
     signal(SIGPIPE, SIG_IGN)
-    // Whoever started us may ignore it, and then nobody would ever know how a child ended.
+    // Our parent may ignore it, and then the system keeps no status of a child that has ended.
     signal(SIGCHLD, SIG_DFL)
     // A stream that is closed would be the number of the next file that is opened.
     for stream: Int32 in 0...2 where fcntl(stream, F_GETFD) < 0 { _ = open("/dev/null", O_RDWR) }

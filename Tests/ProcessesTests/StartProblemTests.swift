@@ -75,7 +75,7 @@ import Testing
     let path = try scratch.file("tool", "#!/bin/sh\n")
     let writing = open(path, O_WRONLY | O_CLOEXEC)
     defer { close(writing) }
-    await fails(Launch(path), "somebody has it open for writing", ETXTBSY)
+    await fails(Launch(path), "another process has it open for writing", ETXTBSY)
   }
 
   @Test func `is given up where its task is cancelled between two tries`() async throws {

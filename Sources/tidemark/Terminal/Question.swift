@@ -1,6 +1,6 @@
 @preconcurrency import Glibc
 
-/// Asks whoever sits at the terminal, on standard error, since standard output may be led elsewhere; nil at the end of input.
+/// Asks the operator at the terminal, on standard error, since standard output may be led elsewhere; nil at the end of input.
 func answer(to question: String) -> String? {
   fputs(question, stderr)
   let line = readLine()

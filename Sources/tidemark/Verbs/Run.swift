@@ -24,7 +24,7 @@ struct Run {
   static let beside: Option<Bool> = .flag(
     "beside", "With mode = \"solo\": run although another node follows the same store.")
 
-  /// Whoever reads this first begins to listen.
+  /// The first read of this begins to listen.
   static let stops = signals.listen(for: [SIGTERM, SIGINT], once: true)
 
   let line: ParsedLine
@@ -71,7 +71,7 @@ extension LogLevel {
 }
 
 /// Runs a service until SIGTERM or SIGINT, and cancels what it does when it takes longer than `patience` to end. A second signal ends
-/// the process at once, as if nobody had held it: the server rolls back what is open.
+/// the process at once, with its usual effect: the server rolls back what is open.
 func serve(
   _ service: any Service, patience: Duration? = nil,
   stops: AsyncStream<Int32> = signals.listen(for: [SIGTERM, SIGINT], once: true)
