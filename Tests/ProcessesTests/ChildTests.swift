@@ -96,7 +96,7 @@ import Testing
     let words = result.output.split(separator: "\n")
     defer { if let pid = words.first.flatMap({ Int32($0) }) { kill(pid, SIGKILL) } }
     #expect(words.count == 2 && words.last == "last" && result.termination == .exited(0), "\(result)")
-    #expect(ContinuousClock.now - began < .seconds(10))
+    #expect(ContinuousClock.now - began < .seconds(600), "it would have been 1000")
   }
 
   @Test func `is asked to end, and killed where it does not`() async throws {
