@@ -18,7 +18,7 @@ enum OwnEnvironment {
 
 /// Looks a program up by its name. It is not left to posix_spawnp(3), which looks in our own PATH, and hands a file that is no program to
 /// a shell.
-enum ProgramPath {
+package enum ProgramPath {
   /// The first program of this name in a PATH; nil where there is none.
   ///
   /// Empty and relative entries are left out: what runs must not depend on the directory it runs in.
@@ -30,7 +30,7 @@ enum ProgramPath {
     return nil
   }
 
-  static func isDirectory(_ path: String) -> Bool { kind(of: path) == S_IFDIR }
+  package static func isDirectory(_ path: String) -> Bool { kind(of: path) == S_IFDIR }
 
   static func isRegular(_ path: String) -> Bool { kind(of: path) == S_IFREG }
 

@@ -10,7 +10,9 @@ extension PluginDefinition {
   }
 
   private var reasonHere: String? {
-    if let workingDirectory, !Self.isDirectory(workingDirectory) { return "there is no directory \(workingDirectory)" }
+    if let workingDirectory, !ProgramPath.isDirectory(workingDirectory) {
+      return "there is no directory \(workingDirectory)"
+    }
     switch program {
     case .exec(let command):
       guard command[0].contains("/") else {
@@ -19,16 +21,11 @@ extension PluginDefinition {
         return launch.path == nil ? "no directory in PATH has a program of this name" : nil
       }
       if access(command[0], F_OK) != 0 { return "there is no such file" }
-      return access(command[0], X_OK) != 0 || Self.isDirectory(command[0]) ? "it is not executable" : nil
+      return access(command[0], X_OK) != 0 || ProgramPath.isDirectory(command[0]) ? "it is not executable" : nil
     case .library(let path, _):
       if access(path, F_OK) != 0 { return "there is no such file" }
       return access(path, R_OK) != 0 ? "it cannot be read" : nil
     }
-  }
-
-  private static func isDirectory(_ path: String) -> Bool {
-    var information = stat()
-    return stat(path, &information) == 0 && information.st_mode & S_IFMT == S_IFDIR
   }
 }
 
