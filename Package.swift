@@ -30,76 +30,99 @@ let package = Package(
     .target(name: "CTidemarkPlugin"),
     .target(name: "TidemarkPlugin", dependencies: ["CTidemarkPlugin"], swiftSettings: strict),
 
-    .target(name: "Projection", swiftSettings: strict),
-    .target(name: "Plugins", dependencies: ["Projection"], swiftSettings: strict),
-    .target(name: "Commands", dependencies: ["Projection"], swiftSettings: strict),
+    .target(name: "Rules", swiftSettings: strict),
+    .target(name: "Plugins", dependencies: ["Rules"], swiftSettings: strict),
+    .target(name: "Commands", dependencies: ["Rules"], swiftSettings: strict),
     .target(name: "Concurrency", dependencies: ["CLinux"], swiftSettings: strict),
     .target(name: "Processes", dependencies: ["CLinux", "Concurrency"], swiftSettings: strict),
     .target(name: "Postgres", dependencies: ["CLibpq", "CLinux", "Concurrency"], swiftSettings: strict),
+    .target(name: "EventStore", dependencies: ["Postgres", "Rules"], swiftSettings: strict),
     .target(
-      name: "EventStore",
-      dependencies: ["Postgres", "Projection"],
+      name: "Books",
+      dependencies: ["EventStore", "Postgres", "Rules"],
       resources: [.embedInCode("Schema")],
       swiftSettings: strict
     ),
-    .target(name: "Settings", dependencies: ["CTomlplusplus", "Projection"], swiftSettings: strict),
+    .target(name: "ReadModels", dependencies: ["Books", "EventStore", "Postgres", "Rules"], swiftSettings: strict),
+    .target(name: "Settings", dependencies: ["CTomlplusplus", "Rules"], swiftSettings: strict),
     .target(name: "Systemd", dependencies: ["CSystemd"], swiftSettings: strict),
     .target(
       name: "Telemetry",
-      dependencies: ["Projection", "Systemd"],
+      dependencies: ["Rules", "Systemd"],
+      swiftSettings: strict
+    ),
+    .target(
+      name: "PluginHost",
+      dependencies: [
+        "CTidemarkPlugin", "Concurrency", "Plugins", "Postgres", "Processes", "Rules", "Telemetry",
+      ],
       swiftSettings: strict
     ),
     .target(
       name: "Daemon",
       dependencies: [
-        "CTidemarkPlugin", "Concurrency", "EventStore", "Plugins", "Postgres", "Processes", "Projection", "Settings",
-        "Systemd", "Telemetry",
+        "Books", "Concurrency", "EventStore", "PluginHost", "Plugins", "Postgres", "ReadModels", "Rules", "Settings",
+        "Systemd",
+        "Telemetry",
+      ],
+      swiftSettings: strict
+    ),
+    .target(
+      name: "Operator",
+      dependencies: [
+        "Books", "Concurrency", "Daemon", "EventStore", "PluginHost", "Plugins", "Postgres", "ReadModels", "Rules",
+        "Settings",
+        "Telemetry",
       ],
       swiftSettings: strict
     ),
     .target(
       name: "Sandbox",
-      dependencies: ["EventStore", "Postgres", "Processes"],
+      dependencies: ["Books", "EventStore", "Postgres", "Processes"],
       swiftSettings: strict
     ),
     .executableTarget(
       name: "tidemark",
       dependencies: [
-        "Commands", "Concurrency", "Daemon", "EventStore", "Plugins", "Postgres", "Processes", "Projection", "Sandbox",
-        "Settings", "Systemd", "Telemetry",
+        "Books", "Commands", "Concurrency", "Daemon", "EventStore", "Operator", "PluginHost", "Plugins", "Postgres",
+        "Processes",
+        "ReadModels", "Rules", "Sandbox", "Settings", "Systemd", "Telemetry",
       ],
       swiftSettings: strict
     ),
     .executableTarget(
       name: "Benchmark",
       dependencies: [
-        "Commands", "Daemon", "EventStore", "Postgres", "Processes", "Projection", "Sandbox", "Settings",
+        "Books", "Commands", "Daemon", "EventStore", "Operator", "PluginHost", "Postgres", "Processes", "ReadModels",
+        "Rules",
+        "Sandbox", "Settings",
       ],
       exclude: ["Plugins"],
       swiftSettings: strict
     ),
 
-    .testTarget(name: "ProjectionTests", dependencies: ["Projection"], swiftSettings: strict),
+    .testTarget(name: "RulesTests", dependencies: ["Rules"], swiftSettings: strict),
     .target(
       name: "SwiftTestPlugin", dependencies: ["TidemarkPlugin"], path: "Tests/SwiftTestPlugin", swiftSettings: strict),
     .testTarget(name: "CommandsTests", dependencies: ["Commands"], swiftSettings: strict),
     .testTarget(name: "ConcurrencyTests", dependencies: ["CLinux", "Concurrency"], swiftSettings: strict),
     .testTarget(name: "ProcessesTests", dependencies: ["Concurrency", "Processes"], swiftSettings: strict),
-    .testTarget(name: "PluginsTests", dependencies: ["Plugins", "Projection"], swiftSettings: strict),
+    .testTarget(name: "PluginsTests", dependencies: ["Plugins", "Rules"], swiftSettings: strict),
     .testTarget(
       name: "TelemetryTests",
-      dependencies: ["Projection", "Telemetry"],
+      dependencies: ["Rules", "Telemetry"],
       swiftSettings: strict),
     .testTarget(
       name: "PostgresTests", dependencies: ["CLibpq", "Concurrency", "Postgres", "Sandbox"], swiftSettings: strict),
     .testTarget(
-      name: "SettingsTests", dependencies: ["Projection", "Settings"], resources: [.copy("Fixtures")],
+      name: "SettingsTests", dependencies: ["Rules", "Settings"], resources: [.copy("Fixtures")],
       swiftSettings: strict),
     .testTarget(
       name: "DaemonTests",
       dependencies: [
-        "Commands", "Concurrency", "Daemon", "EventStore", "Plugins", "Postgres", "Processes", "Projection", "Sandbox",
-        "Settings", "Telemetry", "tidemark",
+        "Books", "Commands", "Concurrency", "Daemon", "EventStore", "Operator", "PluginHost", "Plugins", "Postgres",
+        "Processes",
+        "ReadModels", "Rules", "Sandbox", "Settings", "Telemetry", "tidemark",
       ],
       exclude: ["CommandLine/Golden", "CommandLine/Shells", "Support/systemd-box.sh", "Support/test_plugin.c"],
       swiftSettings: strict),

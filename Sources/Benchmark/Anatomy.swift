@@ -1,4 +1,5 @@
-import EventStore
+import Books
+import Operator
 import Postgres
 
 /// Where the time of a page goes: each part on its own round trip, so that the next thing to mend is known.

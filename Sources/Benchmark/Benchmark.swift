@@ -1,3 +1,4 @@
+import Operator
 import Commands
 import Foundation
 import Postgres

@@ -1,3 +1,4 @@
+import Operator
 import Postgres
 
 /// From the first event to the last: against one statement that does the same work at once.

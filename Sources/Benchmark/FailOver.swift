@@ -2,7 +2,7 @@ import Foundation
 import Glibc
 import Postgres
 import Processes
-import Projection
+import Rules
 import Sandbox
 
 /// From `kill -9` of a node to the moment when every shard it ran has applied, on another node, an event written after the kill.

@@ -1,3 +1,5 @@
+import Operator
+import Books
 import Daemon
 import EventStore
 import Foundation

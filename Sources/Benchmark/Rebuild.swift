@@ -1,4 +1,4 @@
-import EventStore
+import Operator
 import Foundation
 import Glibc
 import Postgres

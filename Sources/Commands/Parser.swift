@@ -1,4 +1,4 @@
-import Projection
+import Rules
 
 extension Verb {
   /// Reads the words after the program's name.

@@ -1,4 +1,4 @@
-import Projection
+import Rules
 
 /// One thing that is wrong with a command line.
 package enum UsageProblem: Error, Hashable, Sendable {

@@ -1,5 +1,5 @@
 package import Postgres
-package import Projection
+package import Rules
 
 /// Reads the events of a page in bulk, as ``EventBlock``s: for plugins, which are handed them outside of any transaction.
 package struct EventBlocks: Sendable {

@@ -1,5 +1,5 @@
 package import Postgres
-package import Projection
+package import Rules
 
 /// Reads the events of the page under way, for projections that take them one by one.
 ///

@@ -1,5 +1,5 @@
 package import Postgres
-import Projection
+import Rules
 
 /// The statements behind the high-water mark.
 ///

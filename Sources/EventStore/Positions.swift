@@ -1,5 +1,5 @@
 package import Postgres
-import Projection
+import Rules
 
 /// The positions of shards: rows of `mt_event_progression`, with Marten's names and Marten's meaning.
 ///
@@ -72,7 +72,7 @@ package struct Positions: Sendable {
   }
 
   /// What tells a shard's row from those that Marten keeps for its own high-water mark, one of them for each tenant.
-  static var isShard: SQL {
+  package static var isShard: SQL {
     "NOT (name = ANY (\(ShardName.reserved)::text[]) OR starts_with(name, 'HighWaterMark:'))"
   }
 
@@ -88,16 +88,4 @@ package struct Positions: Sendable {
       all[try row.get("name", as: String.self)] = try row.get("position", as: Int64.self)
     }
   }
-}
-
-/// What a page does first in its transaction: the compare-and-swap, and the settings `tidemark.batch` reads.
-package func beginPage(
-  _ shard: String, floor: Int64, ceiling: Int64, types: [String]?, durable: Bool
-) -> SQL {
-  "SELECT tidemark.begin_page(\(shard), \(floor), \(ceiling), \(types), \(durable))"
-}
-
-/// Ends the page under way at a lower ceiling.
-package func cutPage(_ shard: String, ceiling: Int64) -> SQL {
-  "SELECT tidemark.cut_page(\(shard), \(ceiling))"
 }

@@ -1,5 +1,5 @@
 package import Postgres
-import Projection
+import Rules
 
 /// Whether nothing is being appended to an event store: what `start = "inline-handover"` needs.
 ///

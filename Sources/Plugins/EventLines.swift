@@ -1,4 +1,4 @@
-package import Projection
+package import Rules
 
 /// The event lines of a page, piece by piece, so that a page is never in memory a second time.
 ///

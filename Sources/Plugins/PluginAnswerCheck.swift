@@ -1,4 +1,4 @@
-package import Projection
+package import Rules
 
 /// Whether an answer is one to the page that was handed over. A wrong one moves no position.
 package enum PluginAnswerCheck {

@@ -1,4 +1,4 @@
-package import Projection
+package import Rules
 
 /// The lines that a plugin is sent, apart from events.
 package enum PluginLines {

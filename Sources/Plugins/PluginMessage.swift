@@ -1,5 +1,5 @@
 import FoundationEssentials
-package import Projection
+package import Rules
 
 /// One line of a plugin's standard output.
 package enum PluginMessage: Hashable, Sendable {

@@ -1,4 +1,4 @@
-package import Projection
+package import Rules
 
 /// Why a plugin did not do its part: what is told to the operator, and how the failure policy looks at it.
 ///

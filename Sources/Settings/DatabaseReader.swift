@@ -1,4 +1,4 @@
-import Projection
+import Rules
 
 /// Reads which databases to follow, and where their passwords are.
 extension SettingsReader {

@@ -1,4 +1,4 @@
-import Projection
+import Rules
 
 /// `[[on_error]]` as it stands in a file.
 struct FailureRuleDraft: Hashable, Sendable {

@@ -1,4 +1,4 @@
-import Projection
+import Rules
 
 /// Reads the rules on what is done about failures.
 extension SettingsReader {

@@ -1,4 +1,4 @@
-import Projection
+import Rules
 
 /// The one description of a key: decoding, `print-config`, the sample file and the manual are all made from it.
 struct Key<Root: Sendable>: Sendable {

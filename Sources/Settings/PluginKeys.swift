@@ -1,4 +1,4 @@
-import Projection
+import Rules
 
 /// The keys of a projection that is a plugin, as the file has them.
 struct PluginDraft: Hashable, Sendable {

@@ -1,4 +1,4 @@
-package import Projection
+package import Rules
 
 /// One thing that is wrong with a settings file, with what to do about it.
 package struct Problem: Hashable, Sendable, CustomStringConvertible {

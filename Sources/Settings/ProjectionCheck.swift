@@ -1,4 +1,4 @@
-import Projection
+import Rules
 
 /// Holds the keys of one projection against each other, and makes the definition the daemon runs.
 struct ProjectionCheck {

@@ -1,4 +1,4 @@
-import Projection
+import Rules
 
 /// A projection as the file has it, before the keys are held against each other.
 struct ProjectionDraft: Hashable, Sendable {

@@ -1,4 +1,4 @@
-import Projection
+import Rules
 
 /// Reads the projections of a file, with the files their statements are in.
 extension SettingsReader {

@@ -1,4 +1,4 @@
-package import Projection
+package import Rules
 
 /// Everything the operator can set, checked and complete. Built by ``load(path:environment:)``.
 ///

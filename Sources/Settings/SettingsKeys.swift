@@ -1,4 +1,4 @@
-import Projection
+import Rules
 
 extension Settings {
   /// Every key outside of the projections, in the order of the sample file.

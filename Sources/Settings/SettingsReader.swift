@@ -1,4 +1,4 @@
-import Projection
+import Rules
 
 extension Settings {
   /// Reads the settings file, and `projections.d/*.toml` beside it.

@@ -1,4 +1,4 @@
-import Projection
+import Rules
 
 /// The settings as text: what is in effect, and the sample file that explains every key.
 extension Settings {

@@ -1,4 +1,4 @@
-import Projection
+import Rules
 import Synchronization
 
 /// Turns observations into log entries: the constant sentence of the catalogue, with the data in fields.

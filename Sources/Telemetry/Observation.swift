@@ -1,4 +1,4 @@
-package import Projection
+package import Rules
 
 /// Everything the daemon notices: facts, without words. Observers decide what becomes of them.
 ///
@@ -136,4 +136,9 @@ package struct DatabaseObserver: Observer {
   }
 
   package func observe(_ observation: Observation, in database: String?) { next.observe(observation, in: name) }
+}
+
+extension String {
+  /// The text, cut after `limit` characters: one entry of a log stays readable whatever a server or a plugin says.
+  package func shortened(to limit: Int) -> String { count > limit ? prefix(limit) + " …" : self }
 }

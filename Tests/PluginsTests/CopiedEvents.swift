@@ -1,5 +1,5 @@
 import Plugins
-import Projection
+import Rules
 
 /// One event as a test says it.
 struct CopiedEvent {

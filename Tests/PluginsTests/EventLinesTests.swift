@@ -1,6 +1,6 @@
 import Foundation
 import Plugins
-import Projection
+import Rules
 import Testing
 
 @Suite struct `Lines for a plugin` {

@@ -1,5 +1,5 @@
 import Plugins
-import Projection
+import Rules
 import Testing
 
 @Suite struct `A page of events in memory` {

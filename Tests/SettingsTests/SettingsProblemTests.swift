@@ -1,5 +1,5 @@
 import Foundation
-import Projection
+import Rules
 import Settings
 import Testing
 

@@ -1,4 +1,4 @@
-import Projection
+import Rules
 import Synchronization
 import Testing
 

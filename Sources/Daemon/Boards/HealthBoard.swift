@@ -1,7 +1,6 @@
 import Concurrency
-import EventStore
 import Postgres
-package import Projection
+package import Rules
 import Telemetry
 
 /// How every shard of this node is doing, as its agent last said.

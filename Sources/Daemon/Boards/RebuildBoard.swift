@@ -1,6 +1,6 @@
+import Books
 import Concurrency
-import EventStore
-import Projection
+import Rules
 
 /// Which shards have a rebuild that a node is to work on, and where their agents wait for one.
 package actor RebuildBoard {

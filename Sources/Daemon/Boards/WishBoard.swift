@@ -1,7 +1,7 @@
+import Books
 import Concurrency
-import EventStore
 import Postgres
-import Projection
+import Rules
 import Telemetry
 
 /// What operators want of each shard, and where shards wait for that to change.

@@ -1,7 +1,8 @@
+import Books
 import Concurrency
 import EventStore
 import Postgres
-import Projection
+import Rules
 import Telemetry
 
 /// Decides which shards this node runs, together with the other nodes: by the advisory locks that its lock session holds.

@@ -1,7 +1,8 @@
+import Books
 import Concurrency
 import EventStore
 import Postgres
-import Projection
+import Rules
 import Telemetry
 
 /// Opens the session whose locks say that a node lives, and what it leads: one that is its own, that the server gives up soon, and that

@@ -1,5 +1,5 @@
 import Concurrency
-import Projection
+import Rules
 
 /// Runs one agent for each declared shard, and exchanges agents when the declarations change.
 ///

@@ -1,7 +1,8 @@
+import Books
 import Concurrency
 import EventStore
 import Postgres
-import Projection
+import Rules
 import Telemetry
 
 /// Keeps a node that runs every shard from running beside another one, and makes it known for as long as it lives.

@@ -1,4 +1,4 @@
-import Projection
+import Rules
 
 /// What the locks of leadership are about: each shard on its own, or, where there are several databases, a database as a whole, so that
 /// all its shards are on one node and the others need few connections to it.

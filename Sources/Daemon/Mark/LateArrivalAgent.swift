@@ -1,7 +1,8 @@
+import Books
 import Concurrency
 import EventStore
 import Postgres
-import Projection
+import Rules
 import Settings
 import Telemetry
 

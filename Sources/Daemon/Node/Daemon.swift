@@ -1,6 +1,5 @@
 import Concurrency
-import EventStore
-import Projection
+import Rules
 package import Settings
 package import Systemd
 package import Telemetry

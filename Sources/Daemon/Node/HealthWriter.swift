@@ -1,7 +1,7 @@
+import Books
 import Concurrency
-import EventStore
 import Postgres
-import Projection
+import Rules
 
 /// Writes the health of this node's shards into `tidemark.shard`, where `status` on any host reads it.
 ///

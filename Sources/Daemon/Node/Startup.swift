@@ -1,8 +1,9 @@
+import Books
 import Concurrency
 import EventStore
 import Glibc
 package import Postgres
-import Projection
+import Rules
 package import Settings
 import Telemetry
 

@@ -1,4 +1,4 @@
-package import Projection
+package import Rules
 
 /// The one line that `systemctl status` shows of the daemon.
 package enum StatusLine {

@@ -1,7 +1,7 @@
+import Books
 import Concurrency
-import EventStore
 import Postgres
-import Projection
+import Rules
 
 /// Looks at the operators' wishes in the database, twice a second.
 struct WishAgent: Service {

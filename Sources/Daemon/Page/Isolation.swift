@@ -1,6 +1,7 @@
+import Books
 import EventStore
 import Postgres
-import Projection
+import Rules
 import Telemetry
 
 /// Applies a page in which some events fail: finds them, passes them over as the policy says, and applies all others.

@@ -1,7 +1,9 @@
-import EventStore
+import PluginHost
+import Books
+package import EventStore
 package import Plugins
 package import Postgres
-package import Projection
+package import Rules
 package import Telemetry
 
 /// A page that was not applied: what should be done about it, and what to tell the operator. The position did not move.
@@ -30,7 +32,7 @@ package struct PageFailure: Error, Sendable {
   /// What a step failed with, in whatever shape it came.
   ///
   /// - Throws: what is no failure of the page: `CancellationError`, also where it came by way of the server.
-  init(of error: any Error) throws {
+  package init(of error: any Error) throws {
     switch error {
     case let failure as PageFailure: self = failure
     case let error as PostgresError where error.isCancelled: throw CancellationError()
@@ -45,12 +47,12 @@ package struct PageFailure: Error, Sendable {
   }
 
   /// What only a person can help, and is tried again by itself.
-  init(_ problem: StoreProblem) {
+  package init(_ problem: StoreProblem) {
     self.init(.transient, Failure(problem.message, hint: problem.hint, sqlState: problem.code.rawValue))
   }
 
   /// What a plugin says of an event.
-  init(_ failure: PluginFailure) {
+  package init(_ failure: PluginFailure) {
     self.init(
       failure.kind.failureClass,
       Failure(failure.message.shortened(to: 300), sqlState: failure.kind.sqlState, sequence: failure.sequence))
@@ -95,17 +97,8 @@ extension Observer {
   }
 }
 
-extension Failure {
-  package init(_ problem: PluginProblem) {
-    self.init(
-      problem.message.shortened(to: 300), hint: problem.hint?.shortened(to: 300), sqlState: problem.code.rawValue)
-  }
-}
-
 extension String {
   fileprivate var nonEmpty: String? { isEmpty ? nil : self }
-
-  fileprivate func shortened(to limit: Int) -> String { count > limit ? prefix(limit) + " …" : self }
 }
 
 extension SourceLocation {

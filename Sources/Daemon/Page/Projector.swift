@@ -1,6 +1,7 @@
+package import Books
 package import EventStore
 package import Postgres
-package import Projection
+package import Rules
 import Telemetry
 
 /// Applies one page of one projection: position and effect in one transaction, in two round trips.

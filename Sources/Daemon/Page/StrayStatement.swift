@@ -1,6 +1,6 @@
-import EventStore
+import Books
 import Postgres
-import Projection
+import Rules
 import Telemetry
 
 /// Tells, of a statement that failed in a rebuild, whether it failed past the new tables.

@@ -1,7 +1,7 @@
 import Concurrency
 package import EventStore
 package import Postgres
-import Projection
+import Rules
 
 /// Reads pages of events for the plugin shards of one database, each page once for all shards that stand at the same place.
 ///
@@ -13,9 +13,9 @@ package actor EventFeed {
   private let marks: MarkBoard
 
   /// Bytes of one block, about; a larger event is a block by itself.
-  static let blockBytes = 4 << 20
+  package static let blockBytes = 4 << 20
   /// Longest a block may become when its events are larger than those before it.
-  static let hardBytes = 2 * blockBytes
+  package static let hardBytes = 2 * blockBytes
   static let rowLimits = 1_000...100_000
 
   /// Where a shard stands, and where it will stand next; nothing before its first page.

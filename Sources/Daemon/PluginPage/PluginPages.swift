@@ -1,7 +1,7 @@
 import Concurrency
 import EventStore
 import Postgres
-import Projection
+import Rules
 
 /// Where a plugin's pages are read, and the sessions on which their positions move: of a live shard, or of a rebuild.
 ///

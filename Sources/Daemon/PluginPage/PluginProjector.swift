@@ -1,7 +1,9 @@
+import PluginHost
+package import Books
 import EventStore
-import Plugins
-import Postgres
-import Projection
+package import Plugins
+package import Postgres
+package import Rules
 import Telemetry
 
 /// Applies pages of one plugin shard: reads, hands over, and moves the position once the plugin has answered.
@@ -218,7 +220,7 @@ actor PluginProjector {
 
 extension PluginDefinition {
   /// What keeps the event at the front from being handed over at all: that it does not fit into a line.
-  func tooLarge(_ slice: EventSlice) -> PageFailure? {
+  package func tooLarge(_ slice: EventSlice) -> PageFailure? {
     guard case .exec = program, slice.firstSize > PluginLimits.lineBytes else { return nil }
     var failure = PageFailure(PluginProblem.lineTooLong(bytes: slice.firstSize))
     failure.failureClass = .event
@@ -226,7 +228,7 @@ extension PluginDefinition {
   }
 
   /// The statements of an answer, where they are applied at all: otherwise what they would do would be lost without a word.
-  func applicable(_ statements: [PluginStatement]?) throws(PluginProblem) -> [PluginStatement] {
+  package func applicable(_ statements: [PluginStatement]?) throws(PluginProblem) -> [PluginStatement] {
     guard let statements, !statements.isEmpty else { return [] }
     guard effects == .database else {
       throw .badStatement(
@@ -249,8 +251,8 @@ enum PageOutcome: Sendable {
 }
 
 /// The statements of an answer, made fit for the page's transaction.
-enum PluginEffects {
-  static func sql(_ statements: [PluginStatement], in book: PageBook? = nil) throws(PluginProblem) -> [SQL] {
+package enum PluginEffects {
+  package static func sql(_ statements: [PluginStatement], in book: PageBook? = nil) throws(PluginProblem) -> [SQL] {
     let isRebuild = if case .rebuild? = book { true } else { false }
     var checked: Set<String> = []
     for statement in statements where checked.insert(statement.text).inserted {

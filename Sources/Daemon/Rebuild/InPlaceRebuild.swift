@@ -1,6 +1,8 @@
+import Books
+import ReadModels
 import EventStore
 import Postgres
-import Projection
+import Rules
 import Telemetry
 
 /// The classic way: the read model is emptied and its shard set back, in one transaction, then filled again before the readers' eyes.

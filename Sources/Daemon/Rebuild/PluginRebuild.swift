@@ -1,7 +1,8 @@
-import EventStore
+import PluginHost
+import Books
 import Plugins
 import Postgres
-import Projection
+import Rules
 
 /// What a rebuild of a plugin has for itself: an instance that was greeted with mode `rebuild`, and what hands pages to it.
 struct RebuildPlugin: Sendable {

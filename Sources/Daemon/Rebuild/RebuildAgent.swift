@@ -1,7 +1,6 @@
 import Concurrency
-import EventStore
 import Postgres
-import Projection
+import Rules
 import Telemetry
 
 /// Works on the rebuilds that operators ask for of one shard, for as long as this node leads it.

@@ -1,6 +1,7 @@
-import EventStore
+import Books
+import ReadModels
 import Postgres
-import Projection
+import Rules
 import Telemetry
 
 /// The end of a rebuild: the live shard waits, the last events are applied, and the new tables take the old ones' place, in one transaction.

@@ -1,5 +1,6 @@
-package import EventStore
-package import Projection
+package import Books
+import ReadModels
+package import Rules
 
 /// Whether a projection can be rebuilt in the way, and in the parts, that were asked for: what it declares, held against its tables.
 package enum RebuildFilter {

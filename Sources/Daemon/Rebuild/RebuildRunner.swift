@@ -1,6 +1,8 @@
+import Books
+import ReadModels
 package import EventStore
 package import Postgres
-package import Projection
+package import Rules
 package import Telemetry
 
 /// Works on the rebuild that `tidemark.rebuild` has for one shard, from wherever it stands to its end: performs what the rule

@@ -1,6 +1,7 @@
+import Books
 import EventStore
 import Postgres
-import Projection
+import Rules
 import Telemetry
 
 /// Applies pages of one rebuild, or of one worker's share of its streams, up to where it is told; performs what the rule ``Shard``

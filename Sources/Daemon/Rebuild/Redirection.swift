@@ -1,6 +1,7 @@
+import ReadModels
 package import EventStore
 package import Postgres
-package import Projection
+package import Rules
 
 /// Finds statements that the search path cannot lead to other tables: those that name a table with its schema, or call a function that does,
 /// or write a table the projection does not declare.

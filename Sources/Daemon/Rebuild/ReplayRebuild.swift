@@ -1,6 +1,8 @@
+import Books
+import ReadModels
 import EventStore
 import Postgres
-import Projection
+import Rules
 import Telemetry
 
 /// The rebuild of a plugin with effects outside the database: it is handed every event again, up to where its live shard stands.

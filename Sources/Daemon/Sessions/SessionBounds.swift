@@ -19,7 +19,7 @@ package enum SessionBounds: Sendable {
   private var checkInterval: Duration { self == .leadership ? .milliseconds(100) : .milliseconds(250) }
 
   /// For a transaction that waits for a plugin, which may take `timeout` to answer.
-  static func bearing(silenceOf timeout: Duration) -> String {
+  package static func bearing(silenceOf timeout: Duration) -> String {
     "SET LOCAL idle_in_transaction_session_timeout = \(Int((silence + timeout) / .milliseconds(1)))"
   }
 

@@ -1,8 +1,9 @@
+import PluginHost
+import Books
 import Concurrency
-import EventStore
 import Plugins
 import Postgres
-import Projection
+import Rules
 import Telemetry
 
 extension ShardAgent {
@@ -47,16 +48,5 @@ extension ShardAgent {
       // One that a command does by itself goes on only when it is asked for again: no shard waits for that.
       return row.byNode ? true : try await RebuildLock.isHeld("\(name)", session)
     }
-  }
-}
-
-/// The plugin of a declaration, not running yet.
-func makePlugin(
-  _ declaration: PluginDefinition, for shard: ShardName, of database: String = "main",
-  mode: PluginLines.Mode = .continuous, observer: any Observer
-) -> any Plugin {
-  switch declaration.program {
-  case .exec: ExecPlugin(shard: shard, plugin: declaration, database: database, mode: mode, observer: observer)
-  case .library: LibraryPlugin(shard: shard, plugin: declaration, database: database, mode: mode, observer: observer)
   }
 }

@@ -1,8 +1,9 @@
+import Books
 import Concurrency
 package import EventStore
 import Glibc
 package import Postgres
-package import Projection
+package import Rules
 package import Telemetry
 
 /// Runs one shard: performs what the rule ``Shard`` decides, page after page, until the daemon stops.

@@ -1,7 +1,7 @@
 import Concurrency
 import EventStore
 import Postgres
-import Projection
+import Rules
 import Telemetry
 
 /// Where a shard begins: at its position, or, when it has none, where the operator's `start` says.

@@ -1,6 +1,6 @@
 import Commands
 import Plugins
-import Projection
+import Rules
 import Settings
 import Telemetry
 

@@ -1,8 +1,10 @@
+import Operator
+import Books
 import Commands
 import Daemon
 import EventStore
 import Postgres
-import Projection
+import Rules
 import Settings
 
 struct Check {

@@ -1,5 +1,5 @@
 import Commands
-import Projection
+import Rules
 import Settings
 
 /// Prints what makes a shell complete our command lines.

@@ -1,3 +1,5 @@
+import Books
+import Operator
 import Commands
 import Concurrency
 import Daemon
@@ -5,7 +7,7 @@ import EventStore
 import FoundationEssentials
 import Glibc
 import Postgres
-import Projection
+import Rules
 import Sandbox
 import Settings
 import Telemetry

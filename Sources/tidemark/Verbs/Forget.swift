@@ -1,8 +1,8 @@
 import Commands
-import Daemon
 import EventStore
+import Operator
 import Postgres
-import Projection
+import Rules
 import Settings
 
 struct Forget {
@@ -32,7 +32,7 @@ struct Forget {
     try await withSession(settings) { session in
       let shape = try await StoreShape.read(session, schema: settings.eventStore.schema)
       for name in shards {
-        guard try await ShardTable().forget(name, shape: shape, session) else {
+        guard try await forgetShard(name, shape: shape, session) else {
           throw CommandFailure(
             .failed, "there is no shard \(name)", hint: "`tidemark list` names the shards that have a position.")
         }

@@ -1,6 +1,7 @@
+import Books
+import Operator
 import Commands
 import Daemon
-import EventStore
 import Postgres
 import Settings
 

@@ -2,7 +2,7 @@ import Commands
 import Daemon
 import EventStore
 import Postgres
-import Projection
+import Rules
 import Settings
 
 struct List {

@@ -1,10 +1,11 @@
+import Operator
 import Commands
 import Daemon
 import EventStore
 @preconcurrency import Glibc
 import Plugins
 import Postgres
-import Projection
+import Rules
 import Settings
 import Synchronization
 import Telemetry

@@ -1,10 +1,12 @@
+import Operator
+import Books
 import Commands
 import Concurrency
 import Daemon
 import EventStore
 @preconcurrency import Glibc
 import Postgres
-import Projection
+import Rules
 import Settings
 import Synchronization
 import Telemetry

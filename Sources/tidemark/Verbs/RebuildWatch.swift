@@ -1,9 +1,10 @@
+import Operator
+import Books
 import Daemon
-import EventStore
 import FoundationEssentials
 @preconcurrency import Glibc
 import Postgres
-import Projection
+import Rules
 import Settings
 import Synchronization
 import Telemetry

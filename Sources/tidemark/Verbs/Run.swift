@@ -1,7 +1,6 @@
 import Commands
 import Concurrency
 import Daemon
-import EventStore
 @preconcurrency import Glibc
 import Settings
 import Systemd

@@ -1,5 +1,5 @@
 import Commands
-import Projection
+import Rules
 import Settings
 
 /// Finds the shards that an operator names: `Trip:All`, or `Trip`, the name of its projection.

@@ -1,9 +1,11 @@
+import Books
+import Operator
 import Commands
 import Daemon
 import EventStore
 @preconcurrency import Glibc
 import Postgres
-import Projection
+import Rules
 import Settings
 import Telemetry
 

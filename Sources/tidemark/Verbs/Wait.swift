@@ -1,8 +1,9 @@
+import Operator
 import Commands
 import Daemon
 import EventStore
 import Postgres
-import Projection
+import Rules
 import Settings
 
 struct Wait {

@@ -1,7 +1,7 @@
+import Books
 import Commands
 import Daemon
-import EventStore
-import Projection
+import Rules
 import Settings
 
 /// Which shards an operator's wish is about. It is written down in the database, and obeyed by whatever node runs them.

@@ -1,3 +1,4 @@
+import Books
 import EventStore
 import Postgres
 import Sandbox

@@ -1,7 +1,6 @@
 import Daemon
-import EventStore
 import Postgres
-import Projection
+import Rules
 import Sandbox
 import Settings
 import Telemetry

@@ -1,8 +1,7 @@
 import Daemon
-import EventStore
 import Foundation
 import Postgres
-import Projection
+import Rules
 import Sandbox
 import Settings
 import Telemetry

@@ -1,11 +1,11 @@
 import Foundation
 import Plugins
-import Projection
+import Rules
 import Synchronization
 import Telemetry
 import Testing
 
-@testable import Daemon
+@testable import PluginHost
 
 /// A plugin without a shard around it: its child, and the conversation with it.
 @Suite(.gated) struct `The child of a plugin` {

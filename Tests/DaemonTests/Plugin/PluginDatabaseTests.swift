@@ -1,8 +1,9 @@
+import Operator
 import Daemon
 import EventStore
 import Foundation
 import Postgres
-import Projection
+import Rules
 import Settings
 import Telemetry
 import Testing

@@ -1,3 +1,4 @@
+import Operator
 import Daemon
 import EventStore
 import Foundation

@@ -1,8 +1,10 @@
+import Operator
+import Books
 import Daemon
 import EventStore
 import Foundation
 import Postgres
-import Projection
+import Rules
 import Settings
 import Telemetry
 import Testing

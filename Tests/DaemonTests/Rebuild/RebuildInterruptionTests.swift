@@ -1,8 +1,9 @@
+import Operator
+import Books
 import Daemon
-import EventStore
 import Foundation
 import Postgres
-import Projection
+import Rules
 import Sandbox
 import Settings
 import Telemetry

@@ -1,7 +1,7 @@
+import Books
 import Daemon
-import EventStore
 import Postgres
-import Projection
+import Rules
 import Settings
 import Testing
 

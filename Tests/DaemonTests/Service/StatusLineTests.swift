@@ -1,5 +1,5 @@
 @testable import Daemon
-import Projection
+import Rules
 import Testing
 
 @Suite struct `The status line` {

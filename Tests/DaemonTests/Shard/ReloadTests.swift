@@ -1,7 +1,7 @@
 import Daemon
 import Foundation
 import Postgres
-import Projection
+import Rules
 import Settings
 import Synchronization
 import Telemetry

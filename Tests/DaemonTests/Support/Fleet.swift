@@ -1,7 +1,6 @@
-import EventStore
 import Foundation
 import Postgres
-import Projection
+import Rules
 import Sandbox
 import Testing
 

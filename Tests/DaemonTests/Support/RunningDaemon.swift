@@ -1,9 +1,10 @@
+import Operator
 import Concurrency
 import Daemon
 import EventStore
 import Foundation
 import Postgres
-import Projection
+import Rules
 import Settings
 import Synchronization
 import Telemetry

@@ -1,5 +1,5 @@
+import Operator
 import Daemon
-import EventStore
 import Foundation
 import Postgres
 import Sandbox

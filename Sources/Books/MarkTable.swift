@@ -1,0 +1,252 @@
+package import EventStore
+package import Postgres
+
+/// The persisted high-water mark, and the gaps it stepped over.
+package struct MarkTable: Sendable {
+  package let shape: StoreShape
+
+  /// The key of the lock under which gaps are recorded and looked at, in SQL.
+  static let lock = "hashtextextended('tidemark.gap', 0)"
+  /// What a dead letter says of an event that came up in a gap.
+  static let lateArrival = "the event became visible after the high-water mark had stepped over its number"
+
+  package init(_ shape: StoreShape) { self.shape = shape }
+
+  /// The mark an earlier run proved, or nil on the first look at this store.
+  package func restore(_ session: Session) async throws -> Int64? {
+    try await session.execute("SELECT mark FROM tidemark.high_water").rows.first?.get("mark", as: Int64.self)
+  }
+
+  /// Writes the mark down, upwards only: in our own row, from which a restart goes on, and in the progression's `HighWaterMark`,
+  /// where Marten's tools look. The latter is never read back: other programs move it by other rules.
+  ///
+  /// Returns false, and has written nothing, where somebody holds one of the rows: the mark must not wait for a book that is kept of it.
+  package func persist(_ mark: Int64, _ session: Session) async throws -> Bool {
+    do {
+      try await write(mark, session)
+      return true
+    } catch let error as PostgresError where error.sqlState == .lockNotAvailable {
+      await session.rollBack()
+      return false
+    }
+  }
+
+  private func write(_ mark: Int64, _ session: Session) async throws {
+    let statements: [SQL] = [
+      "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE",
+      "SELECT set_config('synchronous_commit', 'off', true), set_config('lock_timeout', '20ms', true)",
+      """
+      INSERT INTO tidemark.high_water AS h (mark) VALUES (\(mark))
+      ON CONFLICT (singleton) DO UPDATE SET mark = excluded.mark, updated_at = now() WHERE h.mark < excluded.mark
+      """,
+      """
+      INSERT INTO \(raw: shape.store).mt_event_progression AS p (name, last_seq_id) VALUES ('HighWaterMark', \(mark))
+      ON CONFLICT (name) DO UPDATE SET last_seq_id = excluded.last_seq_id, last_updated = transaction_timestamp()
+       WHERE p.last_seq_id < excluded.last_seq_id
+      """,
+      "COMMIT",
+    ]
+    _ = try await session.pipeline(statements, timeout: .seconds(30))
+  }
+
+  /// Records gaps before the mark passes them, and returns what was new of them. Committed durably: from here on no page reads an event in
+  /// them.
+  ///
+  /// Several nodes pass gaps, each by its own clock, and one may have seen an event in what another takes for a gap. So under a lock that
+  /// every page takes for a moment when it looks at this table, it is looked once more which numbers are missing: a page that was before
+  /// us read what we see now too, and one that comes after us sees what we record. A number that is on record already is not recorded
+  /// again, so gaps never overlap.
+  ///
+  /// - Parameter heldBy: who held the numbers, in words for the operator; nil where nobody did.
+  package func record(
+    _ gaps: [ClosedRange<Int64>], reason: String, heldBy: String?, _ session: Session
+  ) async throws -> [ClosedRange<Int64>] {
+    guard let lowest = gaps.map(\.lowerBound).min(), let highest = gaps.map(\.upperBound).max() else { return [] }
+    let (firsts, lasts) = (gaps.map(\.lowerBound), gaps.map(\.upperBound))
+    // Where Marten's tools look for what was passed over.
+    let skips: SQL =
+      shape.hasHighWaterSkips
+      ? """
+      skipped AS (
+          INSERT INTO \(raw: shape.store).mt_high_water_skips (starting_sequence, ending_sequence)
+          SELECT first_seq_id, last_seq_id FROM recorded
+          ON CONFLICT DO NOTHING)
+      """ : "skipped AS (SELECT)"
+    let statements: [SQL] = [
+      "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE",
+      "SELECT pg_advisory_xact_lock(\(raw: Self.lock))",
+      """
+      WITH asked AS (
+          SELECT first, last FROM unnest(\(firsts)::bigint[], \(lasts)::bigint[]) AS g (first, last)),
+      come AS (
+          SELECT e.seq_id AS first, e.seq_id AS last
+            FROM asked JOIN \(raw: shape.store).mt_events AS e ON e.seq_id BETWEEN asked.first AND asked.last),
+      known AS (
+          SELECT first_seq_id AS first, last_seq_id AS last FROM tidemark.gap
+           WHERE first_seq_id BETWEEN \(lowest) AND \(highest)
+           UNION ALL
+         (SELECT first_seq_id, last_seq_id FROM tidemark.gap
+           WHERE first_seq_id < \(lowest) ORDER BY first_seq_id DESC LIMIT 1)),
+      recorded AS (
+          INSERT INTO tidemark.gap (first_seq_id, last_seq_id, reason, held_by)
+          SELECT lower(r), upper(r) - 1, \(reason), \(heldBy)
+            FROM unnest((SELECT range_agg(int8range(first, last, '[]')) FROM asked)
+                        - coalesce((SELECT range_agg(int8range(first, last, '[]')) FROM come), '{}')
+                        - coalesce((SELECT range_agg(int8range(first, last, '[]')) FROM known), '{}')) AS r
+          RETURNING first_seq_id, last_seq_id),
+      \(skips)
+      SELECT first_seq_id, last_seq_id FROM recorded ORDER BY 1
+      """,
+      "COMMIT",
+    ]
+    do {
+      return try await session.pipeline(statements, timeout: .seconds(30))[2].rows.map {
+        try $0.get("first_seq_id", as: Int64.self)...(try $0.get("last_seq_id", as: Int64.self))
+      }
+    } catch {
+      await session.rollBack()
+      throw error
+    }
+  }
+
+  /// An event that became visible in a gap the mark had stepped over.
+  package struct LateArrival: Sendable, Hashable {
+    package var sequence: Int64
+    package var type: String
+    package var streamID: String
+    package var gapPassedAt: String
+  }
+
+  /// Looks again at the gaps passed within `window`, or at every gap that is not forgotten yet, and returns the events that have come up
+  /// in them since the last look.
+  package func lateArrivals(within window: Duration?, _ session: Session) async throws -> [LateArrival] {
+    let rows = try await session.prepared(
+      """
+      SELECT e.seq_id, e.type::text AS type, e.stream_id::text AS stream_id, g.passed_at::text AS passed_at
+        FROM tidemark.gap AS g
+        JOIN \(raw: shape.store).mt_events AS e
+          ON e.seq_id BETWEEN g.first_seq_id AND g.last_seq_id AND NOT e.seq_id = ANY (g.arrived) AND \(raw: shape.livePredicate)
+       WHERE g.passed_at > now() - \(window?.components.seconds ?? Int64(Int32.max)) * interval '1 second'
+       ORDER BY e.seq_id
+       LIMIT 1000
+      """
+    ).rows
+    return try rows.map { row in
+      LateArrival(
+        sequence: try row.get("seq_id", as: Int64.self), type: try row.get("type", as: String.self),
+        streamID: try row.get("stream_id", as: String.self), gapPassedAt: try row.get("passed_at", as: String.self))
+    }
+  }
+
+  /// A shard and the event types it takes; nil takes every type.
+  package struct Taker: Sendable, Hashable {
+    package var shard: String
+    package var types: [String]?
+
+    package init(shard: String, types: [String]?) {
+      self.shard = shard
+      self.types = types
+    }
+  }
+
+  /// A late arrival that is accounted for.
+  package struct Kept: Sendable, Hashable {
+    package var arrival: LateArrival
+    /// Those that were past it.
+    package var shards: [String]
+  }
+
+  /// Accounts for late arrivals: each becomes a dead letter of every shard that takes it and is already past it; shards that are still
+  /// before it will meet it in a page. A shard that has run before and does not now counts as one that takes every type.
+  ///
+  /// One transaction, under the locks of the shards' positions, so that no page decides otherwise at the same time. Every node looks for
+  /// late arrivals; each is accounted for once, by the first.
+  ///
+  /// - Returns: those that this call accounted for, each with the shards that have a dead letter for it now.
+  package func keep(
+    _ arrivals: [LateArrival], takers: [Taker], node: String, _ session: Session
+  ) async throws -> [Kept] {
+    for _ in 1...5 { if let kept = try await account(arrivals, takers, node, session) { return kept } }
+    return []
+  }
+
+  /// Nil, and nothing was done, where a shard began meanwhile.
+  private func account(
+    _ arrivals: [LateArrival], _ takers: [Taker], _ node: String, _ session: Session
+  ) async throws -> [Kept]? {
+    let store = shape.store
+    return try await session.transaction { session in
+      let open = try await session.execute(
+        """
+        SELECT s.seq_id
+          FROM unnest(\(arrivals.map(\.sequence))::bigint[]) AS s (seq_id)
+          JOIN tidemark.gap AS g ON s.seq_id BETWEEN g.first_seq_id AND g.last_seq_id
+         ORDER BY g.first_seq_id
+           FOR UPDATE OF g
+        """
+      ).rows.map { try $0.get("seq_id", as: Int64.self) }
+      // Whoever held these rows before us has said what arrived: a statement of its own sees it.
+      let settled = try await session.execute(
+        """
+        SELECT s.seq_id
+          FROM unnest(\(open)::bigint[]) AS s (seq_id)
+          JOIN tidemark.gap AS g ON s.seq_id BETWEEN g.first_seq_id AND g.last_seq_id AND s.seq_id = ANY (g.arrived)
+        """
+      ).rows.map { try $0.get("seq_id", as: Int64.self) }
+      let left = Set(open).subtracting(settled)
+      let arrivals = arrivals.filter { left.contains($0.sequence) }
+      guard !arrivals.isEmpty else { return [] }
+      let rows = try await session.execute(
+        """
+        SELECT name, coalesce(last_seq_id, 0) AS position FROM \(raw: store).mt_event_progression
+         WHERE name = ANY (\(takers.map(\.shard))::text[]) OR name IN (SELECT s.name FROM tidemark.shard AS s)
+         ORDER BY name
+           FOR UPDATE
+        """
+      ).rows
+      var positions: [String: Int64] = [:]
+      for row in rows { positions[try row.get("name", as: String.self)] = try row.get("position", as: Int64.self) }
+      // A shard that has only just been given a position is not among them, and its first page may have looked at the gaps already.
+      // From here on no page looks; where one has come in between, all of this is done again.
+      let newcomers = try await session.pipeline([
+        "SELECT pg_advisory_xact_lock(\(raw: Self.lock))",
+        """
+        SELECT FROM \(raw: store).mt_event_progression
+         WHERE (name = ANY (\(takers.map(\.shard))::text[]) OR name IN (SELECT s.name FROM tidemark.shard AS s))
+           AND NOT name = ANY (\(positions.keys.sorted())::text[])
+        """,
+      ])[1].rows
+      guard newcomers.isEmpty else { return nil }
+      let here = Set(takers.map(\.shard))
+      let all = takers + positions.keys.filter { !here.contains($0) }.sorted().map { Taker(shard: $0, types: nil) }
+      var kept: [Kept] = []
+      for arrival in arrivals {
+        let past = all.filter { taker in
+          (taker.types?.contains(arrival.type) ?? true)
+            && positions[taker.shard].map { $0 >= arrival.sequence } ?? false
+        }.map(\.shard)
+        for shard in past {
+          try await session.execute(
+            """
+            INSERT INTO tidemark.dead_letter (shard, seq_id, stream_id, type, class, message, detail, node)
+            VALUES (\(shard), \(arrival.sequence), \(arrival.streamID), \(arrival.type), 'late_arrival', \(Self.lateArrival),
+                    \("the gap was passed at \(arrival.gapPassedAt)"), \(node))
+            ON CONFLICT (shard, seq_id) DO NOTHING
+            """)
+        }
+        try await session.execute(
+          """
+          UPDATE tidemark.gap SET arrived = arrived || \(arrival.sequence)::bigint
+           WHERE \(arrival.sequence) BETWEEN first_seq_id AND last_seq_id AND NOT \(arrival.sequence) = ANY (arrived)
+          """)
+        kept.append(Kept(arrival: arrival, shards: past))
+      }
+      return kept
+    }
+  }
+
+  /// Forgets gaps that nothing came out of for a week.
+  package func prune(_ session: Session) async throws {
+    try await session.execute("DELETE FROM tidemark.gap WHERE passed_at < now() - interval '7 days' AND arrived = '{}'")
+  }
+}

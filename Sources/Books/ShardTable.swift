@@ -1,0 +1,79 @@
+package import EventStore
+package import Postgres
+
+/// How each shard is doing, in `tidemark.shard`, for `status` and for plain SQL.
+package struct ShardTable: Sendable {
+  package struct Health: Sendable, Hashable {
+    package var name: String
+    /// `never run`, `starting`, `following`, `catching up`, `slow`, `retrying`, `paused`, `stopped` or `ended`.
+    package var condition: String
+    package var reason: String?
+    /// Sequences a second, lately.
+    package var rate: Double
+    package var node: String
+    /// When the condition began, as PostgreSQL writes a `timestamptz`.
+    package var since: String?
+    /// When the row was last written.
+    package var updatedAt: String?
+
+    package init(name: String, condition: String, reason: String?, rate: Double, node: String) {
+      self.name = name
+      self.condition = condition
+      self.reason = reason
+      self.rate = rate
+      self.node = node
+    }
+  }
+
+  package init() {}
+
+  package func write(_ health: [Health], _ session: Session) async throws {
+    guard !health.isEmpty else { return }
+    let statements: [SQL] = health.map { row in
+      """
+      INSERT INTO tidemark.shard AS s (name, condition, reason, rate, node)
+      VALUES (\(row.name), \(row.condition), \(row.reason), \(row.rate), \(row.node))
+      ON CONFLICT (name) DO UPDATE
+         SET condition = excluded.condition, reason = excluded.reason, rate = excluded.rate, node = excluded.node,
+             since = CASE WHEN (s.condition, s.node) = (excluded.condition, excluded.node) THEN s.since ELSE now() END, updated_at = now()
+       -- Whoever ran the shard before has nothing more to say once another node runs it.
+       WHERE excluded.condition <> 'ended' OR s.node = excluded.node OR s.node = ''
+      """
+    }
+    _ = try await session.pipeline(statements)
+  }
+
+  /// Removes the rows of a shard that no node runs. Returns false where there are none.
+  package func forget(_ shard: String, shape: StoreShape, _ session: Session) async throws -> Bool {
+    try await session.transaction { session in
+      let position = try await session.execute(
+        """
+        DELETE FROM \(raw: shape.store).mt_event_progression
+         WHERE name = \(shard) AND \(Positions.isShard)
+        """)
+      try await session.execute("DELETE FROM tidemark.dead_letter WHERE shard = \(shard)")
+      try await session.execute("DELETE FROM tidemark.rebuild WHERE shard = \(shard)")
+      let health = try await session.execute("DELETE FROM tidemark.shard WHERE name = \(shard)")
+      return position.affectedRows + health.affectedRows > 0
+    }
+  }
+
+  package func all(_ session: Session) async throws -> [String: Health] {
+    let rows = try await session.execute(
+      """
+      SELECT name, condition, reason, rate, node,
+             to_char(since, 'YYYY-MM-DD HH24:MI:SS') AS since, to_char(updated_at, 'YYYY-MM-DD HH24:MI:SS') AS updated_at
+        FROM tidemark.shard
+      """
+    ).rows
+    return try rows.reduce(into: [:]) { all, row in
+      var health = Health(
+        name: try row.get("name", as: String.self), condition: try row.get("condition", as: String.self),
+        reason: try row.get("reason", as: String?.self), rate: try row.get("rate", as: Double.self),
+        node: try row.get("node", as: String.self))
+      health.since = try row.get("since", as: String?.self)
+      health.updatedAt = try row.get("updated_at", as: String?.self)
+      all[health.name] = health
+    }
+  }
+}

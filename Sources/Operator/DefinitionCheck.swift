@@ -1,0 +1,132 @@
+import PluginHost
+package import Daemon
+package import EventStore
+import Plugins
+package import Postgres
+package import Rules
+
+/// Asks PostgreSQL what it thinks of every statement of a projection, without changing anything.
+///
+/// Each statement is parsed and planned in a transaction that is rolled back; planning is what finds a column that does not exist, a
+/// missing privilege, or an ON CONFLICT without its unique index. Where a table is missing and the projection says how to make it, it is
+/// made in that transaction first.
+package struct DefinitionCheck: Sendable {
+  package let shape: StoreShape
+
+  package init(shape: StoreShape) { self.shape = shape }
+
+  package func findings(_ projections: [ProjectionDefinition], _ session: Session) async throws -> [DefinitionFinding] {
+    try await ShardSessions.prepare(session)
+    var findings = try await checkBatchIsOurs(projections, session)
+    for projection in projections { findings += try await check(projection, session) }
+    return findings
+  }
+
+  private func checkBatchIsOurs(_ projections: [ProjectionDefinition], _ session: Session) async throws
+    -> [DefinitionFinding]
+  {
+    let hidden = try await session.execute(
+      """
+      SELECT n.nspname::text AS schema FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+       WHERE c.oid = to_regclass('batch') AND n.nspname <> 'tidemark'
+      """
+    ).rows.first?.get("schema", as: String.self)
+    guard let hidden else { return [] }
+    return projections.filter { if case .batch = $0.effect { true } else { false } }.map {
+      DefinitionFinding(
+        projection: $0.name, source: $0.source,
+        message: "\"batch\" is a relation of yours in schema \(hidden), not the page's events",
+        hint: "Write tidemark.batch in the statement, or rename \(hidden).batch.")
+    }
+  }
+
+  private func check(_ projection: ProjectionDefinition, _ session: Session) async throws -> [DefinitionFinding] {
+    try await session.script("BEGIN")
+    do {
+      let findings = try await inTransaction(projection, session)
+      try await session.script("ROLLBACK")
+      return findings
+    } catch {
+      await session.rollBack()
+      throw error
+    }
+  }
+
+  private func inTransaction(_ projection: ProjectionDefinition, _ session: Session) async throws -> [DefinitionFinding]
+  {
+    var findings: [DefinitionFinding] = []
+    var isMade = true
+    for table in projection.tables {
+      let isThere = try await session.execute("SELECT to_regclass(\(table)) IS NOT NULL AS here").rows[0]
+      isMade = try isThere.get("here", as: Bool.self) && isMade
+    }
+    if !isMade, let setup = projection.setup {
+      do {
+        try await session.script("SAVEPOINT one")
+        try await session.script(setup.text)
+      } catch {
+        findings.append(try finding(error, projection, setup))
+        try await session.script("ROLLBACK TO SAVEPOINT one")
+        return findings
+      }
+    }
+    switch projection.effect {
+    case .batch(let statements):
+      for statement in statements {
+        let sql = SQL(text: statement.text)
+        if let found = try await plan(sql, parameters: 0, projection, statement, session) { findings.append(found) }
+      }
+    case .perEvent(let statements):
+      for (_, bound) in statements.sorted(by: { $0.key < $1.key }) {
+        let binds = bound.columns.map { Bind(nil, type: $0.typeOID(streamIDType: shape.streamIDType)) }
+        let sql = SQL(text: bound.text, binds: binds)
+        if let found = try await plan(sql, parameters: binds.count, projection, bound.statement, session) {
+          findings.append(found)
+        }
+      }
+    case .plugin(let plugin):
+      if let problem = plugin.problemHere {
+        findings.append(
+          DefinitionFinding(
+            projection: projection.name, source: projection.source, message: problem.message, hint: problem.hint))
+      }
+    }
+    return findings
+  }
+
+  /// Parses the statement, then has it planned by way of EXPLAIN EXECUTE; the arguments are nulls.
+  private func plan(
+    _ sql: SQL, parameters: Int, _ projection: ProjectionDefinition, _ statement: Statement, _ session: Session
+  ) async throws -> DefinitionFinding? {
+    try await session.script("SAVEPOINT one")
+    do {
+      try await session.prepare(sql, name: "checked")
+      let nulls = Array(repeating: "NULL", count: parameters).joined(separator: ", ")
+      if SQLText.isPlanned(statement.text) {
+        try await session.script("EXPLAIN EXECUTE checked\(parameters > 0 ? "(\(nulls))" : "")")
+      }
+      try await session.script("DEALLOCATE checked")
+      try await session.script("RELEASE SAVEPOINT one")
+      return nil
+    } catch {
+      let found = try finding(error, projection, statement)
+      try await session.script("ROLLBACK TO SAVEPOINT one")
+      try await session.script("DEALLOCATE ALL")
+      return found
+    }
+  }
+
+  /// What the server said of the statement; a failure of the connection is passed on.
+  private func finding(_ error: any Error, _ projection: ProjectionDefinition, _ statement: Statement) throws
+    -> DefinitionFinding
+  {
+    guard let error = error as? PostgresError, let state = error.sqlState, !error.isConnectionLoss else { throw error }
+    var hint = error.hint
+    if state == .undefinedTable, projection.setup != nil || !projection.tables.isEmpty {
+      hint = hint ?? "Make the table, or declare `setup` and run `tidemark init`."
+    }
+    return DefinitionFinding(
+      projection: projection.name, source: statement.source.offset(in: statement.text, by: error.statementPosition),
+      message: "\(error.message) (SQLSTATE \(state.code))", hint: hint)
+  }
+}

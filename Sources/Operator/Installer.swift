@@ -1,0 +1,50 @@
+package import Books
+import EventStore
+package import Postgres
+import Rules
+package import Settings
+
+/// What `init` does: event store, Tidemark's schema, and the tables of projections that say how to make them.
+package struct Installer: Sendable {
+  package var settings: Settings
+
+  package init(settings: Settings) { self.settings = settings }
+
+  /// What is missing. Reads only.
+  package func plan(_ session: Session, streamIDType: String) async throws -> SchemaPlan {
+    var plan = SchemaPlan()
+    let shape: StoreShape
+    do {
+      shape = try await StoreShape.read(session, schema: settings.eventStore.schema)
+    } catch let problem as StoreProblem where problem.code == .noStore {
+      plan = .newStore(schema: settings.eventStore.schema, streamIDType: streamIDType)
+      shape = .new(schema: settings.eventStore.schema, streamIDType: streamIDType)
+    }
+    plan.append(contentsOf: try await SchemaPlan.forStore(session, shape: shape))
+    for projection in settings.projections {
+      guard let setup = projection.setup else { continue }
+      let missing = try await missingTables(projection.tables, session)
+      guard !missing.isEmpty || projection.tables.isEmpty else { continue }
+      plan.append(
+        SchemaPlan.Step(title: "the tables of projection \(projection.name)", script: terminated(setup.text)))
+    }
+    return plan
+  }
+
+  /// Makes what is missing, and returns what that was.
+  package func install(_ session: Session, streamIDType: String) async throws -> SchemaPlan {
+    try await SchemaPlan.apply(session) { try await plan($0, streamIDType: streamIDType) }
+  }
+
+  private func missingTables(_ tables: [String], _ session: Session) async throws -> [String] {
+    try await session.execute(
+      "SELECT name FROM unnest(\(tables)::text[]) AS t (name) WHERE to_regclass(name) IS NULL"
+    ).rows.map { try $0.get("name", as: String.self) }
+  }
+
+  private func terminated(_ script: String) -> String {
+    let end = script.lastIndex { !$0.isWhitespace }
+    let text = end.map { String(script[...$0]) } ?? ""
+    return text.hasSuffix(";") ? text + "\n" : text + "\n;\n"
+  }
+}

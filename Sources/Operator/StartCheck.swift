@@ -1,0 +1,51 @@
+import ReadModels
+package import Daemon
+package import EventStore
+package import Postgres
+package import Rules
+
+/// Asks whether the projections that have no position yet could start now, as far as that depends on more than their settings.
+package struct StartCheck: Sendable {
+  package let shape: StoreShape
+
+  package init(shape: StoreShape) { self.shape = shape }
+
+  /// What is worth a word about projections that begin beside another version of themselves: tables that one has filled are no new ones.
+  package func notes(_ projections: [ProjectionDefinition], _ session: Session) async throws -> [String] {
+    let positions = try await Positions(shape).all(session)
+    var notes: [String] = []
+    for projection in projections where positions["\(projection.shard)"] == nil && projection.start.readsThePast {
+      let others = positions.filter { name, position in
+        position > 0 && ShardName(parsing: name).map { $0.projection == projection.name } ?? false
+      }
+      guard let other = others.keys.sorted().last,
+        let filled = try await OriginalTables.filled(projection.tables, session).first
+      else { continue }
+      notes.append(
+        "note: \(projection.shard) will apply past events to table \(filled), which is not empty: \(other) has applied them there. Name other tables for the new version, or leave `version` as it was and say `tidemark rebuild`"
+      )
+    }
+    return notes
+  }
+
+  /// Takes a moment where a projection is to take over from the application.
+  package func findings(
+    _ projections: [ProjectionDefinition], _ session: Session
+  ) async throws -> [DefinitionFinding] {
+    let positions = try await Positions(shape).all(session)
+    let starting = projections.filter { $0.start == .inlineHandover && positions["\($0.shard)"] == nil }
+    guard !starting.isEmpty else { return [] }
+    let rest = StoreRest(shape)
+    let first = try await rest.look(session)
+    if first.writers.isEmpty { try await Task.sleep(for: StoreRest.quiet) }
+    let second = try await rest.look(session)
+    do {
+      try StoreRest.check(first, second)
+      return []
+    } catch {
+      return starting.map {
+        DefinitionFinding(projection: $0.name, source: $0.source, message: "\(error)", hint: error.hint)
+      }
+    }
+  }
+}

@@ -1,0 +1,320 @@
+import Concurrency
+import Plugins
+import Rules
+import Telemetry
+
+/// A plugin that is a child process: pages go to its standard input, answers come from its standard output, a JSON object a line.
+///
+/// This is the conversation; ``ChildProcess`` is the process. A child that says anything out of turn is ended, as nobody can tell any more what
+/// its answers are about, and the next page finds a new one.
+actor ExecPlugin: Plugin {
+  private let shard: ShardName
+  private let database: String
+  private let mode: PluginLines.Mode
+  private let plugin: PluginDefinition
+  private let observer: any Observer
+
+  private let starts: AsyncStream<Void>
+  private let start: AsyncStream<Void>.Continuation
+  /// The child that runs, or is about to.
+  private var child: Child?
+  /// The one after it, while it is ending.
+  private var pending: Child?
+  private var nextChild = 1
+  private var awaited: Awaited?
+  private var nextWait = 1
+  /// What a child did wrong while nobody waited for it; the next page is told.
+  private var untold: PluginProblem?
+  private var output = OutputLimit()
+
+  private struct Child {
+    var number: Int
+    /// It is greeted with.
+    var position: Int64
+    var process: ChildProcess?
+    var isReady = false
+    /// Why it is being ended; nil while nobody asked for that.
+    var problem: PluginProblem?
+    /// Somebody was told the problem.
+    var isTold = false
+    var isAsked = false
+    var lastWords: String?
+
+    var isEnding: Bool { problem != nil || isAsked }
+  }
+
+  /// What is waited for: the child's first word, or its answer to a page.
+  private struct Awaited {
+    /// Waits are numbered: one that is cancelled must not end the next.
+    var number: Int
+    var child: Int
+    var slice: EventSlice?
+    /// The last piece of the page is on its way; an answer before that is none.
+    var isHandedOver = false
+    var outcome: Result<PluginAnswer?, any Error>?
+    var continuation: CheckedContinuation<PluginAnswer?, any Error>?
+  }
+
+  init(
+    shard: ShardName, plugin: PluginDefinition, database: String = "main", mode: PluginLines.Mode = .continuous,
+    observer: any Observer
+  ) {
+    self.shard = shard
+    self.plugin = plugin
+    self.database = database
+    self.mode = mode
+    self.observer = observer
+    (starts, start) = AsyncStream.makeStream()
+  }
+
+  // MARK: For the shard
+
+  func run() async throws {
+    for await _ in starts {
+      // What was to be started may have been given up, or be gone.
+      if child?.isEnding == true { child = pending.take() }
+      guard let child else { continue }
+      await runChild(child)
+    }
+    try Task.checkCancellation()
+  }
+
+  func end() async {
+    start.finish()
+    await dismiss()
+  }
+
+  func standDown() async {
+    await dismiss()
+    untold = nil
+    guard let number = child?.number else { return }
+    // Not for ever: one that does not go by itself is killed.
+    while child?.number == number, !Task.isCancelled { try? await Task.sleep(for: .milliseconds(5)) }
+    untold = nil
+  }
+
+  /// Asks the child to go, and whoever was to come after it not to come.
+  private func dismiss() async {
+    pending = nil
+    if child?.process == nil { child = nil }
+    child?.isAsked = true
+    // One that has not said its first word has been given nothing that it could finish, and a stop does not wait for it.
+    let isHurried = child?.isReady == false && Stop.current.isRequested
+    await child?.process?.end(.closing(patience: isHurried ? PluginPatience.beforeReady : PluginPatience.afterClose))
+  }
+
+  func prepare(position: Int64) async throws {
+    if let problem = untold.take() { throw problem }
+    if let child, child.isReady, !child.isEnding { return }
+    try await talk(waitingFor: "its first word", afterStop: .zero) { [self] in try await firstWord(position) }
+  }
+
+  func apply(_ slice: EventSlice) async throws -> PluginAnswer {
+    try await prepare(position: slice.page.floor)
+    let what = "the answer to the page after \(slice.page.floor) of \(slice.count) events"
+    return try await talk(waitingFor: what, afterStop: PluginPatience.afterStop) { [self] in try await handOver(slice) }
+  }
+
+  /// Whatever goes wrong in a conversation is the end of the child.
+  private func talk<T: Sendable>(
+    waitingFor what: String, afterStop: Duration, _ work: @escaping @Sendable () async throws -> T
+  ) async throws -> T {
+    do {
+      return try await PluginPatience.wait(plugin.timeout, for: what, afterStop: afterStop, work)
+    } catch {
+      let problem = error as? PluginProblem
+      await giveUp(child?.number ?? 0, problem ?? .wrongAnswer("was not waited for any longer"), isTold: true)
+      throw error
+    }
+  }
+
+  // MARK: The conversation
+
+  private func firstWord(_ position: Int64) async throws {
+    let awaitedChild: Int
+    if let child, !child.isEnding {
+      awaitedChild = child.number
+    } else {
+      // One that is ending is waited for by `run`, which starts them one after the other.
+      awaitedChild = nextChild
+      nextChild += 1
+      pending = Child(number: awaitedChild, position: position)
+      if child == nil { child = pending.take() }
+      start.yield()
+    }
+    expect(awaitedChild)
+    _ = try await outcome()
+  }
+
+  private func expect(_ child: Int, _ slice: EventSlice? = nil) {
+    awaited = Awaited(number: nextWait, child: child, slice: slice)
+    nextWait += 1
+  }
+
+  private func handOver(_ slice: EventSlice) async throws -> PluginAnswer {
+    guard let child, child.isReady, let process = child.process else {
+      throw PluginProblem.ended(how: "ended before it was given a page", lastWords: self.child?.lastWords)
+    }
+    expect(child.number, slice)
+    var lines = EventLines(slice)
+    var piece = PluginLines.page(slice.page, count: slice.count)
+    if let first = lines.piece() { piece += first }
+    while true {
+      let isLast = lines.isAtEnd
+      if isLast { awaited?.isHandedOver = true }
+      guard await process.write(piece) else {
+        notHandedOver()
+        break
+      }
+      if case .failure? = awaited?.outcome { break }
+      guard !isLast, let next = lines.piece() else { break }
+      piece = next
+    }
+    guard let answer = try await outcome() else { throw PluginProblem.wrongAnswer("answered nothing") }
+    return answer
+  }
+
+  /// One that is gone is noticed by its end, which says more than a broken pipe. One that lives has not read its page, whatever it says.
+  private func notHandedOver() {
+    awaited?.isHandedOver = false
+    guard case .success(let answer?)? = awaited?.outcome, let slice = awaited?.slice,
+      let problem = PluginAnswerCheck.problem(with: answer, to: slice, isHandedOver: false)
+    else { return }
+    awaited?.outcome = .failure(problem)
+  }
+
+  private func outcome() async throws -> PluginAnswer? {
+    let number = awaited?.number
+    return try await withTaskCancellationHandler {
+      try await withCheckedThrowingContinuation { (continuation: CheckedContinuation<PluginAnswer?, any Error>) in
+        if let outcome = awaited?.outcome {
+          awaited = nil
+          continuation.resume(with: outcome)
+        } else if Task.isCancelled || awaited == nil {
+          awaited = nil
+          continuation.resume(throwing: CancellationError())
+        } else {
+          awaited?.continuation = continuation
+        }
+      }
+    } onCancel: {
+      Task { await self.cancel(number) }
+    }
+  }
+
+  private func cancel(_ number: Int?) {
+    if awaited?.number == number { settle(.failure(CancellationError())) }
+  }
+
+  /// Returns false where nobody waits.
+  @discardableResult
+  private func settle(_ outcome: Result<PluginAnswer?, any Error>) -> Bool {
+    guard let awaiting = awaited, awaiting.outcome == nil else { return false }
+    if let continuation = awaiting.continuation {
+      awaited = nil
+      continuation.resume(with: outcome)
+    } else {
+      awaited?.outcome = outcome
+    }
+    return true
+  }
+
+  /// - Parameter isTold: whoever has to do with the problem knows it.
+  private func giveUp(_ number: Int, _ problem: PluginProblem, isTold: Bool = false) async {
+    let isTold = (awaited?.child == number && settle(.failure(problem))) || isTold
+    guard child?.number == number, child?.problem == nil else { return }
+    child?.problem = problem
+    child?.isTold = isTold
+    await child?.process?.end(.terminating)
+  }
+
+  // MARK: What the child says
+
+  private func received(_ message: PluginMessage, from number: Int) async {
+    switch message {
+    case .log(let level, let text): for part in OutputLimit.parts(of: text) { say(level, part) }
+    case .ready(let version):
+      guard child?.number == number, child?.isReady == false else {
+        return await giveUp(number, .wrongAnswer("said that it is ready a second time"))
+      }
+      guard version == PluginLimits.protocolVersion else {
+        return await giveUp(number, .otherProtocol(version))
+      }
+      child?.isReady = true
+      // Whoever wanted to know may have been called away.
+      if awaited?.child == number { settle(.success(nil)) }
+    case .refused(let reason): await giveUp(number, .refused(reason))
+    case .answer(let answer):
+      guard let awaited, awaited.child == number, let slice = awaited.slice, awaited.outcome == nil else {
+        return await giveUp(number, .wrongAnswer("answered before it was handed a page"))
+      }
+      if let problem = PluginAnswerCheck.problem(with: answer, to: slice, isHandedOver: awaited.isHandedOver) {
+        return await giveUp(number, problem)
+      }
+      settle(.success(answer))
+    }
+  }
+
+  private func say(_ level: PluginLogLevel, _ text: String) {
+    switch output.meet(at: .now) {
+    case .drop: return
+    case .passAfter(let dropped): observer.observe(.pluginLinesDropped(shard, count: dropped))
+    case .pass: break
+    }
+    observer.observe(.pluginSaid(shard, level: level.rawValue, text: text))
+  }
+
+  // MARK: The child
+
+  private func runChild(_ starting: Child) async {
+    let (process, number) = (ChildProcess(plugin), starting.number)
+    child?.process = process
+    let hello = PluginLines.hello(shard: "\(shard)", database: database, mode: mode, position: starting.position)
+    let outcome = await process.run { event in
+      switch event {
+      case .started(let pid):
+        self.observer.observe(.pluginStarted(self.shard, pid: Int(pid)))
+        _ = await process.write(hello)
+      case .line(let line): await self.read(line, from: number)
+      case .error(let line): await self.note(line)
+      case .tooLong(let problem): await self.giveUp(number, problem)
+      case .outputClosed: await self.giveUp(number, .closedOutput)
+      }
+    }
+    ended(number, outcome)
+  }
+
+  private func read(_ line: [UInt8], from number: Int) async {
+    do throws(PluginProblem) {
+      await received(try PluginMessage.parse(line), from: number)
+    } catch {
+      await giveUp(number, error)
+    }
+  }
+
+  private func note(_ line: [UInt8]) {
+    let text = String(decoding: line, as: UTF8.self)
+    child?.lastWords = text
+    say(.info, text)
+  }
+
+  private func ended(_ number: Int, _ outcome: ChildProcess.Outcome) {
+    guard let child, child.number == number else { return }
+    let dropped = output.takeDropped()
+    if dropped > 0 { observer.observe(.pluginLinesDropped(shard, count: dropped)) }
+    let problem: PluginProblem
+    switch outcome {
+    case .notStarted(let reason): problem = .notStarted(program: plugin.programName, reason: reason)
+    case .ended(let how):
+      problem = child.problem ?? .ended(how: how, lastWords: child.lastWords)
+      if child.isAsked || child.isTold {
+        observer.observe(.pluginEnded(shard, how: how))
+      } else {
+        observer.observe(.pluginLost(shard, failure: Failure(problem)))
+      }
+    }
+    self.child = pending.take()
+    let isTold = (awaited?.child == number && settle(.failure(problem))) || child.isTold
+    if !isTold, !child.isAsked { untold = problem }
+  }
+}

@@ -1,0 +1,34 @@
+import Glibc
+package import Plugins
+import Processes
+package import Rules
+
+extension PluginDefinition {
+  /// What is wrong with the plugin's files as this host has them; nil where they look right.
+  package var problemHere: PluginProblem? {
+    reasonHere.map { .notStarted(program: programName, reason: $0) }
+  }
+
+  private var reasonHere: String? {
+    if let workingDirectory, !ProgramPath.isDirectory(workingDirectory) {
+      return "there is no directory \(workingDirectory)"
+    }
+    switch program {
+    case .exec(let command):
+      guard command[0].contains("/") else {
+        // The PATH that counts is the one that the child is given.
+        let launch = Launch(command[0], environment: .inherited(environment.mapValues(Optional.some)))
+        return launch.path == nil ? "no directory in PATH has a program of this name" : nil
+      }
+      if access(command[0], F_OK) != 0 { return "there is no such file" }
+      return access(command[0], X_OK) != 0 || ProgramPath.isDirectory(command[0]) ? "it is not executable" : nil
+    case .library(let path, _):
+      if access(path, F_OK) != 0 { return "there is no such file" }
+      return access(path, R_OK) != 0 ? "it cannot be read" : nil
+    }
+  }
+}
+
+extension PluginProblem {
+  package var reason: String? { if case .notStarted(_, let reason) = self { reason } else { nil } }
+}

@@ -1,0 +1,232 @@
+package import Books
+package import EventStore
+package import Postgres
+package import Rules
+
+/// The new tables of a rebuild, in a schema of their own, from their making to their exchange for the old ones.
+///
+/// Whoever projects finds them by the search path: the schema comes first in it.
+package struct ShadowTables: Sendable {
+  package let shape: StoreShape
+  /// The shard's name.
+  package let shard: String
+  package let originals: OriginalTables
+
+  package init(_ shape: StoreShape, shard: String, originals: OriginalTables) {
+    self.shape = shape
+    self.shard = shard
+    self.originals = originals
+  }
+
+  private var table: RebuildTable { RebuildTable() }
+  private var letters: String { PageBook.letters(ofRebuildOf: shard) }
+
+  /// `tidemark_rebuild_trip_all_1a2b3c4d`: readable, and no other shard's.
+  package static func schema(of shard: String) -> String {
+    let plain = shard.lowercased().unicodeScalars.map { scalar in
+      ("a"..."z").contains(scalar) || ("0"..."9").contains(scalar) ? Character(scalar) : "_"
+    }
+    return "tidemark_rebuild_\(String(plain.prefix(36)))_\(fingerprint(shard).suffix(8))"
+  }
+
+  private var schema: String { Self.schema(of: shard) }
+
+  private func shadow(of original: OriginalTables.Table) -> String {
+    "\(SQL.quoted(schema)).\(SQL.quoted(original.name))"
+  }
+
+  /// Makes the tables, empty, and the workers' positions, all in one transaction.
+  ///
+  /// - Parameter first: the sequence after which events are applied.
+  package func make(
+    _ row: RebuildTable.Row, _ choice: ExchangeChoice, after first: Int64, node: String, _ session: Session
+  ) async throws {
+    do {
+      try await session.transaction { session in
+        try await session.script("SET LOCAL client_min_messages = warning")
+        try await session.script(
+          "DROP SCHEMA IF EXISTS \(SQL.quoted(schema)) CASCADE; CREATE SCHEMA \(SQL.quoted(schema))")
+        for original in originals.tables {
+          try await session.execute("SELECT tidemark.make_shadow(\(original.oid)::oid::regclass, \(schema))")
+        }
+        try await table.beginWorkers(row, after: first, session)
+        let made = try await session.execute(
+          """
+          UPDATE tidemark.rebuild
+             SET state = 'replaying', schema = \(schema), shape = \(originals.shape), chosen_way = \(choice.way.rawValue),
+                 way_reason = \(choice.reason), node = \(node), started_at = coalesce(started_at, now())
+           WHERE id = \(row.id)
+          """)
+        guard made.affectedRows == 1 else {
+          throw RebuildProblem.begunAnew
+        }
+      }
+    } catch let error as PostgresError where error.sqlState == .insufficientPrivilege {
+      let names = try await session.execute("SELECT current_database()::text, current_user::text").rows[0]
+      let database = SQL.quoted(names.text(0) ?? "")
+      throw RebuildProblem(
+        .noPrivilege, "the new tables cannot be made: \(error.message)",
+        hint:
+          "As the owner of the database run: GRANT CREATE ON DATABASE \(database) TO \(SQL.quoted(names.text(1) ?? ""))"
+      )
+    }
+  }
+
+  /// Removes whatever a rebuild of this shard has made, and its row's claim to it.
+  package static func remove(_ row: RebuildTable.Row, as state: RebuildTable.State, _ session: Session) async throws {
+    let schema = SQL.quoted(schema(of: row.shard))
+    try await session.transaction { session in
+      try await session.script("SET LOCAL client_min_messages = warning; DROP SCHEMA IF EXISTS \(schema) CASCADE")
+      try await session.execute(
+        "DELETE FROM tidemark.dead_letter WHERE shard = \(PageBook.letters(ofRebuildOf: row.shard))")
+      try await RebuildTable().end(row.id, state, position: row.position, comparison: nil, session)
+    }
+  }
+
+  /// Whether a crash of the server has emptied them since.
+  package func wereLost(_ session: Session) async throws -> Bool {
+    try await session.execute("SELECT tidemark.has_lost_shadows(\(schema))").rows[0].get(0, as: Bool.self)
+  }
+
+  /// The planner must know the new tables before readers meet them.
+  package func analyze(_ session: Session) async throws {
+    for original in originals.tables { try await session.script("ANALYZE \(shadow(of: original))") }
+  }
+
+  // MARK: Closing, inside a transaction
+
+  /// The live shard's position, locked to the end of the transaction.
+  package func lockPosition(_ session: isolated Session) async throws -> Int64 {
+    guard let position = try await Positions(shape).lock(shard, session) else {
+      throw RebuildProblem(nothingAppliedBy: shard)
+    }
+    return position
+  }
+
+  /// What differs, as a JSON array with an object for each table.
+  package func compare(_ filter: RowFilter, _ session: isolated Session) async throws -> String {
+    var objects: [String] = []
+    for original in originals.tables {
+      objects.append(
+        try await session.execute(
+          """
+          SELECT tidemark.compare_rows(\(original.oid)::oid::regclass, \(shadow(of: original))::regclass, \(originals.tables.count == 1),
+                                       \(filter.column), \(filter.values))::text
+          """
+        ).rows[0].get(0, as: String.self))
+    }
+    return "[\(objects.joined(separator: ","))]"
+  }
+
+  /// Brings the shard's dead letters in line with the new rows. Before the tables are locked, as others may have a letter in hand.
+  package func takeOverLetters(
+    _ row: RebuildTable.Row, at position: Int64, types: [String]?, _ session: isolated Session
+  ) async throws {
+    try await session.execute(
+      "SELECT tidemark.take_over_letters(\(row.id), \(shard), \(letters), \(types), \(position))")
+  }
+
+  /// Bounds the wait for each lock from here on, to the end of the transaction: the live shard stands still meanwhile.
+  package func boundLocks(_ session: isolated Session) async throws {
+    try await session.script("SET LOCAL lock_timeout = '5s'")
+  }
+
+  /// What a swap locks without hindering readers, with time for a vacuum that is under way to give way: nobody changes the tables then.
+  package func lockForSwap(_ session: isolated Session) async throws {
+    let old = originals.tables.map(\.only).joined(separator: ", ")
+    let new = originals.tables.map(shadow).joined(separator: ", ")
+    try await session.script(
+      """
+      LOCK TABLE \(new) IN ACCESS EXCLUSIVE MODE;
+      LOCK TABLE \(old) IN SHARE UPDATE EXCLUSIVE MODE;
+      """)
+  }
+
+  /// The same for a copy: readers go on, other writers wait.
+  package func lockForCopy(_ session: isolated Session) async throws {
+    let old = originals.inOrder.map(\.only).joined(separator: ", ")
+    try await session.script("LOCK TABLE \(old) IN SHARE ROW EXCLUSIVE MODE")
+  }
+
+  /// Puts the new tables in the old ones' place. Readers wait for `patience` at most, and then for the few milliseconds it takes.
+  ///
+  /// - Returns: false where a reader was in the way; the transaction is then a failed one.
+  package func swap(patience: Duration, _ session: isolated Session) async throws -> Bool {
+    do {
+      try await session.execute(
+        """
+        SELECT tidemark.lock_out_readers(\(originals.oids)::bigint[]::oid[]::regclass[],
+                                         \(Int(patience / .milliseconds(1))) * interval '1 ms')
+        """)
+    } catch {
+      guard [.lockNotAvailable, .deadlockDetected].contains(error.sqlState) else { throw error }
+      return false
+    }
+    try await session.script("SET LOCAL client_min_messages = warning")
+    for original in originals.tables {
+      try await session.execute(
+        "SELECT tidemark.swap_table(\(original.oid)::oid::regclass, \(shadow(of: original))::regclass)")
+    }
+    return true
+  }
+
+  /// Makes the old tables' rows those of the new ones, touching only what differs.
+  package func copy(_ filter: RowFilter, _ session: isolated Session) async throws {
+    let order = originals.inOrder
+    // What others hold of rows that hang on these is theirs to let go.
+    try await session.script("SET LOCAL lock_timeout TO DEFAULT; SET CONSTRAINTS ALL DEFERRED")
+    try await session.execute(
+      """
+      SELECT tidemark.copy_rows(\(order.map(\.oid))::bigint[]::oid[]::regclass[], \(order.map(shadow))::text[]::regclass[],
+                                \(filter.column), \(filter.values))
+      """)
+  }
+
+  /// Empties the old tables and sets the shard back, for a rebuild without new ones.
+  package func empty(backTo first: Int64, _ session: isolated Session) async throws {
+    try await session.script("SET CONSTRAINTS ALL DEFERRED")
+    for original in originals.inOrder.reversed() { try await session.script("DELETE FROM \(original.only)") }
+    try await session.execute("DELETE FROM tidemark.dead_letter WHERE shard = \(shard)")
+    try await session.execute(
+      """
+      UPDATE \(raw: shape.store).mt_event_progression SET last_seq_id = \(first), last_updated = transaction_timestamp()
+       WHERE name = \(shard)
+      """)
+  }
+
+  /// What comes last in the transaction of an exchange.
+  ///
+  /// - Parameter live: the live shard's position; where the rebuild ended elsewhere, it moves there.
+  package func conclude(
+    _ row: RebuildTable.Row, _ choice: ExchangeChoice, at position: Int64, live: Int64, comparison: String?,
+    _ session: isolated Session
+  ) async throws {
+    if position != live {
+      try await session.execute("DELETE FROM tidemark.dead_letter WHERE shard = \(shard) AND seq_id > \(position)")
+      try await session.execute(
+        """
+        UPDATE \(raw: shape.store).mt_event_progression SET last_seq_id = \(position), last_updated = transaction_timestamp()
+         WHERE name = \(shard)
+        """)
+    }
+    try await session.script("SET LOCAL client_min_messages = warning; DROP SCHEMA \(SQL.quoted(schema)) CASCADE")
+    // Readers may have made another way the better one meanwhile.
+    try await session.execute(
+      "UPDATE tidemark.rebuild SET chosen_way = \(choice.way.rawValue), way_reason = \(choice.reason) WHERE id = \(row.id)"
+    )
+    try await table.end(row.id, .done, position: position, comparison: comparison, session)
+  }
+}
+
+/// Which rows a rebuild is about: all, or those of some streams or tenants.
+package struct RowFilter: Sendable, Hashable {
+  /// The column that holds what identifies the stream, or the tenant.
+  package var column: String?
+  package var values: [String]?
+
+  package init(column: String? = nil, values: [String]? = nil) {
+    self.column = column
+    self.values = values
+  }
+
+}
