@@ -117,14 +117,29 @@ let package = Package(
     .testTarget(
       name: "SettingsTests", dependencies: ["Rules", "Settings"], resources: [.copy("Fixtures")],
       swiftSettings: strict),
+    .target(
+      name: "TestSupport",
+      dependencies: [
+        "Books", "Concurrency", "Daemon", "EventStore", "Operator", "Postgres", "Processes", "Rules", "Sandbox",
+        "Settings", "Telemetry",
+      ],
+      path: "Tests/Support",
+      exclude: ["systemd-box.sh", "test_plugin.c"],
+      swiftSettings: strict),
+    .testTarget(
+      name: "PluginHostTests", dependencies: ["PluginHost", "Plugins", "Rules", "Telemetry", "TestSupport"],
+      swiftSettings: strict),
+    .testTarget(
+      name: "CommandLineTests",
+      dependencies: ["EventStore", "Postgres", "Processes", "Sandbox", "TestSupport", "tidemark"],
+      exclude: ["Golden", "Shells"],
+      swiftSettings: strict),
     .testTarget(
       name: "DaemonTests",
       dependencies: [
-        "Books", "Commands", "Concurrency", "Daemon", "EventStore", "Operator", "PluginHost", "Plugins", "Postgres",
-        "Processes",
-        "ReadModels", "Rules", "Sandbox", "Settings", "Telemetry", "tidemark",
+        "Books", "Concurrency", "Daemon", "EventStore", "Operator", "PluginHost", "Plugins", "Postgres", "Processes",
+        "ReadModels", "Rules", "Sandbox", "Settings", "Telemetry", "TestSupport", "tidemark",
       ],
-      exclude: ["CommandLine/Golden", "CommandLine/Shells", "Support/systemd-box.sh", "Support/test_plugin.c"],
       swiftSettings: strict),
   ],
   cxxLanguageStandard: .cxx17

@@ -4,6 +4,7 @@ import EventStore
 import Postgres
 import Rules
 import Telemetry
+import TestSupport
 import Testing
 
 /// Dead letters where the position, the declaration or the letters themselves change.

@@ -6,6 +6,7 @@ import Postgres
 import Rules
 import Settings
 import Telemetry
+import TestSupport
 import Testing
 
 /// The operator's rules against failures that the real server raises.

@@ -3,6 +3,7 @@ import Foundation
 import Postgres
 import Sandbox
 import Settings
+import TestSupport
 import Testing
 
 private let projection = """

@@ -6,6 +6,7 @@ import Rules
 import Sandbox
 import Settings
 import Telemetry
+import TestSupport
 import Testing
 
 /// Each scenario with real daemons as processes on one server, writers beside them, and a recount at the end.

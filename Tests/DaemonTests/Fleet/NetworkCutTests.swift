@@ -1,6 +1,7 @@
 import Foundation
 import Postgres
 import Sandbox
+import TestSupport
 import Testing
 
 /// Between one node and the server the network takes everything and passes nothing on, and nobody is told.

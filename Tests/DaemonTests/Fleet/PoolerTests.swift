@@ -2,6 +2,7 @@ import Foundation
 import Glibc
 import Postgres
 import Sandbox
+import TestSupport
 import Testing
 
 /// A real PgBouncer before the server.

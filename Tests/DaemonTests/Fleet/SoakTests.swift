@@ -2,6 +2,7 @@ import Foundation
 import Postgres
 import Sandbox
 import Synchronization
+import TestSupport
 import Testing
 
 /// Everything that can happen to nodes and their server, at random and all the time, with writers beside it; then a recount.

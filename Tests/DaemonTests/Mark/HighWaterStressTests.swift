@@ -6,6 +6,7 @@ import Rules
 import Sandbox
 import Settings
 import Telemetry
+import TestSupport
 import Testing
 
 /// A read model that has every sequence it was given, once.
@@ -335,24 +336,5 @@ extension TestDatabase {
   /// Committed events at or below the shard's position that the read model does not have.
   fileprivate func lost() async throws -> Int {
     try await value("SELECT count(*) FROM mt_events e WHERE NOT EXISTS (SELECT FROM seen s WHERE s.seq = e.seq_id)")
-  }
-
-  func insert(sequence: Int64) async throws {
-    try await script(
-      """
-      WITH stream AS (INSERT INTO mt_streams (id) VALUES (gen_random_uuid()) RETURNING id)
-      INSERT INTO mt_events (seq_id, id, stream_id, version, data, type)
-      SELECT \(sequence), gen_random_uuid(), id, 1, '{}', 'x' FROM stream
-      """)
-  }
-}
-
-extension RunningDaemon {
-  /// Waits until the high-water agent has looked this many times more.
-  func ticked(times: Int) async throws {
-    for _ in 0..<times {
-      let now = ContinuousClock.now
-      _ = try await daemon.marks.mark { $0.provenAt > now }
-    }
   }
 }

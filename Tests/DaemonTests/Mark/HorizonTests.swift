@@ -1,6 +1,7 @@
 import Daemon
 import Postgres
 import Settings
+import TestSupport
 import Testing
 
 /// A transaction or a statement that stays open keeps the server from removing dead rows, in every table of the database.

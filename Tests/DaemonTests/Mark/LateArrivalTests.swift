@@ -2,6 +2,7 @@ import Books
 import EventStore
 import Postgres
 import Sandbox
+import TestSupport
 import Testing
 
 /// Where numbers are reserved in one transaction and inserted in another, each node passes gaps by its own clock, and may look at the

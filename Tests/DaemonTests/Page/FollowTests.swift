@@ -4,6 +4,7 @@ import Rules
 import Sandbox
 import Settings
 import Telemetry
+import TestSupport
 import Testing
 
 @Suite(.gated) struct `Following an event store` {

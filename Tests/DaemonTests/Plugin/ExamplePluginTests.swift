@@ -3,6 +3,7 @@ import Foundation
 import Postgres
 import Settings
 import Telemetry
+import TestSupport
 import Testing
 
 private let examples = Program.package.appending(path: "etc/examples")

@@ -5,20 +5,8 @@ import Postgres
 import Rules
 import Settings
 import Telemetry
+import TestSupport
 import Testing
-
-/// The C plugin of the tests, built by the system's compiler as a user's would be.
-func library(_ flags: [String] = [], in programs: PluginPrograms) async throws -> String {
-  let path = programs.path("libtest.so")
-  let built = try await Program.command(
-    ["cc", "-shared", "-fPIC", "-D_GNU_SOURCE", "-Wall", "-Werror", "-Wno-unused-function", "-Wno-unused-variable"]
-      + flags + [
-        "-I", Program.package.appending(path: "Sources/CTidemarkPlugin/include").path, "-o", path,
-        Program.package.appending(path: "Tests/DaemonTests/Support/test_plugin.c").path, "-lpthread",
-      ])
-  try #require(built.code == 0, "\(built.error)")
-  return path
-}
 
 extension TestDatabase {
   fileprivate func installLibrary(_ path: String, config: String, keys: String = "") async throws -> Settings {

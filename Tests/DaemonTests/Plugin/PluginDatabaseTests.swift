@@ -6,6 +6,7 @@ import Postgres
 import Rules
 import Settings
 import Telemetry
+import TestSupport
 import Testing
 
 @Suite(.gated) struct `A plugin with effects in the database` {

@@ -3,6 +3,7 @@ import Foundation
 import Postgres
 import Settings
 import Telemetry
+import TestSupport
 import Testing
 
 /// How a plugin is ended with its shard: it is asked, then made to go, and nothing of it keeps the daemon.

@@ -3,6 +3,7 @@ import Foundation
 import Postgres
 import Sandbox
 import Settings
+import TestSupport
 import Testing
 
 @Suite(.gated) struct `A page for many plugins` {

@@ -5,6 +5,7 @@ import Postgres
 import Rules
 import Settings
 import Telemetry
+import TestSupport
 import Testing
 
 /// Whatever a plugin does, its shard says so, its position stays, nothing is lost, nobody else waits, and the daemon stops.

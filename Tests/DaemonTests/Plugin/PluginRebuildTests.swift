@@ -5,46 +5,8 @@ import Postgres
 import Rules
 import Settings
 import Telemetry
+import TestSupport
 import Testing
-
-extension PluginPrograms {
-  /// A database with events of type `x`, and the projection Plug, whose plugin answers like that.
-  static func prepared(
-    _ answer: String, keys: String, events: Int, more: String
-  ) async throws -> (TestDatabase, PluginPrograms, Settings, config: String) {
-    let (database, programs) = (try await TestDatabase.make(), try PluginPrograms())
-    let toml = "[projections.Plug]\nexec = [\"\(try programs.python(answer))\"]\n\(keys)\n\(more)"
-    let settings = try await database.install(toml)
-    try await database.append(type: "x", count: events)
-    return (database, programs, settings, try Program.settings(database.conninfo, toml))
-  }
-
-  /// The modes that the plugin's children were greeted with, in order.
-  func modes() throws -> [String] { try hellos().map(\.mode) }
-
-  func hellos() throws -> [(mode: String, position: Int)] {
-    try lines("hello").map { line in
-      let hello = try JSONSerialization.jsonObject(with: Data(line.utf8)) as! [String: Any]
-      return (hello["mode"] as! String, hello["position"] as! Int)
-    }
-  }
-}
-
-extension TestDatabase {
-  /// Starts a node after another was killed in the middle of a rebuild, which it cannot take up until its live shard waits for it.
-  func startBehindRebuild(of shard: String, _ config: String) async throws -> DaemonProcess {
-    try await connected { session in
-      try await eventually("the killed node has let go") { try await RebuildLock.take(shard, session) }
-      let node = try await DaemonProcess.start(config)
-      try await eventually("the live shard waits") {
-        try await value(
-          "SELECT EXISTS (SELECT FROM tidemark.shard WHERE name = \(shard) AND reason = 'by a rebuild' AND node LIKE \("%/\(node.pid)"))"
-        )
-      }
-      return node
-    }
-  }
-}
 
 @Suite(.gated) struct `A rebuild of a plugin with effects in the database` {
   static let keys = """

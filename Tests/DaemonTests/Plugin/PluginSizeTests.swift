@@ -4,6 +4,7 @@ import EventStore
 import Foundation
 import Postgres
 import Settings
+import TestSupport
 import Testing
 
 @Suite(.gated) struct `Large events for a plugin` {

@@ -7,6 +7,7 @@ import Postgres
 import Rules
 import Settings
 import Telemetry
+import TestSupport
 import Testing
 
 /// Notes each event it is handed, in order.

@@ -5,6 +5,7 @@ import Rules
 import Sandbox
 import Settings
 import Telemetry
+import TestSupport
 import Testing
 
 /// What others do to the tables, or hold of them, while a rebuild is under way.

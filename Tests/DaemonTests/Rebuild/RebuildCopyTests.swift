@@ -4,6 +4,7 @@ import Postgres
 import Rules
 import Sandbox
 import Settings
+import TestSupport
 import Testing
 
 /// What a copy of the rows that differ does to whatever hangs on these rows, and on tables of every kind.

@@ -7,6 +7,7 @@ import Rules
 import Sandbox
 import Settings
 import Telemetry
+import TestSupport
 import Testing
 
 /// What stands in the way of a rebuild, or of its live shard, at the one moment in which it does harm.

@@ -7,6 +7,7 @@ import Rules
 import Sandbox
 import Settings
 import Telemetry
+import TestSupport
 import Testing
 
 @Suite(.gated) struct `A rebuild that is interrupted` {

@@ -6,6 +6,7 @@ import Postgres
 import Rules
 import Sandbox
 import Settings
+import TestSupport
 import Testing
 
 /// Rebuilds that real daemons do: one of several, or of several databases, and with operators who do not know of each other.

@@ -3,6 +3,7 @@ import Daemon
 import Postgres
 import Rules
 import Settings
+import TestSupport
 import Testing
 
 /// A rebuild of some streams' or tenants' rows: what it takes out it puts in again, and what is of others it leaves alone.

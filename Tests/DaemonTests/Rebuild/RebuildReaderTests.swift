@@ -7,6 +7,7 @@ import Sandbox
 import Settings
 import Synchronization
 import Telemetry
+import TestSupport
 import Testing
 
 private final class Flag: Sendable {

@@ -4,6 +4,7 @@ import Postgres
 import Rules
 import Sandbox
 import Settings
+import TestSupport
 import Testing
 
 /// Where a rebuild begins: where its shard did, or was told to.

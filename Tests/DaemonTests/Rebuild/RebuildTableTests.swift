@@ -3,6 +3,7 @@ import Daemon
 import Postgres
 import Rules
 import Settings
+import TestSupport
 import Testing
 
 /// What hangs on a table, before and after: an exchange changes rows, and nothing else that anybody could see.

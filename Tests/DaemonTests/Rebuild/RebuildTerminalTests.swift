@@ -3,6 +3,7 @@ import Postgres
 import Processes
 import Sandbox
 import Processes
+import TestSupport
 import Testing
 
 /// What an operator sees and types, on a real terminal.

@@ -5,6 +5,7 @@ import Postgres
 import Rules
 import Settings
 import Telemetry
+import TestSupport
 import Testing
 
 @Suite(.gated) struct `A rebuild of a plugin with effects outside` {

@@ -2,6 +2,7 @@ import Daemon
 import Foundation
 import Postgres
 import Sandbox
+import TestSupport
 import Testing
 
 /// The unit in a real systemd, as an operator meets it from Monday to Sunday.

@@ -2,6 +2,7 @@ import Foundation
 import Postgres
 import Processes
 import Sandbox
+import TestSupport
 import Testing
 
 /// A stop leaves position and read model together, whenever it comes.

@@ -3,6 +3,7 @@ import Glibc
 import Postgres
 import Processes
 import Sandbox
+import TestSupport
 import Testing
 
 /// Where nothing is under way a stop has nothing to wait for, whatever the daemon was waiting for itself.

@@ -3,6 +3,7 @@ import Postgres
 import Sandbox
 import Settings
 import Telemetry
+import TestSupport
 import Testing
 
 /// `start = "inline-handover"`: a projection that takes over from the application, which has to have ended.

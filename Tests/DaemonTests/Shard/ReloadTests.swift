@@ -5,6 +5,7 @@ import Rules
 import Settings
 import Synchronization
 import Telemetry
+import TestSupport
 import Testing
 
 @Suite(.gated) struct `A reload` {

@@ -5,6 +5,7 @@ import Rules
 import Sandbox
 import Settings
 import Telemetry
+import TestSupport
 import Testing
 
 @Suite(.gated) struct `A shard that is told to wait` {

@@ -8,6 +8,7 @@ import Rules
 import Sandbox
 import Settings
 import Telemetry
+import TestSupport
 import Testing
 
 private let seen = """

@@ -1,33 +1,39 @@
 import Operator
 import Daemon
 import Foundation
-import Postgres
-import Sandbox
-import Settings
-import Testing
+package import Postgres
+package import Sandbox
+package import Settings
+package import Testing
 
 /// A database of its own for one test, on the cluster all tests share, with an event store where asked.
-struct TestDatabase {
-  let cluster: PrivateCluster
-  let name: String
-  let conninfo: String
+package struct TestDatabase {
+  package let cluster: PrivateCluster
+  package let name: String
+  package let conninfo: String
 
-  var options: ConnectionOptions { ConnectionOptions(conninfo: conninfo) }
+  package init(cluster: PrivateCluster, name: String, conninfo: String) {
+    self.cluster = cluster
+    self.name = name
+    self.conninfo = conninfo
+  }
 
-  static func make() async throws -> TestDatabase {
+  package var options: ConnectionOptions { ConnectionOptions(conninfo: conninfo) }
+
+  package static func make() async throws -> TestDatabase {
     let cluster = try await SharedCluster.running()
     let name = try await cluster.createDatabase()
     return TestDatabase(cluster: cluster, name: name, conninfo: cluster.conninfo(database: name))
   }
 
   /// On a cluster of the test's own, which it may stop and restart.
-  static func make(on cluster: PrivateCluster) async throws -> TestDatabase {
+  package static func make(on cluster: PrivateCluster) async throws -> TestDatabase {
     let name = try await cluster.createDatabase()
     return TestDatabase(cluster: cluster, name: name, conninfo: cluster.conninfo(database: name))
   }
 
   /// Settings for this database with these projections, installed.
-  func install(
+  package func install(
     _ projections: String, eventStore: String = "append = \"quick\"", database: String = "",
     streamIDType: String = "uuid"
   ) async throws -> Settings {
@@ -38,7 +44,7 @@ struct TestDatabase {
     return settings
   }
 
-  func settings(
+  package func settings(
     _ projections: String, eventStore: String = "append = \"quick\"", database: String = ""
   ) throws -> Settings {
     try Settings.parse(
@@ -52,21 +58,21 @@ struct TestDatabase {
       """, file: "test.toml", files: SettingsFiles(read: { .failure(.init("there is no \($0)")) }))
   }
 
-  func connected<T: Sendable>(_ body: (Session) async throws -> T) async throws -> T {
+  package func connected<T: Sendable>(_ body: (Session) async throws -> T) async throws -> T {
     try await Session.connect(options, threadName: "test").closing(body)
   }
 
   /// The first column of the first row.
-  func value<T: PostgresDecodable>(_ sql: SQL, as type: T.Type = T.self) async throws -> T {
+  package func value<T: PostgresDecodable>(_ sql: SQL, as type: T.Type = T.self) async throws -> T {
     try await connected { try await $0.execute(sql).rows[0].get(0, as: T.self) }
   }
 
-  func script(_ text: String) async throws {
+  package func script(_ text: String) async throws {
     _ = try await connected { try await $0.script(text) }
   }
 
   /// Appends events of one type to a new stream.
-  func append(type: String, count: Int, data: String = "{}") async throws {
+  package func append(type: String, count: Int, data: String = "{}") async throws {
     _ = try await connected { session in
       try await session.execute(
         """
@@ -77,7 +83,8 @@ struct TestDatabase {
   }
 
   /// Lets sample writers write side by side; returns how many events they committed.
-  func write(writers: Int, transactions: Int, seed: UInt64 = 0, applicationName: String = "tidemark") async throws
+  package func write(writers: Int, transactions: Int, seed: UInt64 = 0, applicationName: String = "tidemark")
+    async throws
     -> Int
   {
     var options = options
@@ -90,12 +97,22 @@ struct TestDatabase {
     }
   }
 
-  func position(_ shard: String) async throws -> Int64? {
+  /// An event of a stream of its own, with a number that was drawn before.
+  package func insert(sequence: Int64) async throws {
+    try await script(
+      """
+      WITH stream AS (INSERT INTO mt_streams (id) VALUES (gen_random_uuid()) RETURNING id)
+      INSERT INTO mt_events (seq_id, id, stream_id, version, data, type)
+      SELECT \(sequence), gen_random_uuid(), id, 1, '{}', 'x' FROM stream
+      """)
+  }
+
+  package func position(_ shard: String) async throws -> Int64? {
     try await value("SELECT (SELECT last_seq_id FROM mt_event_progression WHERE name = \(shard))", as: Int64?.self)
   }
 
   /// Every read model of the samples against a recount of the events: how many rows differ.
-  func recount() async throws -> [String: Int] {
+  package func recount() async throws -> [String: Int] {
     try await connected { session in
       var wrong: [String: Int] = [:]
       for recount in SampleProjections.recounts {
@@ -108,14 +125,14 @@ struct TestDatabase {
 }
 
 /// One cluster for all tests of the process; it ends with the process.
-enum SharedCluster {
+package enum SharedCluster {
   private static let starting = Task { try await PrivateCluster.start(settings: ["fsync": "off"]) }
 
-  static func running() async throws -> PrivateCluster { try await starting.value }
+  package static func running() async throws -> PrivateCluster { try await starting.value }
 }
 
 /// Waits until a condition holds, or fails the test.
-func eventually(
+package func eventually(
   within limit: Duration = .seconds(30), _ what: String, sourceLocation: Testing.SourceLocation = #_sourceLocation,
   _ condition: () async throws -> Bool
 ) async throws {

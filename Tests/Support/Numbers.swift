@@ -1,6 +1,6 @@
 /// Projections of numbers in `data.n`, for tests of what happens to "bad", which is none.
-enum Numbers {
-  static let batch = """
+package enum Numbers {
+  package static let batch = """
     [projections.Sum]
     events = ["n"]
     tables = ["sum"]
@@ -8,7 +8,7 @@ enum Numbers {
     sql = "INSERT INTO sum SELECT seq_id, (data->>'n')::int FROM batch"
 
     """
-  static let perEvent = """
+  package static let perEvent = """
     [projections.Each]
     tables = ["each"]
     setup = "CREATE TABLE each (id serial PRIMARY KEY, seq bigint UNIQUE, n int NOT NULL)"

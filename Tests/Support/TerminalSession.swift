@@ -1,12 +1,12 @@
 import Foundation
 import Glibc
-import Processes
+package import Processes
 import Synchronization
-import Testing
+package import Testing
 
 /// A program on a terminal of its own: a pseudo-terminal whose other side is the test. The program leads its session, so what is typed as
 /// Ctrl-C or Ctrl-D reaches it the way it reaches whatever runs in front on a terminal.
-final class TerminalSession: Sendable {
+package final class TerminalSession: Sendable {
   private let terminal: Int32
   private let child: Child
   private let output = Mutex<[UInt8]>([])
@@ -17,7 +17,7 @@ final class TerminalSession: Sendable {
   private struct Failed: Error { var step: String }
 
   /// - Parameter words: the program's path and its arguments.
-  init(_ words: [String]) async throws {
+  package init(_ words: [String]) async throws {
     terminal = open("/dev/ptmx", O_RDWR | O_NOCTTY | O_CLOEXEC)
     var (number, isLocked): (Int32, Int32) = (0, 0)
     guard terminal >= 0, ioctl(terminal, Self.lock, &isLocked) == 0, ioctl(terminal, Self.number, &number) == 0 else {
@@ -33,7 +33,7 @@ final class TerminalSession: Sendable {
   deinit { close(terminal) }
 
   /// All that the program has written, and the echo of what was typed.
-  var said: String {
+  package var said: String {
     output.withLock { bytes in
       var buffer = [UInt8](repeating: 0, count: 4096)
       while true {
@@ -47,15 +47,15 @@ final class TerminalSession: Sendable {
   }
 
   /// To the program alone, as `kill` would.
-  func send(_ signal: Int32) { child.send(signal) }
+  package func send(_ signal: Int32) { child.send(signal) }
 
-  func type(_ text: String) {
+  package func type(_ text: String) {
     let bytes = Array(text.utf8)
     #expect(write(terminal, bytes, bytes.count) == bytes.count)
   }
 
   /// Waits for words, and forgets them and what came before them.
-  func says(_ words: String, sourceLocation: SourceLocation = #_sourceLocation) async throws {
+  package func says(_ words: String, sourceLocation: SourceLocation = #_sourceLocation) async throws {
     var rest: Substring?
     do {
       try await eventually("the words \"\(words)\"", sourceLocation: sourceLocation) {
@@ -71,7 +71,7 @@ final class TerminalSession: Sendable {
   }
 
   /// How it ended; ends it where it does not end by itself.
-  func end() async throws -> Termination {
+  package func end() async throws -> Termination {
     do {
       try await eventually("the end of the program on a terminal") {
         _ = said

@@ -1,10 +1,11 @@
 import Foundation
 import Processes
+import TestSupport
 import Testing
 
 /// What `tidemark help` prints is kept whole beside the tests, so that a change of a description shows what it does to the page.
 @Suite(.gated) struct `The help` {
-  private static let folder = Program.package.appending(path: "Tests/DaemonTests/CommandLine/Golden")
+  private static let folder = Program.package.appending(path: "Tests/CommandLineTests/Golden")
 
   private static func verbs(_ path: [String] = []) async throws -> [[String]] {
     let offer = try await Program.run(["complete", "--", "help"] + path + [""]).output
@@ -28,7 +29,7 @@ import Testing
       let kept = FileManager.default.contents(atPath: Self.folder.appending(path: name).path) ?? Data()
       #expect(
         help.code == 0 && help.output == String(decoding: kept, as: UTF8.self),
-        "run: COLUMNS=80 tidemark \((["help"] + verb).joined(separator: " ")) > Tests/DaemonTests/CommandLine/Golden/\(name)"
+        "run: COLUMNS=80 tidemark \((["help"] + verb).joined(separator: " ")) > Tests/CommandLineTests/Golden/\(name)"
       )
       #expect(try await Program.run(verb + ["--help"], environment: ["COLUMNS": "80"]).output == help.output)
     }

@@ -1,21 +1,21 @@
 import Foundation
 import Postgres
-import Settings
+package import Settings
 import Testing
 
 /// Programs that tests run as plugins: real child processes, in a directory of their own.
-struct PluginPrograms {
-  let directory: String
+package struct PluginPrograms {
+  package let directory: String
 
-  init() throws {
+  package init() throws {
     directory = FileManager.default.temporaryDirectory.appending(path: "tidemark-plugin-\(UUID().uuidString)").path
     try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true)
   }
 
-  func path(_ name: String) -> String { "\(directory)/\(name)" }
+  package func path(_ name: String) -> String { "\(directory)/\(name)" }
 
   /// An executable file with this text.
-  func program(_ text: String, name: String = "plugin") throws -> String {
+  package func program(_ text: String, name: String = "plugin") throws -> String {
     // Closed on exec: a child that another test starts just now would keep the file open for writing, and nobody could run it.
     let descriptor = open(path(name), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o755)
     let file = FileHandle(fileDescriptor: descriptor, closeOnDealloc: true)
@@ -25,7 +25,7 @@ struct PluginPrograms {
   }
 
   /// A plugin in Python: greets, then calls `answer(page, events)` for each page and writes what that returns.
-  func python(_ answer: String, before: String = "", name: String = "plugin") throws -> String {
+  package func python(_ answer: String, before: String = "", name: String = "plugin") throws -> String {
     try program(
       """
       #!/usr/bin/python3
@@ -53,7 +53,7 @@ struct PluginPrograms {
   }
 
   /// The lines of a file that a plugin wrote; none where there is no such file yet.
-  func lines(_ name: String) -> [String] {
+  package func lines(_ name: String) -> [String] {
     let text = (try? String(contentsOfFile: path(name), encoding: .utf8)) ?? ""
     return text.split(separator: "\n").map(String.init)
   }
@@ -61,7 +61,7 @@ struct PluginPrograms {
 
 extension TestDatabase {
   /// Appends events with these data, all of one type.
-  func append(_ type: String = "x", data: [String]) async throws {
+  package func append(_ type: String = "x", data: [String]) async throws {
     _ = try await connected { session in
       try await session.execute(
         """
@@ -72,10 +72,46 @@ extension TestDatabase {
   }
 
   /// Settings with one plugin, installed.
-  func installPlugin(
+  package func installPlugin(
     _ command: [String], name: String = "Plug", keys: String = "", eventStore: String = "append = \"quick\""
   ) async throws -> Settings {
     let words = command.map { String(reflecting: $0) }.joined(separator: ", ")
     return try await install("[projections.\(name)]\nexec = [\(words)]\n\(keys)\n", eventStore: eventStore)
   }
+}
+
+extension PluginPrograms {
+  /// A database with events of type `x`, and the projection Plug, whose plugin answers like that.
+  package static func prepared(
+    _ answer: String, keys: String, events: Int, more: String
+  ) async throws -> (TestDatabase, PluginPrograms, Settings, config: String) {
+    let (database, programs) = (try await TestDatabase.make(), try PluginPrograms())
+    let toml = "[projections.Plug]\nexec = [\"\(try programs.python(answer))\"]\n\(keys)\n\(more)"
+    let settings = try await database.install(toml)
+    try await database.append(type: "x", count: events)
+    return (database, programs, settings, try Program.settings(database.conninfo, toml))
+  }
+
+  /// The modes that the plugin's children were greeted with, in order.
+  package func modes() throws -> [String] { try hellos().map(\.mode) }
+
+  package func hellos() throws -> [(mode: String, position: Int)] {
+    try lines("hello").map { line in
+      let hello = try JSONSerialization.jsonObject(with: Data(line.utf8)) as! [String: Any]
+      return (hello["mode"] as! String, hello["position"] as! Int)
+    }
+  }
+}
+
+/// The C plugin of the tests, built by the system's compiler as a user's would be.
+package func library(_ flags: [String] = [], in programs: PluginPrograms) async throws -> String {
+  let path = programs.path("libtest.so")
+  let built = try await Program.command(
+    ["cc", "-shared", "-fPIC", "-D_GNU_SOURCE", "-Wall", "-Werror", "-Wno-unused-function", "-Wno-unused-variable"]
+      + flags + [
+        "-I", Program.package.appending(path: "Sources/CTidemarkPlugin/include").path, "-o", path,
+        Program.package.appending(path: "Tests/Support/test_plugin.c").path, "-lpthread",
+      ])
+  try #require(built.code == 0, "\(built.error)")
+  return path
 }

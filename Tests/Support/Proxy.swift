@@ -3,14 +3,14 @@ import Synchronization
 
 /// A TCP relay before the server that can be cut: then it takes nothing and passes nothing on in either direction, and closes nothing,
 /// as a network does whose cable was pulled. What was under way arrives when the cut heals.
-final class Proxy: Sendable {
-  let port: Int
+package final class Proxy: Sendable {
+  package let port: Int
   private let target: Int
   private let listener: Int32
   private let isCutFlag = Atomic<Bool>(false)
   private let isEnding = Atomic<Bool>(false)
 
-  init(to port: Int) throws {
+  package init(to port: Int) throws {
     target = port
     listener = socket(AF_INET, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
     var address = Self.loopback(0)
@@ -34,11 +34,11 @@ final class Proxy: Sendable {
     pthread_detach(id)
   }
 
-  struct Trouble: Error { var errno: Int32 }
+  package struct Trouble: Error { var errno: Int32 }
 
-  func cut() { isCutFlag.store(true, ordering: .releasing) }
-  func heal() { isCutFlag.store(false, ordering: .releasing) }
-  func end() { isEnding.store(true, ordering: .releasing) }
+  package func cut() { isCutFlag.store(true, ordering: .releasing) }
+  package func heal() { isCutFlag.store(false, ordering: .releasing) }
+  package func end() { isEnding.store(true, ordering: .releasing) }
 
   /// One direction of a connection.
   private struct Flow {

@@ -1,17 +1,17 @@
-import Operator
+package import Operator
 import Concurrency
-import Daemon
+package import Daemon
 import EventStore
 import Foundation
 import Postgres
 import Rules
-import Settings
+package import Settings
 import Synchronization
-import Telemetry
-import Testing
+package import Telemetry
+package import Testing
 
 /// Runs a daemon around the body of a test, and stops it cleanly afterwards.
-func withDaemon<T: Sendable>(
+package func withDaemon<T: Sendable>(
   _ settings: Settings, node: String = "test", _ body: @Sendable (RunningDaemon) async throws -> T
 ) async throws -> T {
   let recorder = ObservationRecorder()
@@ -32,13 +32,13 @@ func withDaemon<T: Sendable>(
   }
 }
 
-struct RunningDaemon: Sendable {
-  let settings: Settings
-  let daemon: Daemon
-  let observed: ObservationRecorder
+package struct RunningDaemon: Sendable {
+  package let settings: Settings
+  package let daemon: Daemon
+  package let observed: ObservationRecorder
 
   /// Waits until every shard, or those named, has applied what was appended before the call.
-  func caughtUp(_ shards: [String]? = nil, within limit: Duration = .seconds(120)) async throws {
+  package func caughtUp(_ shards: [String]? = nil, within limit: Duration = .seconds(120)) async throws {
     let session = try await Session.connect(ConnectionOptions(settings.database), threadName: "test")
     let shape = try await StoreShape.read(session, schema: settings.eventStore.schema)
     let names = shards ?? settings.projections.map { "\($0.shard)" }
@@ -47,22 +47,26 @@ struct RunningDaemon: Sendable {
     if !late.isEmpty { throw NotCaughtUp(late: late, observed: observed.all.suffix(5).map { "\($0)" }) }
   }
 
-  struct NotCaughtUp: Error {
-    var late: [CatchUp.Late]
-    var observed: [String]
+  package struct NotCaughtUp: Error {
+    package var late: [CatchUp.Late]
+    package var observed: [String]
   }
 }
 
 /// Keeps every observation, for tests to wait on.
-final class ObservationRecorder: Observer {
+package final class ObservationRecorder: Observer {
   private let observations = Mutex<[Observation]>([])
 
-  func observe(_ observation: Observation, in database: String?) { observations.withLock { $0.append(observation) } }
+  package init() {}
 
-  var all: [Observation] { observations.withLock { $0 } }
+  package func observe(_ observation: Observation, in database: String?) {
+    observations.withLock { $0.append(observation) }
+  }
+
+  package var all: [Observation] { observations.withLock { $0 } }
 
   /// The first observation that the pattern takes, now or within the limit.
-  func first<T>(
+  package func first<T>(
     within limit: Duration = .seconds(30), _ what: String, sourceLocation: Testing.SourceLocation = #_sourceLocation,
     _ pattern: (Observation) -> T?
   ) async throws -> T {
@@ -72,5 +76,15 @@ final class ObservationRecorder: Observer {
       return found != nil
     }
     return found!
+  }
+}
+
+extension RunningDaemon {
+  /// Waits until the high-water agent has looked this many times more.
+  package func ticked(times: Int) async throws {
+    for _ in 0..<times {
+      let now = ContinuousClock.now
+      _ = try await daemon.marks.mark { $0.provenAt > now }
+    }
   }
 }

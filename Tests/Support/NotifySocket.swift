@@ -3,12 +3,12 @@ import Glibc
 import Synchronization
 
 /// Where a daemon tells systemd how it is.
-final class NotifySocket: Sendable {
-  let path: String
+package final class NotifySocket: Sendable {
+  package let path: String
   private let descriptor: Int32
   private let received = Mutex<[String]>([])
 
-  init() throws {
+  package init() throws {
     path = "/tmp/tidemark-notify-\(UUID().uuidString.prefix(8))"
     descriptor = socket(AF_UNIX, Int32(SOCK_DGRAM.rawValue | SOCK_CLOEXEC.rawValue | SOCK_NONBLOCK.rawValue), 0)
     var address = sockaddr_un()
@@ -28,7 +28,7 @@ final class NotifySocket: Sendable {
   }
 
   /// Every line so far.
-  var messages: [String] {
+  package var messages: [String] {
     received.withLock { all in
       var buffer = [UInt8](repeating: 0, count: 4096)
       while case let count = read(descriptor, &buffer, buffer.count), count > 0 {

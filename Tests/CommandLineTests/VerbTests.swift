@@ -2,6 +2,7 @@ import Foundation
 import Postgres
 import Sandbox
 import Processes
+import TestSupport
 import Testing
 
 /// The verbs as an operator meets them: the real program, its output and its exit status.

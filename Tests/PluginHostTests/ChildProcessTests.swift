@@ -3,6 +3,7 @@ import Plugins
 import Rules
 import Synchronization
 import Telemetry
+import TestSupport
 import Testing
 
 @testable import PluginHost

@@ -1,18 +1,20 @@
 import Foundation
 import Glibc
-import Testing
+package import Testing
 
 /// A real systemd as PID 1 of its own namespaces, on a throw-away overlay of this machine's root. See `systemd-box.sh`.
-struct SystemdBox {
+package struct SystemdBox {
   /// It needs namespaces and mounts of its own.
-  static var isPossible: Bool { geteuid() == 0 && FileManager.default.fileExists(atPath: "/lib/systemd/systemd") }
+  package static var isPossible: Bool {
+    geteuid() == 0 && FileManager.default.fileExists(atPath: "/lib/systemd/systemd")
+  }
 
   private static let script = URL(filePath: #filePath).deletingLastPathComponent().appending(path: "systemd-box.sh")
     .path
   private let directory: String
 
   /// - Parameter binds: directories of this machine, and where they are to be seen inside.
-  static func with(binds: [String: String], _ body: (SystemdBox) async throws -> Void) async throws {
+  package static func with(binds: [String: String], _ body: (SystemdBox) async throws -> Void) async throws {
     let box = SystemdBox(
       directory: FileManager.default.temporaryDirectory.appending(path: "tidemark-box-\(UUID().uuidString)").path)
     let started = try await Program.command(
@@ -32,23 +34,25 @@ struct SystemdBox {
 
   /// Runs a command line of a shell inside.
   @discardableResult
-  func run(_ line: String, sourceLocation: Testing.SourceLocation = #_sourceLocation) async throws -> Program.Outcome {
+  package func run(_ line: String, sourceLocation: Testing.SourceLocation = #_sourceLocation) async throws
+    -> Program.Outcome
+  {
     try await Program.command([Self.script, "exec", directory, "sh", "-c", line])
   }
 
   /// Its output, where it succeeds.
-  func text(_ line: String, sourceLocation: Testing.SourceLocation = #_sourceLocation) async throws -> String {
+  package func text(_ line: String, sourceLocation: Testing.SourceLocation = #_sourceLocation) async throws -> String {
     let outcome = try await run(line)
     #expect(outcome.code == 0, "\(line): \(outcome)", sourceLocation: sourceLocation)
     return outcome.output
   }
 
-  func write(_ text: String, to path: String) async throws {
+  package func write(_ text: String, to path: String) async throws {
     let made = try await run("mkdir -p $(dirname \(path)) && cat >\(path) <<'END_OF_FILE'\n\(text)\nEND_OF_FILE\n")
     try #require(made.code == 0, "\(made)")
   }
 
-  func reboot() async throws {
+  package func reboot() async throws {
     let outcome = try await Program.command([Self.script, "reboot", directory])
     try #require(outcome.code == 0, "\(outcome)")
   }

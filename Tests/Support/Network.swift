@@ -4,24 +4,24 @@ import Testing
 
 /// A host of its own on a wire of its own, as a network namespace: what is sent over the wire can be dropped in both directions, and
 /// nobody is told.
-struct Network {
+package struct Network {
   /// Whether this process may make one.
-  static let isPossible: Bool = {
+  package static let isPossible: Bool = {
     getuid() == 0
       && ["ip", "tc"].allSatisfy { tool in
         ["/usr/sbin/", "/sbin/", "/usr/bin/"].contains { FileManager.default.isExecutableFile(atPath: $0 + tool) }
       }
   }()
 
-  let name: String
+  package let name: String
   /// Of this side of the wire, where the server listens.
-  let address: String
+  package let address: String
   private let wires: [String]
 
   /// What makes a command run on the other host.
-  var prefix: [String] { ["ip", "netns", "exec", name] }
+  package var prefix: [String] { ["ip", "netns", "exec", name] }
 
-  static func with(_ body: (Network) async throws -> Void) async throws {
+  package static func with(_ body: (Network) async throws -> Void) async throws {
     let number = Int(getpid()) % 16_000
     // Of the block that is set aside for benchmarks of networks.
     let net = "198.\(18 + number / 8_192).\(number / 32 % 256).\(number % 32 * 8)"
@@ -39,12 +39,12 @@ struct Network {
     }
   }
 
-  func cut() async throws {
+  package func cut() async throws {
     try await run("tc", "qdisc", "add", "dev", wires[0], "root", "blackhole")
     try await run("ip", "netns", "exec", name, "tc", "qdisc", "add", "dev", wires[1], "root", "blackhole")
   }
 
-  func heal() async throws {
+  package func heal() async throws {
     try await run("tc", "qdisc", "del", "dev", wires[0], "root")
     try await run("ip", "netns", "exec", name, "tc", "qdisc", "del", "dev", wires[1], "root")
   }

@@ -3,6 +3,7 @@ import Glibc
 import Postgres
 import Settings
 import Telemetry
+import TestSupport
 import Testing
 
 @testable import Daemon

@@ -1,4 +1,5 @@
 import Foundation
+import TestSupport
 import Testing
 
 /// The rules of the parser are tested with the module `Commands`; this is the program's own table, by its exit statuses.

@@ -1,13 +1,13 @@
-import Foundation
+package import Foundation
 import Postgres
 import Rules
-import Sandbox
-import Testing
+package import Sandbox
+package import Testing
 
 /// Real daemons as processes on one store, writers beside them, and at the end a recount: nothing lost, nothing twice.
-actor Fleet {
+package actor Fleet {
   /// Counters that keep every sequence they applied, so that a loss or a repetition is seen.
-  static func counters(_ numbers: ClosedRange<Int> = 1...12) -> String {
+  package static func counters(_ numbers: ClosedRange<Int> = 1...12) -> String {
     numbers.map { n in
       """
       [projections.P\(n)]
@@ -19,15 +19,15 @@ actor Fleet {
     }.joined()
   }
 
-  nonisolated let database: TestDatabase
+  package nonisolated let database: TestDatabase
   /// How many counters there are.
-  nonisolated let counters: Int
+  package nonisolated let counters: Int
   /// Every projection, as its settings file has it, and its shards.
-  nonisolated let projections: String
-  nonisolated let shards: [String]
-  nonisolated let head: String
-  nonisolated let eventStore: String
-  private(set) var nodes: [DaemonProcess] = []
+  package nonisolated let projections: String
+  package nonisolated let shards: [String]
+  package nonisolated let head: String
+  package nonisolated let eventStore: String
+  package private(set) var nodes: [DaemonProcess] = []
 
   private init(_ database: TestDatabase, counters: Int, withSamples: Bool, head: String, eventStore: String) {
     self.database = database
@@ -38,10 +38,10 @@ actor Fleet {
     shards = (1...counters).map { "P\($0):All" } + (withSamples ? ["Trip:All", "Day:All", "Ledger:All"] : [])
   }
 
-  nonisolated var count: Int { shards.count }
+  package nonisolated var count: Int { shards.count }
 
   /// - Parameter head: settings before the first table.
-  static func with(
+  package static func with(
     counters: Int = 12, withSamples: Bool = false, on cluster: PrivateCluster? = nil, head: String = "",
     append: String = "quick", grace: String? = nil,
     _ body: @Sendable (Fleet) async throws -> Void
@@ -64,7 +64,8 @@ actor Fleet {
   }
 
   /// A settings file of its own.
-  nonisolated func config(conninfo: String? = nil, projections: String? = nil, database more: String = "") throws
+  package nonisolated func config(conninfo: String? = nil, projections: String? = nil, database more: String = "")
+    throws
     -> String
   {
     try Program.settings(
@@ -73,7 +74,7 @@ actor Fleet {
   }
 
   @discardableResult
-  func start(_ config: String? = nil, prefix: [String] = [], environment: [String: String] = [:]) async throws
+  package func start(_ config: String? = nil, prefix: [String] = [], environment: [String: String] = [:]) async throws
     -> DaemonProcess
   {
     let node = try await DaemonProcess.start(try config ?? self.config(), prefix: prefix, environment: environment)
@@ -81,23 +82,23 @@ actor Fleet {
     return node
   }
 
-  func start(_ number: Int) async throws { for _ in 0..<number { try await start() } }
+  package func start(_ number: Int) async throws { for _ in 0..<number { try await start() } }
 
   /// Kills a node for good.
-  func kill(_ node: DaemonProcess) async throws {
+  package func kill(_ node: DaemonProcess) async throws {
     node.send(SIGKILL)
     _ = try await node.outcome()
     nodes.removeAll { $0.pid == node.pid }
   }
 
-  func stop(_ node: DaemonProcess) async throws {
+  package func stop(_ node: DaemonProcess) async throws {
     try await node.holdsSignals()
     let outcome = try await node.stop()
     #expect(outcome.code == 0, "\(outcome)")
     nodes.removeAll { $0.pid == node.pid }
   }
 
-  func stop() async throws { for node in nodes { try await stop(node) } }
+  package func stop() async throws { for node in nodes { try await stop(node) } }
 
   private func kill() async {
     for node in nodes {
@@ -107,7 +108,7 @@ actor Fleet {
   }
 
   /// Shards by process, as the locks say: nobody's word is asked.
-  nonisolated func led() async throws -> [pid_t: Set<String>] {
+  package nonisolated func led() async throws -> [pid_t: Set<String>] {
     let keys = shards.map { LeaderLock.key(schema: "public", shard: $0) }
     return try await database.connected { session in
       try await session.execute(
@@ -131,7 +132,7 @@ actor Fleet {
   }
 
   /// Waits until so many nodes lead all shards, none of them more than one and a half times its share.
-  nonisolated func balanced(
+  package nonisolated func balanced(
     among number: Int, within limit: Duration = .seconds(30), sourceLocation: Testing.SourceLocation = #_sourceLocation
   ) async throws {
     var last: [pid_t: Set<String>] = [:]
@@ -148,7 +149,7 @@ actor Fleet {
   }
 
   /// Waits until this node alone leads everything.
-  nonisolated func ledAlone(
+  package nonisolated func ledAlone(
     by node: DaemonProcess, within limit: Duration = .seconds(30),
     sourceLocation: Testing.SourceLocation = #_sourceLocation
   ) async throws {
@@ -158,7 +159,7 @@ actor Fleet {
   }
 
   /// Every event once in every counter.
-  nonisolated func isRight(sourceLocation: Testing.SourceLocation = #_sourceLocation) async throws {
+  package nonisolated func isRight(sourceLocation: Testing.SourceLocation = #_sourceLocation) async throws {
     let caught = try await Program.run(["wait", "--timeout", "60s", "-c", try config()])
     #expect(caught.code == 0, "\(caught)", sourceLocation: sourceLocation)
     if caught.code != 0 {
@@ -176,7 +177,7 @@ actor Fleet {
   }
 
   /// Runs the body with writers beside it, which go on until it is done.
-  nonisolated func writing(_ writers: Int = 2, _ body: () async throws -> Void) async throws {
+  package nonisolated func writing(_ writers: Int = 2, _ body: () async throws -> Void) async throws {
     let database = database
     let task = Task {
       try await withThrowingTaskGroup(of: Int.self) { group in

@@ -1,31 +1,30 @@
-import Foundation
-import Processes
+package import Foundation
+package import Processes
 import Sandbox
 import Testing
 
 /// The real program, with its output and its exit status.
-enum Program {
+package enum Program {
   /// Beside the test bundle, where the build put it.
-  static let path = Bundle.main.executableURL!.deletingLastPathComponent().appending(path: "tidemark").path
+  package static let path = Bundle.main.executableURL!.deletingLastPathComponent().appending(path: "tidemark").path
   /// The top of the package.
-  static let package = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
-    .deletingLastPathComponent()
+  package static let package = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
     .deletingLastPathComponent()
 
-  struct Outcome: Sendable {
-    var status: Termination
-    var output: String
-    var error: String
+  package struct Outcome: Sendable {
+    package var status: Termination
+    package var output: String
+    package var error: String
 
-    var code: Int { if case .exited(let code) = status { Int(code) } else { -1 } }
+    package var code: Int { if case .exited(let code) = status { Int(code) } else { -1 } }
   }
 
-  static func run(_ arguments: [String], environment: [String: String] = [:]) async throws -> Outcome {
+  package static func run(_ arguments: [String], environment: [String: String] = [:]) async throws -> Outcome {
     try await command([path] + arguments, environment: environment)
   }
 
   /// Any program, found by its name or its path.
-  static func command(_ words: [String], environment: [String: String] = [:]) async throws -> Outcome {
+  package static func command(_ words: [String], environment: [String: String] = [:]) async throws -> Outcome {
     try await start(words, environment: environment).outcome()
   }
 
@@ -36,13 +35,13 @@ enum Program {
   }
 
   /// A file of settings of its own.
-  static func file(_ text: String) throws -> String {
+  package static func file(_ text: String) throws -> String {
     let path = FileManager.default.temporaryDirectory.appending(path: "tidemark-test-\(UUID().uuidString).toml").path
     try text.write(toFile: path, atomically: true, encoding: .utf8)
     return path
   }
 
-  static func settings(
+  package static func settings(
     _ conninfo: String, _ projections: String = SampleProjections.toml, head: String = "", database: String = "",
     eventStore: String = "append = \"quick\""
   ) throws -> String {
@@ -62,13 +61,13 @@ extension Child {
 }
 
 /// `tidemark` as a child process that a test can send signals to.
-struct ProgramProcess {
-  let pid: pid_t
+package struct ProgramProcess {
+  package let pid: pid_t
   private let child: Child
   private let ending: Task<Program.Outcome, any Error>
 
   /// - Parameter prefix: a command that becomes the program, such as `ip netns exec NAME`; it has become it when this returns.
-  static func start(
+  package static func start(
     _ arguments: [String], prefix: [String] = [], environment: [String: String] = [:]
   ) async throws -> ProgramProcess {
     let child = try await Program.start(prefix + [Program.path] + arguments, environment: environment)
@@ -82,42 +81,42 @@ struct ProgramProcess {
     return ProgramProcess(pid: child.pid, child: child, ending: ending)
   }
 
-  func send(_ signal: Int32) { child.send(signal) }
+  package func send(_ signal: Int32) { child.send(signal) }
 
   /// What it said and how it ended; ends the test when it does not end.
-  func outcome() async throws -> Program.Outcome { try await ending.value }
+  package func outcome() async throws -> Program.Outcome { try await ending.value }
 }
 
 /// `tidemark run` as a child process.
-struct DaemonProcess {
+package struct DaemonProcess {
   private let process: ProgramProcess
 
-  var pid: pid_t { process.pid }
+  package var pid: pid_t { process.pid }
 
-  static func start(
+  package static func start(
     _ config: String, prefix: [String] = [], environment: [String: String] = [:]
   ) async throws -> DaemonProcess {
     DaemonProcess(
       process: try await ProgramProcess.start(["run", "-c", config], prefix: prefix, environment: environment))
   }
 
-  func send(_ signal: Int32) { process.send(signal) }
+  package func send(_ signal: Int32) { process.send(signal) }
 
-  func outcome() async throws -> Program.Outcome { try await process.outcome() }
+  package func outcome() async throws -> Program.Outcome { try await process.outcome() }
 
-  func holdsSignals() async throws { try await DaemonTests.holdsSignals(pid) }
+  package func holdsSignals() async throws { try await TestSupport.holdsSignals(pid) }
 
   /// Plugins that run, and any other child.
-  var children: [pid_t] { DaemonTests.children(of: pid) }
+  package var children: [pid_t] { TestSupport.children(of: pid) }
 
-  func stop() async throws -> Program.Outcome {
+  package func stop() async throws -> Program.Outcome {
     send(SIGTERM)
     return try await outcome()
   }
 }
 
 /// Of all threads of a process.
-func children(of pid: pid_t) -> [pid_t] {
+package func children(of pid: pid_t) -> [pid_t] {
   let tasks = (try? FileManager.default.contentsOfDirectory(atPath: "/proc/\(pid)/task")) ?? []
   return tasks.flatMap { task in
     ((try? String(contentsOfFile: "/proc/\(pid)/task/\(task)/children", encoding: .utf8)) ?? "")
@@ -126,7 +125,7 @@ func children(of pid: pid_t) -> [pid_t] {
 }
 
 /// Waits until a process that was started a moment ago is no longer ended by a signal itself.
-func holdsSignals(_ pid: pid_t) async throws {
+package func holdsSignals(_ pid: pid_t) async throws {
   try await eventually("it holds its signals") {
     guard let status = try? String(contentsOfFile: "/proc/\(pid)/status", encoding: .utf8) else { return true }
     return status.split(separator: "\n").contains { line in

@@ -1,5 +1,6 @@
 import Foundation
 import Processes
+import TestSupport
 import Testing
 
 /// The scripts in the shells they are for: each is loaded by a shell without any settings of its own, and asked for the end of a line.
@@ -52,7 +53,7 @@ import Testing
 
     /// What the shell offers at the end of a line, sorted, as whole words.
     func offered(_ line: String, _ shell: Shell) async throws -> [String] {
-      let script = Program.package.appending(path: "Tests/DaemonTests/CommandLine/Shells/complete.\(shell.rawValue)")
+      let script = Program.package.appending(path: "Tests/CommandLineTests/Shells/complete.\(shell.rawValue)")
         .path
       let command =
         switch shell {

@@ -1,13 +1,13 @@
-import Testing
+package import Testing
 
 /// Lets a few tests run at once: each has daemons, sessions and writers of its own, and all together would only wait for each other
 /// until their deadlines are over.
-struct Gate: SuiteTrait, TestTrait, TestScoping {
-  let isRecursive = true
+package struct Gate: SuiteTrait, TestTrait, TestScoping {
+  package let isRecursive = true
 
-  func scopeProvider(for test: Test, testCase: Test.Case?) -> Gate? { testCase == nil ? nil : self }
+  package func scopeProvider(for test: Test, testCase: Test.Case?) -> Gate? { testCase == nil ? nil : self }
 
-  func provideScope(
+  package func provideScope(
     for test: Test, testCase: Test.Case?, performing function: @Sendable () async throws -> Void
   ) async throws {
     await Places.shared.take()
@@ -36,5 +36,5 @@ struct Gate: SuiteTrait, TestTrait, TestScoping {
 }
 
 extension Trait where Self == Gate {
-  static var gated: Gate { Gate() }
+  package static var gated: Gate { Gate() }
 }

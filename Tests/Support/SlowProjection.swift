@@ -1,14 +1,14 @@
 import Foundation
 import Postgres
 import Rules
-import Sandbox
-import Settings
+package import Sandbox
+package import Settings
 import Testing
 
 /// A projection that takes its time, so that a rebuild can be met in the middle of it; it counts, so that nothing is missed or done twice
 /// unseen.
-enum SlowProjection {
-  static let toml = #"""
+package enum SlowProjection {
+  package static let toml = #"""
     [projections.Slow]
     events = ["travel"]
     tables = ["slow"]
@@ -21,7 +21,7 @@ enum SlowProjection {
     """#
 
   /// A store with events in 40 streams, applied by the live shard; from here on a page takes a while.
-  static func prepared(
+  package static func prepared(
     on cluster: PrivateCluster? = nil, events: Int = 20_000, pause: String = "0.1"
   ) async throws -> (TestDatabase, Settings) {
     let database =
@@ -42,16 +42,16 @@ enum SlowProjection {
 
 extension TestDatabase {
   /// How long a page of the slow projection takes from now on, in sessions that begin after it.
-  func pause(_ seconds: String?) async throws {
+  package func pause(_ seconds: String?) async throws {
     let setting = seconds.map { "SET test.pause = '\($0)'" } ?? "RESET test.pause"
     try await script("ALTER DATABASE \(name) \(setting)")
   }
 
   /// What the slow projection has counted.
-  func legs() async throws -> Int { try await value("SELECT coalesce(sum(legs), 0)::bigint FROM slow") }
+  package func legs() async throws -> Int { try await value("SELECT coalesce(sum(legs), 0)::bigint FROM slow") }
 
   /// Streams whose count is not that of their events.
-  func wrongLegs() async throws -> Int {
+  package func wrongLegs() async throws -> Int {
     try await value(
       """
       SELECT count(*) FROM (SELECT stream_id AS id, count(*) AS legs FROM mt_events WHERE type = 'travel' GROUP BY 1) AS e
@@ -60,7 +60,7 @@ extension TestDatabase {
   }
 
   /// Up to which the rebuild under way has come.
-  func progress() async throws -> Int64 {
+  package func progress() async throws -> Int64 {
     try await value("SELECT coalesce((SELECT min(position) FROM tidemark.rebuild_worker), 0)")
   }
 }
