@@ -71,14 +71,15 @@ import Testing
     return (ExecPlugin(shard: ShardName(projection: "Plug"), plugin: definition, observer: recorder), recorder)
   }
 
-  /// Writes garbage at first and takes two seconds to end, as it has to be killed.
+  /// Writes garbage at first and takes two seconds to end, as it has to be killed. Later it keeps its output open while it reads:
+  /// `cat > /dev/null` would close it, which is a failure of its own.
   private func stubborn(_ programs: PluginPrograms) -> String {
     """
     #!/bin/sh
     read -r hello; echo "$hello" >> \(programs.path("hello"))
     if [ $(wc -l < \(programs.path("hello"))) = 1 ]; then trap '' TERM; echo garbage; while :; do sleep 0.1; done; fi
     echo '{"ready":{"protocol":1}}'
-    exec cat > /dev/null
+    while read -r line; do :; done
     """
   }
 
