@@ -109,8 +109,7 @@ let package = Package(
     .testTarget(name: "ProcessesTests", dependencies: ["Concurrency", "Processes"], swiftSettings: strict),
     .testTarget(name: "PluginsTests", dependencies: ["Plugins", "Rules"], swiftSettings: strict),
     .testTarget(
-      name: "TelemetryTests",
-      dependencies: ["Rules", "Telemetry"],
+      name: "TelemetryTests", dependencies: ["Rules", "Telemetry"], exclude: ["Golden"],
       swiftSettings: strict),
     .testTarget(
       name: "PostgresTests", dependencies: ["CLibpq", "Concurrency", "Postgres", "Sandbox"], swiftSettings: strict),

@@ -261,7 +261,7 @@ actor ExecPlugin: Plugin {
     case .passAfter(let dropped): observer.observe(.pluginLinesDropped(shard, count: dropped))
     case .pass: break
     }
-    observer.observe(.pluginSaid(shard, level: level.rawValue, text: text))
+    observer.observe(.pluginSaid(shard, level: LogLevel(level), text: text))
   }
 
   // MARK: The child

@@ -92,7 +92,7 @@ final class LibraryHost: Sendable {
     case .passAfter(let dropped): observer.observe(.pluginLinesDropped(shard, count: dropped))
     case .pass: break
     }
-    observer.observe(.pluginSaid(shard, level: level.rawValue, text: text))
+    observer.observe(.pluginSaid(shard, level: LogLevel(level), text: text))
   }
 
   private func take(_ turn: Int, _ text: tidemark_text, _ values: UnsafePointer<tidemark_text>?, _ count: Int) {

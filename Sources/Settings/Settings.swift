@@ -4,7 +4,7 @@ package import Rules
 ///
 /// The keys, with their meaning, limits and defaults, are described once, in `SettingsKeys.swift` and `ProjectionKeys.swift`.
 package struct Settings: Hashable, Sendable {
-  package var mode = Mode.solo
+  package var mode = NodeMode.solo
   package var stopTimeout = Duration.seconds(30)
   package var monitorsLocks = true
   /// The one database; with `[databases.NAME]`, what those do not say themselves.
@@ -24,8 +24,6 @@ package struct Settings: Hashable, Sendable {
   package var projections: [ProjectionDefinition] = []
   /// The same as the files have them, for `print-config`.
   var declarations: [ProjectionDeclaration] = []
-
-  package enum Mode: String, CaseIterable, Sendable { case solo, hotcold }
 
   /// What goes into the log: this and what weighs more.
   package enum LogLevel: String, CaseIterable, Sendable { case debug, info, notice, warning, error }

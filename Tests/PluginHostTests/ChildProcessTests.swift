@@ -100,7 +100,7 @@ import Testing
     try await eventually("the next is greeted") { programs.lines("hello").count == 2 }
     try await plugin.prepare(position: 4)
     #expect(programs.lines("hello").map { $0.contains("\"position\":3") } == [false, true])
-    #expect(recorder.all.count { if case .pluginLost = $0 { true } else { false } } == 0)
+    #expect(recorder.all.count { $0.fact == .pluginLost } == 0)
     await plugin.end()
     try await running.value
   }

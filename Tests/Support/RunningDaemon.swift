@@ -53,6 +53,11 @@ package struct RunningDaemon: Sendable {
   }
 }
 
+extension Observation {
+  /// Itself, where it is of one of these facts: `$0.when(.shardStopped)?.failure`.
+  package func when(_ facts: Fact...) -> Self? { facts.contains(fact) ? self : nil }
+}
+
 /// Keeps every observation, for tests to wait on.
 package final class ObservationRecorder: Observer {
   private let observations = Mutex<[Observation]>([])

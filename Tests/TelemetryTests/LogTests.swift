@@ -1,3 +1,4 @@
+import Foundation
 import Rules
 import Synchronization
 import Testing
@@ -27,7 +28,7 @@ import Testing
     let sink = Sink()
     let observer = LogObserver(sink, level: .debug)
     observer.observe(
-      .pluginSaid(ShardName(projection: "Plug"), level: "warning", text: "low on stamps"), in: "main")
+      .pluginSaid(ShardName(projection: "Plug"), level: .warning, text: "low on stamps"), in: "main")
     let fields = Dictionary(
       uniqueKeysWithValues: JournalLog.fields(sink.entries.withLock { $0 }[0]).map { ($0.name, $0.value) })
     #expect(
@@ -56,7 +57,23 @@ import Testing
 
   @Test func `of a changed projection says with which command it is rebuilt`() {
     let changed = Observation.definitionChanged(ShardName(projection: "Trip", version: 2), position: 7)
-    #expect(changed.fields["hint"] == "tidemark rebuild Trip:V2:All")
+    #expect(changed[.hint] == "tidemark rebuild Trip:V2:All")
+  }
+
+  /// Scripts read these fields. With TIDEMARK_RECORD set, the file is written anew: look at what changes.
+  @Test func `of each fact is what it was`() throws {
+    let golden = URL(filePath: #filePath).deletingLastPathComponent().appending(path: "Golden/entries.txt")
+    let sink = Sink()
+    let observer = LogObserver(sink, level: .debug)
+    for observation in Sample.observations { observer.observe(observation) }
+    let text = sink.entries.withLock { $0 }.map { entry in
+      let fields = entry.fields.sorted { $0.key < $1.key }
+      return "\(entry.level.name) \(entry.message)\n" + fields.map { "  \($0.key)=\($0.value)\n" }.joined()
+    }.joined()
+    if ProcessInfo.processInfo.environment["TIDEMARK_RECORD"] != nil {
+      try text.write(to: golden, atomically: true, encoding: .utf8)
+    }
+    #expect(text == (try String(contentsOf: golden, encoding: .utf8)))
   }
 
   @Test func `is left out below the level, which can change`() {

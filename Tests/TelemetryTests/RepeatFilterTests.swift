@@ -46,10 +46,25 @@ import Testing
     }
   }
 
+  /// Metrics stand beside the filter, and count each time.
+  @Test func `is thinned out for the log alone`() {
+    let (counted, logged) = (Counter(), Counter())
+    let both = Observers([counted, RepeatFilter(logged)])
+    for _ in 0..<3 { both.observe(.shardPaused(trip, failure: Failure("a"), for: .zero), in: "main") }
+    #expect(counted.seen.withLock { $0 } == ["main", "main", "main"])
+    #expect(logged.seen.withLock { $0 } == ["main"])
+  }
+
   @Test func `never hides what is no failure`() {
     let bench = Bench()
     for second in 0..<5 { #expect(bench.observes(.shardCaughtUp(trip, position: 5), at: second)) }
   }
+}
+
+private final class Counter: Observer {
+  let seen = Mutex<[String?]>([])
+
+  func observe(_ observation: Observation, in database: String?) { seen.withLock { $0.append(database) } }
 }
 
 /// A filter with a clock in the test's hand.

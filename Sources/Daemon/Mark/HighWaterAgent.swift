@@ -152,15 +152,15 @@ private struct Ticker {
   /// Before the mark is posted: no page may read beyond a gap that is not on record.
   private func record(_ passed: [HighWater.PassedGap]) async throws {
     for (reason, gaps) in Dictionary(grouping: passed, by: \.reason) {
-      let (word, holders): (String, [String]) =
+      let holders =
         switch reason {
-        case .grace: ("grace", [])
-        case .skippedLongHold: ("long hold", try await reads.describe(rule.steppedOver, session))
+        case .grace: [String]()
+        case .skippedLongHold: try await reads.describe(rule.steppedOver, session)
         }
       let heldBy = holders.isEmpty ? nil : holders.joined(separator: "; ")
       // With several nodes, told by the first to pass it.
-      let told = try await table.record(gaps.map(\.range), reason: word, heldBy: heldBy, session)
-      if !told.isEmpty { agent.observer.observe(.gapsPassed(told, reason: word)) }
+      let told = try await table.record(gaps.map(\.range), reason: reason.rawValue, heldBy: heldBy, session)
+      if !told.isEmpty { agent.observer.observe(.gapsPassed(told, reason: reason)) }
     }
   }
 

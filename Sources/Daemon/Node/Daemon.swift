@@ -43,7 +43,7 @@ package actor Daemon: Service {
   /// - Throws: ``StoreProblem`` where the store cannot be followed and only a person can help.
   package func run() async throws {
     let (observer, manager, followers) = (observer, manager, followers)
-    observer.observe(.started(version: version, mode: settings.mode.rawValue, shards: settings.projections.count))
+    observer.observe(.started(version: version, mode: settings.mode, shards: settings.projections.count))
     let stop = Stop.current
     let handler = stop.onRequest { [settle] in
       manager.stopping()

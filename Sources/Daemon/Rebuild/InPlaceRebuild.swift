@@ -43,7 +43,7 @@ struct InPlaceRebuild: Sendable {
       }
       runner.observer.observe(
         .rebuildExchanged(
-          runner.definition.shard, position: end, way: "in-place", reason: "as asked",
+          runner.definition.shard, position: end, way: .inPlace, reason: "as asked",
           took: ContinuousClock.now - began))
     } catch {
       await pool.close()

@@ -55,7 +55,7 @@ struct ReplayRebuild: Sendable {
       }
       runner.observer.observe(
         .rebuildExchanged(
-          runner.definition.shard, position: end!, way: "replay", reason: "its effects are outside the database",
+          runner.definition.shard, position: end!, way: .replay, reason: "its effects are outside the database",
           took: ContinuousClock.now - began))
     }
   }

@@ -123,11 +123,12 @@ extension HighWater {
 
   /// A run of numbers without events that the mark has passed and that might still come.
   package struct PassedGap: Hashable, Sendable {
+    /// As tidemark.gap and the log have it.
     package enum Reason: String, CaseIterable, Hashable, Sendable {
       /// Nobody inserted them within the grace, and nobody was left who might have been about to.
       case grace
       /// They may belong to a transaction that the operator's `on_long_hold` told to wait for no longer.
-      case skippedLongHold
+      case skippedLongHold = "long hold"
     }
     package var range: ClosedRange<Int64>
     package var reason: Reason

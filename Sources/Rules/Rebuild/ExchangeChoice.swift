@@ -4,6 +4,14 @@ package enum ExchangeWay: String, CaseIterable, Hashable, Sendable {
   case swap
   /// The rows that differ are deleted and inserted: keeps whatever hangs on the table.
   case copy
+
+  /// The same among all ways of a rebuild.
+  package var wished: WishedWay {
+    switch self {
+    case .swap: .swap
+    case .copy: .copy
+    }
+  }
 }
 
 /// What the operator asked for.

@@ -115,11 +115,10 @@ enum ManualPages {
       """)
     page.section("OBSERVATIONS")
     page.beginList()
-    for kind in ObservationKind.allCases {
-      let entry = kind.entry
-      page.item(entry.message, entry.meaning)
-      page.more("What to do: \(entry.action)")
-      page.more("Level \(entry.level.name), message id \(entry.id).")
+    for fact in Fact.all {
+      page.item(fact.message, fact.meaning)
+      page.more("What to do: \(fact.action)")
+      page.more("Level \(fact.level.name), message id \(fact.id).")
     }
     page.endList()
     page.section("CODES")

@@ -98,9 +98,9 @@ struct TryPlugin {
 /// Prints what a plugin says, and nothing else.
 private struct PrintingObserver: Observer {
   func observe(_ observation: Observation, in database: String?) {
-    switch observation {
-    case .pluginSaid(_, let level, let text): print("\(level): \(text)")
-    case .pluginLinesDropped(_, let count): print("(\(count) more lines)")
+    switch observation.fact {
+    case .pluginSaid: print("\(observation.level): \(observation[.text] ?? "")")
+    case .pluginLinesDropped: print("(\(observation[.count] ?? 0) more lines)")
     default: break
     }
   }

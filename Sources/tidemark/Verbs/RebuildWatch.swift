@@ -87,15 +87,19 @@ final class RebuildWatch: Observer {
 
   /// Of the work in this process; what the bar says already is left out.
   func observe(_ observation: Observation, in database: String?) {
-    switch observation {
-    case .rebuildHindered(let shard, let reason): line("\(shard): the exchange is put off for a moment: \(reason)")
-    case .rebuildRetrying(let shard, let failure, let delay, _):
-      line("\(shard): tried again in \(delay.brief): \(failure)")
-    case .pluginSaid(let shard, let level, let text): line("\(shard): \(level): \(text)")
-    case .deadLetter(let shard, let sequence, let failure):
-      line("\(shard): event \(sequence) was passed over: \(failure)")
-    case .databaseUnreachable(_, let failure, _): line("the database is away: \(failure)")
-    default: break
+    guard let words = words(observation) else { return }
+    line((observation.shard.map { "\($0): " } ?? "") + words)
+  }
+
+  private func words(_ observation: Observation) -> String? {
+    let failure = observation.failure?.description ?? ""
+    return switch observation.fact {
+    case .rebuildHindered: "the exchange is put off for a moment: \(observation[.reason] ?? "")"
+    case .rebuildRetrying: "tried again in \((observation[.retryIn] ?? .zero).brief): \(failure)"
+    case .pluginSaid: "\(observation.level): \(observation[.text] ?? "")"
+    case .deadLetter: "event \(observation[.sequence] ?? 0) was passed over: \(failure)"
+    case .databaseUnreachable: "the database is away: \(failure)"
+    default: nil
     }
   }
 

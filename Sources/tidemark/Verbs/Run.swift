@@ -37,7 +37,8 @@ struct Run {
     let log = LogObserver(
       Journal.isStandardError ? JournalLog() : TerminalLog(), level: LogLevel(settings.logLevel))
     let daemon = Daemon(
-      settings: settings, version: tidemarkVersion, observer: RepeatFilter(log), isAlone: !line[Self.beside])
+      settings: settings, version: tidemarkVersion, observer: Observers([RepeatFilter(log)]),
+      isAlone: !line[Self.beside])
     let hangups = signals.listen(for: [SIGHUP])
     let reloading = Task {
       for await _ in hangups {

@@ -42,7 +42,7 @@ import Testing
     try await withDaemon(settings) { daemon in
       try await database.append(type: "n", count: 1, data: #"{"n": "11"}"#)
       try await daemon.caughtUp()
-      #expect(!daemon.observed.all.contains { if case .deadLettersRemoved = $0 { true } else { false } })
+      #expect(!daemon.observed.all.contains { $0.fact == .deadLettersRemoved })
     }
     #expect(try await letters(database) == "5")
     try await database.script(
@@ -50,7 +50,13 @@ import Testing
     )
     try await withDaemon(settings) { daemon in
       let told = try await daemon.observed.first("it says so") { observation -> (Int64, Int)? in
-        if case .deadLettersRemoved(_, let position, let count) = observation { (position, count) } else { nil }
+        if observation.fact == .deadLettersRemoved, let position = observation[.position],
+          let count = observation[.count]
+        {
+          (position, count)
+        } else {
+          nil
+        }
       }
       #expect(told == (position, 1))
       try await daemon.caughtUp()

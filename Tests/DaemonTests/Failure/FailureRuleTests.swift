@@ -121,7 +121,7 @@ import Testing
     let config = try Program.settings(database.conninfo, rule + Numbers.batch)
     try await database.append(type: "n", count: 1, data: #"{"n": "bad"}"#)
     try await withDaemon(settings) { daemon in
-      _ = try await daemon.observed.first("it pauses") { if case .shardPaused = $0 { true } else { nil } }
+      _ = try await daemon.observed.first("it pauses") { $0.when(.shardPaused) }
       try await eventually("status shows it") {
         let shown = try await Program.run(["status", "-c", config]).output
         return shown.contains("paused")
@@ -158,9 +158,7 @@ import Testing
       let crossing = Task { try await other.script("UPDATE two SET n = n + 10 WHERE id = 1; COMMIT") }
       try await eventually("the other waits for it") { try await waiting("transactionid") == 1 }
       try await gate.script("SELECT pg_advisory_unlock(7)")
-      let failure = try await daemon.observed.first("the page fails") { observation -> Failure? in
-        if case .shardRetrying(_, let failure, _, _) = observation { failure } else { nil }
-      }
+      let failure = try await daemon.observed.first("the page fails") { $0.when(.shardRetrying)?.failure }
       #expect(failure.sqlState == "40P01")
       _ = try await crossing.value
       try await daemon.caughtUp()
@@ -178,9 +176,7 @@ import Testing
     try await database.append(type: "n", count: 3, data: #"{"n": "1"}"#)
     try await withDaemon(settings) { daemon in
       try await daemon.caughtUp()
-      let states = daemon.observed.all.compactMap { observation -> String? in
-        if case .shardRetrying(_, let failure, _, _) = observation { failure.sqlState } else { nil }
-      }
+      let states = daemon.observed.all.compactMap { $0.when(.shardRetrying)?.failure?.sqlState }
       #expect(states == ["40001", "40001"])
       #expect(try await database.value("SELECT count(*) FROM sum", as: Int.self) == 3)
     }
@@ -195,9 +191,7 @@ import Testing
     let settings = try await database.install(projection)
     try await database.append(type: "n", count: 100, data: #"{"n": "1"}"#)
     try await withDaemon(settings) { daemon in
-      let failure = try await daemon.observed.first("it stops") { observation -> Failure? in
-        if case .shardStopped(_, let failure) = observation { failure } else { nil }
-      }
+      let failure = try await daemon.observed.first("it stops") { $0.when(.shardStopped)?.failure }
       #expect(failure.sqlState == "42P01")
     }
     #expect(try await database.value("SELECT last_value FROM tries", as: Int.self) == 1)
@@ -213,9 +207,7 @@ import Testing
       try await database.script("ALTER TABLE tidemark.dead_letter RENAME TO hidden")
       try await database.append(type: "n", count: 1, data: #"{"n": "1"}"#)
       try await database.append(type: "n", count: 1, data: #"{"n": "bad"}"#)
-      let failure = try await daemon.observed.first("it stops") { observation -> Failure? in
-        if case .shardStopped(_, let failure) = observation { failure } else { nil }
-      }
+      let failure = try await daemon.observed.first("it stops") { $0.when(.shardStopped)?.failure }
       #expect(failure.sqlState == "42P01")
       try await database.script("ALTER TABLE tidemark.hidden RENAME TO dead_letter")
       let applied = try await database.value("SELECT count(*) FROM sum", as: Int64.self)

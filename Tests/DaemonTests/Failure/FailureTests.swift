@@ -24,7 +24,7 @@ private let counter = """
     await cluster.stop(.fast)
     try await withDaemon(settings) { daemon in
       _ = try await daemon.observed.first("it cannot reach the database") {
-        if case .databaseUnreachable = $0 { true } else { nil }
+        $0.when(.databaseUnreachable)
       }
       try await cluster.startServer()
       try await daemon.waitUntilReachable(database)
@@ -75,7 +75,13 @@ private let counter = """
     try await database.append(type: "x", count: 1, data: #"{"n": "one"}"#)
     try await withDaemon(settings) { daemon in
       let failure = try await daemon.observed.first("Bad stops") { observation -> Failure? in
-        if case .shardStopped(let shard, let failure) = observation, shard.projection == "Bad" { failure } else { nil }
+        if observation.fact == .shardStopped, let shard = observation.shard, let failure = observation.failure,
+          shard.projection == "Bad"
+        {
+          failure
+        } else {
+          nil
+        }
       }
       #expect(failure.sqlState == "22P02")
       #expect(failure.message == #"invalid input syntax for type integer: "one""#)
@@ -108,7 +114,11 @@ private let counter = """
     try await withDaemon(settings) { daemon in
       for attempt in 1...3 {
         let failure = try await daemon.observed.first("attempt \(attempt) fails") { observation -> Failure? in
-          if case .shardRetrying(_, let failure, _, attempt) = observation { failure } else { nil }
+          if observation.fact == .shardRetrying, let failure = observation.failure, observation[.attempt] == attempt {
+            failure
+          } else {
+            nil
+          }
         }
         #expect(failure.sqlState == "55P03")
       }
@@ -128,9 +138,7 @@ private let counter = """
       try await daemon.caughtUp()
       try await database.script("DROP TABLE good")
       try await database.append(type: "x", count: 3)
-      let failure = try await daemon.observed.first("it stops") { observation -> Failure? in
-        if case .shardStopped(_, let failure) = observation { failure } else { nil }
-      }
+      let failure = try await daemon.observed.first("it stops") { $0.when(.shardStopped)?.failure }
       #expect(failure.sqlState == "42P01")
       #expect(try await database.position("Good:All") == 3)
       #expect(try await database.value("SELECT count(*) FROM tidemark.dead_letter", as: Int.self) == 0)
@@ -186,7 +194,7 @@ private let counter = """
       .settings(counter)
     try await withDaemon(settings) { daemon in
       _ = try await daemon.observed.first("it cannot reach the database") {
-        if case .databaseUnreachable = $0 { true } else { nil }
+        $0.when(.databaseUnreachable)
       }
     }
   }

@@ -157,12 +157,7 @@ import Testing
     try await database.script("ALTER TABLE tidemark.dead_letter ADD CHECK (seq_id <> 5)")
     try await Self.append(10, poison: [5], database)
     try await withDaemon(settings) { daemon in
-      _ = try await daemon.observed.first("it fails") { observation -> Bool? in
-        switch observation {
-        case .shardStopped, .shardPaused, .shardRetrying: true
-        default: nil
-        }
-      }
+      _ = try await daemon.observed.first("it fails") { $0.when(.shardStopped, .shardPaused, .shardRetrying) }
       #expect(try await database.position("Sum:All") == 0)
       #expect(try await database.value("SELECT count(*) FROM sum", as: Int.self) == 0)
       try await database.script("ALTER TABLE tidemark.dead_letter DROP CONSTRAINT dead_letter_seq_id_check")
@@ -313,7 +308,11 @@ import Testing
       #expect(try await Self.letters("Sum:All", database) == [])
       #expect(try await database.value("SELECT count(*) FROM sum", as: Int.self) == 19)
       _ = try await daemon.observed.first("the chain runs out") { observation -> Bool? in
-        if case .shardStopped(let shard, _) = observation, shard.projection == "Each" { true } else { nil }
+        if observation.fact == .shardStopped, let shard = observation.shard, shard.projection == "Each" {
+          true
+        } else {
+          nil
+        }
       }
       try await eventually("status says so") {
         try await database.value(
@@ -394,7 +393,7 @@ import Testing
     try await database.script("DROP TABLE each; DROP TABLE sum")
     try await withDaemon(settings) { daemon in
       try await eventually("both stop") {
-        daemon.observed.all.count { if case .shardStopped = $0 { true } else { false } } == 2
+        daemon.observed.all.count { $0.fact == .shardStopped } == 2
       }
       #expect(try await database.value("SELECT count(*) FROM tidemark.dead_letter", as: Int.self) == 0)
     }
@@ -418,9 +417,7 @@ import Testing
     try await database.append(type: "n", count: 2, data: #"{"n": "1"}"#)
     try await database.append(type: "other", count: 1)
     try await withDaemon(settings) { daemon in
-      let failure = try await daemon.observed.first("it stops") { observation -> Failure? in
-        if case .shardStopped(_, let failure) = observation { failure } else { nil }
-      }
+      let failure = try await daemon.observed.first("it stops") { $0.when(.shardStopped)?.failure }
       #expect(failure.sequence == 3 && failure.message == "there is no statement for events of type other")
       #expect(try await database.position("Each:All") == 0)
     }

@@ -54,7 +54,7 @@ import Testing
       try await daemon.caughtUp()
       let detail = try await database.value("SELECT detail FROM tidemark.dead_letter", as: String.self)
       #expect(detail.contains("nobody's business"))
-      let told = daemon.observed.all.filter { if case .deadLetter = $0 { true } else { false } }
+      let told = daemon.observed.all.filter { $0.fact == .deadLetter }
       #expect(told.count == 1 && !"\(told)".contains("business"))
     }
   }

@@ -418,9 +418,7 @@ import Testing
       let guardian = SoloGuard(
         locks: locks, first: nil, shards: { settings.projections.map { "\($0.shard)" } }, observer: recorder)
       let running = Task { try await guardian.run() }
-      let failure = try await recorder.first("it says who") { observation -> Failure? in
-        if case .otherNode(let failure) = observation { failure } else { nil }
-      }
+      let failure = try await recorder.first("it says who") { $0.when(.otherNode)?.failure }
       #expect(failure.message.contains("two (solo)"))
       running.cancel()
       _ = await running.result

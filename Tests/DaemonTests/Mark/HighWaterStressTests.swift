@@ -74,7 +74,7 @@ private let everything = """
       try await daemon.caughtUp(within: .seconds(60))
       #expect(try await database.lost() == 0)
       _ = try await daemon.observed.first("a warning of the cache") {
-        if case .sequenceCached(32) = $0 { true } else { nil }
+        if $0.fact == .sequenceCached, $0[.cache] == 32 { true } else { nil }
       }
     }
   }
@@ -107,7 +107,7 @@ private let everything = """
     let started = ContinuousClock.now
     try await withDaemon(settings) { daemon in
       let by = try await daemon.observed.first(within: .seconds(40), "who holds the mark") { observation -> [String]? in
-        if case .markHeld(at: 0, _, let by) = observation { by } else { nil }
+        if observation.fact == .markHeld, observation[.mark] == 0, let by = observation[.holders] { by } else { nil }
       }
       #expect(ContinuousClock.now - started > .seconds(9))
       #expect(by.count == 1 && by[0].contains("slow importer") && by[0].contains("pid \(early.processID)"), "\(by)")
@@ -115,7 +115,7 @@ private let everything = """
       await early.close()
       try await daemon.caughtUp()
       #expect(try await database.value("SELECT count(*) FROM seen", as: Int.self) == 3)
-      _ = try await daemon.observed.first("it is released") { if case .markReleased = $0 { true } else { nil } }
+      _ = try await daemon.observed.first("it is released") { $0.when(.markReleased) }
     }
   }
 
@@ -128,7 +128,7 @@ private let everything = """
     try await database.append(type: "x", count: 2)
     for _ in 0..<2 {
       try await withDaemon(settings) { daemon in
-        _ = try await daemon.observed.first("the shard started") { if case .shardStarted = $0 { true } else { nil } }
+        _ = try await daemon.observed.first("the shard started") { $0.when(.shardStarted) }
         try await daemon.ticked(times: 5)
         #expect(try await database.value("SELECT count(*) FROM seen", as: Int.self) == 0)
       }
@@ -168,14 +168,11 @@ private let everything = """
       try await database.script("SELECT nextval('mt_events_sequence')")
       try await database.append(type: "x", count: 2)
       try await daemon.caughtUp()
-      let gaps = try await daemon.observed.first("the gap is passed") { observation -> [ClosedRange<Int64>]? in
-        if case .gapsPassed(let gaps, _) = observation { gaps } else { nil }
-      }
-      #expect(gaps == [1...1])
+      let passed = try await daemon.observed.first("the gap is passed") { $0.when(.gapsPassed) }
+      #expect(passed[.first] == 1 && passed[.last] == 1 && passed[.numbers] == 1)
+      #expect(passed[.gapReason] == .grace)
       try await database.insert(sequence: 1)
-      let late = try await daemon.observed.first("the late arrival is told") { observation -> Int64? in
-        if case .lateArrival(let sequence, _, _) = observation { sequence } else { nil }
-      }
+      let late = try await daemon.observed.first("the late arrival is told") { $0.when(.lateArrival)?[.sequence] }
       #expect(late == 1)
       #expect(
         try await database.value("SELECT shard || ' ' || seq_id || ' ' || class FROM tidemark.dead_letter")
@@ -233,9 +230,7 @@ private let everything = """
     try await withDaemon(settings) { try await $0.caughtUp() }
     try await database.script("SELECT setval('mt_events_sequence', 2)")
     try await withDaemon(settings) { daemon in
-      let failure = try await daemon.observed.first("a refusal") { observation -> Failure? in
-        if case .markRefused(let failure) = observation { failure } else { nil }
-      }
+      let failure = try await daemon.observed.first("a refusal") { $0.when(.markRefused)?.failure }
       #expect(
         failure.message.contains("TM207") && failure.message.contains("stands at 2")
           && failure.message.contains("mark 5"))

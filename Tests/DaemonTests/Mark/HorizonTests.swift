@@ -1,12 +1,13 @@
 import Daemon
 import Postgres
+import Rules
 import Settings
 import TestSupport
 import Testing
 
 /// A transaction or a statement that stays open keeps the server from removing dead rows, in every table of the database.
 @Suite(.gated) struct `A daemon at rest` {
-  @Test(arguments: [Settings.Mode.solo, .hotcold]) func `holds back no dead rows`(mode: Settings.Mode) async throws {
+  @Test(arguments: [NodeMode.solo, .hotcold]) func `holds back no dead rows`(mode: NodeMode) async throws {
     let database = try await TestDatabase.make()
     var settings = try await database.install(
       """

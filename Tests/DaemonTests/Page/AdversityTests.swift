@@ -36,7 +36,11 @@ private func copy(_ name: String) -> String {
         #"BEGIN; SELECT tidemark.append(gen_random_uuid(), '[{"type": "slow", "data": {}}]')"#)
       try await database.append(type: "x", count: 3)
       _ = try await daemon.observed.first("the change is noticed") { observation -> Bool? in
-        if case .markRefused(let failure) = observation, failure.message.contains("TM210") { true } else { nil }
+        if observation.fact == .markRefused, let failure = observation.failure, failure.message.contains("TM210") {
+          true
+        } else {
+          nil
+        }
       }
       try await Task.sleep(for: .milliseconds(500))
       #expect(try await database.position("Copy:All") == 5, "number 6 is still in flight")
@@ -102,9 +106,7 @@ private func copy(_ name: String) -> String {
       try await daemon.caughtUp()
       try await database.script("DROP TABLE tidemark.high_water")
       try await database.append(type: "x", count: 5)
-      let failure = try await daemon.observed.first("it says so") { observation -> Failure? in
-        if case .markFailed(let failure, _) = observation { failure } else { nil }
-      }
+      let failure = try await daemon.observed.first("it says so") { $0.when(.markFailed)?.failure }
       #expect(failure.sqlState == "42P01")
     }
   }
@@ -136,7 +138,7 @@ private func copy(_ name: String) -> String {
     try await database.insert(sequence: 4)
     try await withDaemon(settings) { daemon in
       _ = try await daemon.observed.first("the late arrival is told") {
-        if case .lateArrival = $0 { true } else { nil }
+        $0.when(.lateArrival)
       }
       try await daemon.caughtUp()
       // Each shard has the event, or a letter for it, and not both.
@@ -168,7 +170,7 @@ private func copy(_ name: String) -> String {
     try await database.insert(sequence: 4)
     try await withDaemon(one) { daemon in
       _ = try await daemon.observed.first("the late arrival is told") {
-        if case .lateArrival = $0 { true } else { nil }
+        $0.when(.lateArrival)
       }
       let letters = try await database.value(
         "SELECT string_agg(shard, ' ' ORDER BY shard) FROM tidemark.dead_letter", as: String.self)
@@ -205,9 +207,7 @@ private func copy(_ name: String) -> String {
     try await blocker.script("BEGIN; LOCK TABLE stuck")
     try await database.append(type: "x", count: 3)
     try await withDaemon(settings) { daemon in
-      let told = try await daemon.observed.first("the slow page is told") { observation -> ShardName? in
-        if case .pageSlow(let name, _, _) = observation { name } else { nil }
-      }
+      let told = try await daemon.observed.first("the slow page is told") { $0.when(.pageSlow)?.shard }
       #expect(told.projection == "Stuck")
       try await eventually("status shows it") {
         try await database.value(

@@ -61,7 +61,7 @@ import Testing
           _ = try await database.write(writers: 3, transactions: 30, seed: seed)
           seed += 10
           return (first.observed.all + second.observed.all).contains { observation in
-            guard case .shardPaused(_, let failure, _) = observation else { return false }
+            guard observation.fact == .shardPaused, let failure = observation.failure else { return false }
             return failure.sqlState == "TM301"
           }
         }
@@ -199,7 +199,7 @@ import Testing
     try await database.script("UPDATE mt_events SET timestamp = '2026-01-01'::timestamptz + seq_id * interval '1 day'")
     try await prepare(database)
     return try await withDaemon(settings) { daemon in
-      _ = try await daemon.observed.first("the shard started") { if case .shardStarted = $0 { true } else { nil } }
+      _ = try await daemon.observed.first("the shard started") { $0.when(.shardStarted) }
       try await database.append(type: "x", count: 1)
       try await daemon.caughtUp()
       return try await database.connected { session in

@@ -88,9 +88,7 @@ private let examples = Program.package.appending(path: "etc/examples")
         "4 order_placed 200", "5 order_paid 301", "5 order_paid 301", "5 order_paid 200", "6 order_paid 303",
         "6 order_paid 200",
       ])
-    let failures = observed.all.compactMap { observation -> String? in
-      if case .shardRetrying(_, let failure, _, _) = observation { failure.message } else { nil }
-    }
+    let failures = observed.all.compactMap { $0.when(.shardRetrying)?.failure?.message }
     #expect(failures == ["the endpoint answered 301; its URL is now /elsewhere"])
     // As PostgreSQL wrote them, to the last digit.
     try #require(programs.lines("bodies").count == 11)

@@ -19,12 +19,7 @@ extension TestDatabase {
 extension ObservationRecorder {
   /// What the shard was told the first time it failed.
   fileprivate func failure() async throws -> Failure {
-    try await first("a failure") { observation -> Failure? in
-      switch observation {
-      case .shardRetrying(_, let failure, _, _), .shardPaused(_, let failure, _), .shardStopped(_, let failure): failure
-      default: nil
-      }
-    }
+    try await first("a failure") { $0.when(.shardRetrying, .shardPaused, .shardStopped)?.failure }
   }
 }
 
@@ -40,7 +35,7 @@ extension ObservationRecorder {
     }
     #expect(programs.lines("seen") == (1...2_500).map { "\($0) x {\"n\": \($0)}" })
     #expect(try await database.position("Plug:All") == 2_500)
-    let said = observed.all.compactMap { if case .pluginSaid(_, _, let text) = $0 { text } else { nil } }
+    let said = observed.all.compactMap { $0.when(.pluginSaid)?[.text] }
     #expect(said == ["opened", "closed"])
   }
 
@@ -130,7 +125,7 @@ extension ObservationRecorder {
       }
       return daemon.observed
     }
-    let said = observed.all.compactMap { if case .pluginSaid(_, _, let text) = $0 { text } else { nil } }
+    let said = observed.all.compactMap { $0.when(.pluginSaid)?[.text] }
     #expect(said == ["opened", "late word", "late word", "closed"])
     #expect(programs.lines("seen").map { $0.prefix(1) } == ["1", "2", "3"])
     #expect(try await database.value("SELECT count(*) FROM late", as: Int.self) == 0)
@@ -141,10 +136,12 @@ extension ObservationRecorder {
     let (database, programs) = (try await TestDatabase.make(), try PluginPrograms())
     let settings = try await database.installLibrary(try await library(in: programs), config: "long-log")
     let observed = try await withDaemon(settings) { daemon in
-      _ = try await daemon.observed.first("it is open") { if case .pluginStarted = $0 { true } else { nil } }
+      _ = try await daemon.observed.first("it is open") { $0.when(.pluginStarted) }
       return daemon.observed
     }
-    let said = observed.all.compactMap { if case .pluginSaid(_, "info", let text) = $0 { text.count } else { nil } }
+    let said = observed.all.compactMap {
+      if $0.fact == .pluginSaid, $0.level == .info, let text = $0[.text] { text.count } else { nil }
+    }
     #expect(said == [2_000, 2_000, 1_000])
   }
 
@@ -158,7 +155,7 @@ extension ObservationRecorder {
       return daemon.observed
     }
     try await eventually("it is closed") {
-      observed.all.compactMap { if case .pluginSaid(_, _, let text) = $0 { text } else { nil } } == [
+      observed.all.compactMap { $0.when(.pluginSaid)?[.text] } == [
         "opened", "closed",
       ]
     }
@@ -175,19 +172,19 @@ extension ObservationRecorder {
         try await database.connected { session in
           try await ShardWishes().wish(kind, for: nil, shards: ["Plug:All"], by: "test", session)
         }
-        _ = try await daemon.observed.first("it waits") { if case .shardHalted = $0 { true } else { nil } }
+        _ = try await daemon.observed.first("it waits") { $0.when(.shardHalted) }
       }
       // The second of them is away at first, too.
       try await eventually("another is open") {
-        daemon.observed.all.count { if case .pluginStarted = $0 { true } else { false } } == 2
+        daemon.observed.all.count { $0.fact == .pluginStarted } == 2
       }
       return daemon.observed
     }
     try await eventually("it is closed") {
-      observed.all.compactMap { if case .pluginSaid(_, _, let text) = $0 { text } else { nil } }
+      observed.all.compactMap { $0.when(.pluginSaid)?[.text] }
         == ["opened", "closed", "opened", "closed"]
     }
-    let ends = observed.all.compactMap { if case .pluginEnded(_, let how) = $0 { how } else { nil } }
+    let ends = observed.all.compactMap { $0.when(.pluginEnded)?[.how] }
     #expect(ends.first == "has not returned, and is closed when it does")
   }
 
@@ -255,7 +252,9 @@ extension ObservationRecorder {
       try await database.value(
         "SELECT array_agg(seq_id ORDER BY seq_id)::text FROM tidemark.dead_letter", as: String.self)
         == "{77,400}")
-    let said = observed.all.compactMap { if case .pluginSaid(_, "notice", let text) = $0 { text } else { nil } }
+    let said = observed.all.compactMap {
+      if $0.fact == .pluginSaid, $0.level == .notice, let text = $0[.text] { text } else { nil }
+    }
     #expect(said == ["opened for Plug:All at 0 in continuous mode with from here", "closed"])
   }
 }

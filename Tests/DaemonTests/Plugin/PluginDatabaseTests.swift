@@ -199,9 +199,7 @@ import Testing
     let settings = try await database.installPlugin([plugin], keys: Self.table)
     try await database.append(type: "x", count: 1)
     try await withDaemon(settings) { daemon in
-      let failure = try await daemon.observed.first("it stops") { observation -> Failure? in
-        if case .shardStopped(_, let failure) = observation { failure } else { nil }
-      }
+      let failure = try await daemon.observed.first("it stops") { $0.when(.shardStopped)?.failure }
       #expect(failure.message.contains(message), "\(failure.message)")
     }
     #expect(try await database.position("Plug:All") == 0)

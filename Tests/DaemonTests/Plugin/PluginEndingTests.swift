@@ -66,7 +66,7 @@ import Testing
     let pid = try #require(pid_t(programs.lines("pid").first ?? ""))
     #expect(!Self.lives(pid))
     #expect(programs.lines("ended") == ["end of input", "SIGTERM"])
-    let how = observed.all.compactMap { if case .pluginEnded(_, let how) = $0 { how } else { nil } }
+    let how = observed.all.compactMap { $0.when(.pluginEnded)?[.how] }
     #expect(how == ["was ended by signal \(ignores ? 9 : 15)"])
   }
 

@@ -33,11 +33,8 @@ import Testing
     let count = try await database.value("SELECT count(*) FROM mt_events", as: Int.self)
     try await withDaemon(settings) { daemon in
       let failure = try await daemon.observed.first("it is told") { observation -> Failure? in
-        switch observation {
-        case .shardRetrying(let shard, let failure, _, _) where shard.projection == "Plug": failure
-        case .shardPaused(let shard, let failure, _) where shard.projection == "Plug": failure
-        default: nil
-        }
+        let troubled = observation.when(.shardRetrying, .shardPaused)
+        return troubled?.shard?.projection == "Plug" ? troubled?.failure : nil
       }
       #expect(failure.sqlState == code, "\(failure)")
       #expect(failure.message.contains(words), "\(failure)")
@@ -197,16 +194,16 @@ import Testing
     let settings = try await database.installPlugin([plugin], keys: Self.sql)
     try await database.append(type: "x", count: 1)
     try await withDaemon(settings) { daemon in
-      let lost = try await daemon.observed.first("it is told") { observation -> Failure? in
-        if case .pluginLost(_, let failure) = observation { failure } else { nil }
-      }
+      let lost = try await daemon.observed.first("it is told") { $0.when(.pluginLost)?.failure }
       #expect(lost.sqlState == code && lost.message.contains(words), "\(lost)")
       try await eventually("its page counts") { try await database.position("Plug:All") == 1 }
       _ = try programs.program("", name: "mended")
       try await database.append(type: "x", count: 1)
       try await daemon.caughtUp()
       let failures = daemon.observed.all.compactMap { observation -> Failure? in
-        if case .shardRetrying(let shard, let failure, _, _) = observation, shard.projection == "Plug" {
+        if observation.fact == .shardRetrying, let shard = observation.shard, let failure = observation.failure,
+          shard.projection == "Plug"
+        {
           failure
         } else {
           nil
@@ -251,9 +248,7 @@ import Testing
     let settings = try await database.installPlugin([plugin])
     try await database.append(type: "x", count: 2)
     try await withDaemon(settings) { daemon in
-      let failure = try await daemon.observed.first("it stops") { observation -> Failure? in
-        if case .shardStopped(_, let failure) = observation { failure } else { nil }
-      }
+      let failure = try await daemon.observed.first("it stops") { $0.when(.shardStopped)?.failure }
       #expect(failure.message == "the plugin refuses to run: no licence" && failure.sqlState == "TM508")
       _ = try programs.program("", name: "mended")
       try await database.connected { session in
@@ -261,7 +256,7 @@ import Testing
           try await ShardWishes().wish(kind, for: nil, shards: ["Plug:All"], by: "test", session)
           try await eventually("the wish is obeyed") {
             kind == .run
-              || daemon.observed.all.contains { if case .shardHalted = $0 { true } else { false } }
+              || daemon.observed.all.contains { $0.fact == .shardHalted }
           }
         }
       }
@@ -274,9 +269,7 @@ import Testing
     let (database, programs) = (try await TestDatabase.make(), try PluginPrograms())
     let plugin = try programs.python("", before: "say({'ready': {'protocol': 2}}); time.sleep(60)")
     try await withDaemon(try await database.installPlugin([plugin])) { daemon in
-      let failure = try await daemon.observed.first("it stops") { observation -> Failure? in
-        if case .shardStopped(_, let failure) = observation { failure } else { nil }
-      }
+      let failure = try await daemon.observed.first("it stops") { $0.when(.shardStopped)?.failure }
       #expect(failure.message == "the plugin speaks version 2 of the protocol, and this daemon 1", "\(failure)")
       #expect(failure.sqlState == "TM508" && failure.hint?.contains("for version 1") == true, "\(failure)")
     }
@@ -294,7 +287,7 @@ import Testing
     try await database.append(type: "x", count: 1)
     try await withDaemon(settings) { daemon in
       try await daemon.caughtUp()
-      let said = daemon.observed.all.compactMap { if case .pluginSaid(_, _, let text) = $0 { text } else { nil } }
+      let said = daemon.observed.all.compactMap { $0.when(.pluginSaid)?[.text] }
       #expect(said.map(\.count) == [2_000, 2_000, 1_000])
     }
   }
@@ -332,9 +325,9 @@ import Testing
       try await daemon.caughtUp()
       return daemon.observed
     }
-    let said = observed.all.count { if case .pluginSaid = $0 { true } else { false } }
+    let said = observed.all.count { $0.fact == .pluginSaid }
     let dropped = observed.all.reduce(0) { sum, observation in
-      if case .pluginLinesDropped(_, let count) = observation { sum + count } else { sum }
+      if observation.fact == .pluginLinesDropped, let count = observation[.count] { sum + count } else { sum }
     }
     #expect(said >= 100 && said <= 300)
     #expect(said + dropped == 5_000)

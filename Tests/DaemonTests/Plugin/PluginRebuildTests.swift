@@ -60,7 +60,7 @@ import Testing
       try await daemon.caughtUp()
       #expect(try await summary(database) == Self.once(500))
       let troubled = daemon.observed.all.filter {
-        [.shardPaused, .shardRetrying, .shardStopped, .rebuildFailed, .deadLetter].contains($0.kind)
+        [.shardPaused, .shardRetrying, .shardStopped, .rebuildFailed, .deadLetter].contains($0.fact)
       }
       #expect(troubled.isEmpty, "\(troubled)")
       #expect(try await database.leftovers() == 0)
@@ -135,7 +135,11 @@ import Testing
       request.way = .inPlace
       #expect(try await database.rebuild(settings, "Plug", request, byNode: true).state == .done)
       let took = try await daemon.observed.first("it is told how long that took") { observation -> Duration? in
-        if case .rebuildExchanged(_, _, "in-place", _, let took) = observation { took } else { nil }
+        if observation.fact == .rebuildExchanged, observation[.way] == .inPlace, let took = observation[.took] {
+          took
+        } else {
+          nil
+        }
       }
       #expect(took > .zero)
       try await database.append(type: "x", count: 10)
@@ -254,7 +258,8 @@ import Testing
         try await daemon.caughtUp()
         let asked = Task { try await database.rebuild(settings, "Plug", byNode: true) }
         _ = try await daemon.observed.first("it is tried again") { observation -> Int? in
-          guard case .rebuildRetrying(_, let failure, _, let attempt) = observation, attempt > 1,
+          guard observation.fact == .rebuildRetrying, let failure = observation.failure,
+            let attempt = observation[.attempt], attempt > 1,
             failure.sqlState == "TM502" || failure.sqlState == "TM504"
           else { return nil }
           return attempt
@@ -269,9 +274,9 @@ import Testing
         #expect(try await asked.value.state == .aborted)
         #expect(try await summary(database) == Self.once(310))
         #expect(try await database.leftovers() == 0)
-        #expect(!daemon.observed.all.contains { $0.kind == .shardHalted })
+        #expect(!daemon.observed.all.contains { $0.fact == .shardHalted })
         // An operator's own word is nothing to wake anybody for.
-        let ends = daemon.observed.all.map(\.kind).filter { [.rebuildAborted, .rebuildFailed].contains($0) }
+        let ends = daemon.observed.all.map(\.fact).filter { [.rebuildAborted, .rebuildFailed].contains($0) }
         #expect(ends == [.rebuildAborted])
       }
     }
@@ -293,7 +298,7 @@ import Testing
       try await daemon.caughtUp()
       let asked = Task { try await database.rebuild(settings, "Plug", byNode: true) }
       _ = try await daemon.observed.first("it is tried again outside the closing") { observation -> Int? in
-        guard case .rebuildRetrying(_, _, _, let attempt) = observation, attempt > 1 else { return nil }
+        guard observation.fact == .rebuildRetrying, let attempt = observation[.attempt], attempt > 1 else { return nil }
         return attempt
       }
       try await database.append(type: "x", count: 3)
@@ -353,7 +358,7 @@ import Testing
       try await daemon.caughtUp()
       #expect(
         try await database.value("SELECT concat_ws(' ', count(*), sum(seq)) FROM seen") == "3100 \(3_100 * 3_101 / 2)")
-      let said = daemon.observed.all.compactMap { if case .pluginSaid(_, _, let text) = $0 { text } else { nil } }
+      let said = daemon.observed.all.compactMap { $0.when(.pluginSaid)?[.text] }
       let modes = said.filter { $0 != "closed" }
       #expect(
         modes.count { $0 == "rebuild" } == 1 && modes.first == "continuous" && modes.last == "continuous", "\(said)")

@@ -133,9 +133,7 @@ private let noting = """
       [plugin], keys: "[[on_error]]\nprojection = \"Plug\"\nclass = \"event\"\ndo = [\"retry 10ms\", \"stop\"]")
     try await database.append(data: ["{}", "{}", #"{"bad": 1}"#, "{}"])
     try await withDaemon(settings) { daemon in
-      let failure = try await daemon.observed.first("it stops") { observation -> Failure? in
-        if case .shardStopped(_, let failure) = observation { failure } else { nil }
-      }
+      let failure = try await daemon.observed.first("it stops") { $0.when(.shardStopped)?.failure }
       #expect(failure.message == "stop here" && failure.sequence == 3)
       #expect(try await database.position("Plug:All") == 2)
       #expect(programs.lines("seen") == ["1", "2"])
@@ -163,7 +161,7 @@ private let noting = """
       #expect(programs.lines("seen") == ["1", "2", "3"])
       #expect(
         daemon.observed.all.contains {
-          if case .shardRetrying(_, let failure, _, _) = $0 {
+          if $0.fact == .shardRetrying, let failure = $0.failure {
             failure.message == "the mail server is away"
           } else {
             false
@@ -232,7 +230,7 @@ private let noting = """
     ])
     try await database.append(type: "x", count: 2)
     try await withDaemon(settings) { daemon in
-      _ = try await daemon.observed.first("it stops") { if case .shardStopped = $0 { true } else { nil } }
+      _ = try await daemon.observed.first("it stops") { $0.when(.shardStopped) }
       try await eventually("it has ended") { programs.lines("ended").count == 1 }
       _ = try programs.python(noting)
       try await database.connected { session in
@@ -257,9 +255,7 @@ private let noting = """
     try await database.append(data: [#"{"bad": 1}"#, "{}"])
     let message = #"a statement of the plugin's answer: with effects = "external" none is applied"#
     try await withDaemon(settings) { daemon in
-      let failure = try await daemon.observed.first("it stops") { observation -> Failure? in
-        if case .shardStopped(_, let failure) = observation { failure } else { nil }
-      }
+      let failure = try await daemon.observed.first("it stops") { $0.when(.shardStopped)?.failure }
       #expect(failure.message == message && failure.sqlState == "TM510", "\(failure)")
       #expect(failure.hint?.contains(#"Set effects = "database""#) == true, "\(failure)")
       #expect(try await database.position("Plug:All") == 1)
@@ -287,9 +283,11 @@ private let noting = """
     try await withDaemon(settings) { daemon in
       try await database.append(type: "x", count: 1)
       try await daemon.caughtUp()
-      for (level, text) in [("info", "to standard error"), ("warning", "low on stamps")] {
+      for (level, text) in [(LogLevel.info, "to standard error"), (.warning, "low on stamps")] {
         _ = try await daemon.observed.first(text) { observation -> Bool? in
-          guard case .pluginSaid(let shard, level, text) = observation else { return nil }
+          guard observation.fact == .pluginSaid, let shard = observation.shard, observation.level == level,
+            observation[.text] == text
+          else { return nil }
           return "\(shard)" == "Plug:All"
         }
       }

@@ -84,7 +84,7 @@ import Testing
       #expect(row.state == .done && row.position == 12, "\(row)")
       try await daemon.caughtUp()
       #expect(try await summary(database) == "6 30 30")
-      let troubled = daemon.observed.all.filter { [.shardPaused, .shardRetrying, .shardStopped].contains($0.kind) }
+      let troubled = daemon.observed.all.filter { [.shardPaused, .shardRetrying, .shardStopped].contains($0.fact) }
       #expect(troubled.isEmpty, "\(troubled)")
       request.upTo = 31
       #expect(

@@ -125,7 +125,7 @@ import Testing
       try await daemon.caughtUp()
       #expect(try await database.wrongLegs() == 0)
       let troubled = daemon.observed.all.filter {
-        [.shardPaused, .shardRetrying, .shardStopped, .rebuildFailed, .markFailed].contains($0.kind)
+        [.shardPaused, .shardRetrying, .shardStopped, .rebuildFailed, .markFailed].contains($0.fact)
       }
       #expect(troubled.isEmpty, "\(troubled)")
     }
@@ -205,6 +205,6 @@ import Testing
 extension ObservationRecorder {
   /// Why exchanges were put off.
   fileprivate var hindrances: [String] {
-    all.compactMap { if case .rebuildHindered(_, let reason) = $0 { reason } else { nil } }
+    all.compactMap { $0.when(.rebuildHindered)?[.reason] }
   }
 }

@@ -81,7 +81,7 @@ private final class Flag: Sendable {
     request.way = .swap
     let running = Task { [request] in try await database.rebuild(settings, "Trip", request, observer: observed) }
     let reason = try await observed.first("the exchange being put off") {
-      if case .rebuildHindered(_, let reason) = $0 { reason } else { nil }
+      $0.when(.rebuildHindered)?[.reason]
     }
     #expect(reason.contains("snapshot"))
     let seen = try await reader.execute("SELECT count(*) FROM trip").rows[0].get(0, as: Int.self)
@@ -103,7 +103,7 @@ private final class Flag: Sendable {
       try await reader.script("BEGIN; SELECT count(*) FROM trip")
       let running = Task { try await database.rebuild(settings, "Trip", byNode: true) }
       _ = try await daemon.observed.first("the exchange being put off") {
-        if case .rebuildHindered(_, let reason) = $0, reason.contains("reader") { true } else { nil }
+        if $0.fact == .rebuildHindered, let reason = $0[.reason], reason.contains("reader") { true } else { nil }
       }
       // The live shard goes on meanwhile.
       _ = try await database.write(writers: 1, transactions: 10, seed: 4)

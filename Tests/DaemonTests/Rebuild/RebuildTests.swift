@@ -76,7 +76,7 @@ import Testing
       try await daemon.caughtUp()
       #expect(try await database.recount() == ["trip": 0, "day": 0, "account": 0])
       let halted = daemon.observed.all.filter {
-        switch $0.kind {
+        switch $0.fact {
         case .shardRetrying, .shardPaused, .shardStopped, .shardHalted, .rebuildFailed: true
         default: false
         }

@@ -149,7 +149,7 @@ import Testing
       let done = try await database.rebuild(settings, "Plug", byNode: true)
       #expect(done.state == .done && done.position == 210, "\(done)")
       let resumed = daemon.observed.all.compactMap {
-        if case .rebuildStarted(_, _, let resumed) = $0 { resumed } else { nil }
+        $0.when(.rebuildStarted)?[.resumed]
       }
       #expect(resumed == [false, true])
     }

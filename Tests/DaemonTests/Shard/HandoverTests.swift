@@ -99,7 +99,7 @@ import Testing
     try await withDaemon(settings) { daemon in
       let writing = Self.writing(to: database)
       let failure = try await daemon.observed.first("the refusal") {
-        if case .shardRefused(_, let failure, _) = $0 { failure } else { nil }
+        $0.when(.shardRefused)?.failure
       }
       #expect(failure.message.hasPrefix("the store is not at rest; stop its writers: "), "\(failure)")
       #expect(failure.sqlState == "TM213" && failure.hint != nil)
@@ -119,7 +119,7 @@ import Testing
     try await withDaemon(settings) { daemon in
       let writing = Self.writing(to: database)
       func refusals() -> Int {
-        daemon.observed.all.count { if case .shardRefused = $0 { true } else { false } }
+        daemon.observed.all.count { $0.fact == .shardRefused }
       }
       try await eventually("the refusal") { refusals() > 0 }
       try await database.script("ALTER SEQUENCE mt_events_sequence CACHE 2")

@@ -69,15 +69,11 @@ import Testing
 
       let after = daemon.observed.all.dropFirst(told)
       let touched = Set(
-        after.compactMap { observation in
-          switch observation {
-          case .shardStarted(let name, _), .shardEnded(let name, _): name.projection
-          default: nil
-          }
-        })
+        after.compactMap { $0.when(.shardStarted, .shardEnded)?.shard?.projection })
       #expect(touched == ["Goes", "Changes", "Comes"])
       let reloaded = after.contains {
-        guard case .reloaded(let added, let removed, let changed) = $0 else { return false }
+        guard $0.fact == .reloaded, let added = $0[.added], let removed = $0[.removed], let changed = $0[.changed]
+        else { return false }
         return added.map(\.projection) == ["Comes"] && removed.map(\.projection) == ["Goes"]
           && changed.map(\.projection) == ["Changes"]
       }
@@ -121,7 +117,7 @@ import Testing
         return without
       }
       _ = try await daemon.observed.first("it ends") { observation -> Bool? in
-        if case .shardEnded(_, 5) = observation { true } else { nil }
+        if observation.fact == .shardEnded, observation[.position] == 5 { true } else { nil }
       }
     }
     #expect(try await database.value("SELECT sum(n)::bigint FROM slow", as: Int.self) == 5)
@@ -163,7 +159,7 @@ import Testing
       }
       #expect(new == nil)
       let problems = daemon.observed.all.compactMap {
-        if case .reloadRefused(let problem) = $0 { problem } else { nil }
+        $0.when(.reloadRefused)?[.problem]
       }
       #expect(problems.count == 2, "\(problems)")
       #expect(problems.contains { $0.contains("did you mean \"sql\"?") && $0.hasPrefix("test.toml:") })
@@ -182,7 +178,7 @@ import Testing
     try await withDaemon(settings) { daemon in
       let new = await daemon.daemon.reload { () throws(SettingsProblems) in other }
       #expect(new?.logLevel == .debug)
-      let keys = daemon.observed.all.compactMap { if case .restartNeeded(let key) = $0 { key } else { nil } }
+      let keys = daemon.observed.all.compactMap { $0.when(.restartNeeded)?[.key] }
       #expect(Set(keys) == ["event_store.poll_max", "database.pool_size"], "\(keys)")
     }
   }
@@ -192,7 +188,7 @@ import Testing
       "[database]\nurl = \"host=/nowhere\"\n", file: "test.toml",
       files: SettingsFiles(read: { .failure(.init("there is no \($0)")) }))
     try await withDaemon(settings) { daemon in
-      _ = try await daemon.observed.first("it waits") { if case .databaseUnreachable = $0 { true } else { nil } }
+      _ = try await daemon.observed.first("it waits") { $0.when(.databaseUnreachable) }
       var more = settings
       more.logLevel = .debug
       let wanted = more

@@ -21,7 +21,11 @@ import Testing
       try await daemon.caughtUp()
       #expect(try await Program.run(["stop", "Sum", "-c", config]).output == "Sum:All stops\n")
       _ = try await daemon.observed.first(within: .seconds(5), "it waits") { observation -> Bool? in
-        if case .shardHalted(let name, _, nil) = observation { name.projection == "Sum" ? true : nil } else { nil }
+        if observation.fact == .shardHalted, let name = observation.shard, observation[.for] == nil {
+          name.projection == "Sum" ? true : nil
+        } else {
+          nil
+        }
       }
       try await database.append(type: "n", count: 2, data: #"{"n": "1"}"#)
       try await daemon.caughtUp(["Each:All"])
@@ -29,19 +33,19 @@ import Testing
       try await eventually("status shows it") { try await condition("Sum:All") == "stopped" }
     }
     try await withDaemon(settings) { daemon in
-      _ = try await daemon.observed.first("it waits again") { if case .shardHalted = $0 { true } else { nil } }
+      _ = try await daemon.observed.first("it waits again") { $0.when(.shardHalted) }
       #expect(try await Program.run(["start", "Sum:All", "-c", config]).code == 0)
       try await daemon.caughtUp()
       #expect(try await database.value("SELECT count(*) FROM sum", as: Int.self) == 4)
 
       #expect(try await Program.run(["pause", "--all", "--for", "2s", "-c", config]).code == 0)
       try await eventually("both pause") {
-        daemon.observed.all.count { if case .shardHalted(_, _, .some) = $0 { true } else { false } } == 2
+        daemon.observed.all.count { $0.fact == .shardHalted && $0[.for] != nil } == 2
       }
       try await database.append(type: "n", count: 2, data: #"{"n": "1"}"#)
       // By itself, when the two seconds are over.
       try await daemon.caughtUp()
-      #expect(daemon.observed.all.count { if case .shardHalted(_, _, .some) = $0 { true } else { false } } == 2)
+      #expect(daemon.observed.all.count { $0.fact == .shardHalted && $0[.for] != nil } == 2)
       #expect(try await database.value("SELECT count(*) FROM sum", as: Int.self) == 6)
     }
   }
@@ -55,7 +59,7 @@ import Testing
     try await database.append(type: "n", count: 1, data: #"{"n": "bad"}"#)
     try await withDaemon(settings) { daemon in
       try await eventually("both wait") {
-        daemon.observed.all.count { if case .shardHalted = $0 { true } else { false } } == 2
+        daemon.observed.all.count { $0.fact == .shardHalted } == 2
       }
       try await database.script("UPDATE mt_events SET data = '{\"n\": \"1\"}'")
       #expect(try await Program.run(["start", "--all", "-c", config]).code == 0)
@@ -70,8 +74,8 @@ import Testing
       "[[on_error]]\nsqlstate = \"22P02\"\ndo = [\"pause all 300ms\", \"stop\"]\n" + Numbers.batch)
     try await database.append(type: "n", count: 1, data: #"{"n": "bad"}"#)
     try await withDaemon(settings) { daemon in
-      _ = try await daemon.observed.first("it stops") { if case .shardStopped = $0 { true } else { nil } }
-      #expect(daemon.observed.all.count { if case .shardHalted = $0 { true } else { false } } == 1)
+      _ = try await daemon.observed.first("it stops") { $0.when(.shardStopped) }
+      #expect(daemon.observed.all.count { $0.fact == .shardHalted } == 1)
     }
   }
 
@@ -84,7 +88,7 @@ import Testing
     try await withDaemon(settings) { daemon in
       for round in 1...2 {
         try await eventually("both wait, for the same rule, in round \(round)") {
-          daemon.observed.all.count { if case .shardHalted = $0 { true } else { false } } == 2 * round
+          daemon.observed.all.count { $0.fact == .shardHalted } == 2 * round
         }
         try await eventually("status says what failed") {
           try await database.value(
@@ -117,7 +121,11 @@ import Testing
     try await withDaemon(settings) { daemon in
       func stops(_ projection: String) async throws {
         _ = try await daemon.observed.first("\(projection) stops") { observation -> Bool? in
-          if case .shardStopped(let shard, _) = observation, shard.projection == projection { true } else { nil }
+          if observation.fact == .shardStopped, let shard = observation.shard, shard.projection == projection {
+            true
+          } else {
+            nil
+          }
         }
       }
       try await stops("Sum")
@@ -152,7 +160,7 @@ import Testing
           as: Int.self) > 0
       }
       #expect(try await Program.run(["stop", "Sum", "-c", config]).code == 0)
-      _ = try await daemon.observed.first("it waits") { if case .shardHalted = $0 { true } else { nil } }
+      _ = try await daemon.observed.first("it waits") { $0.when(.shardHalted) }
       #expect(
         try await database.value(
           "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'",
@@ -171,13 +179,13 @@ import Testing
     try await withDaemon(settings) { daemon in
       for mark: Int64 in [1, 2] {
         _ = try await daemon.observed.first("the mark moves") { observation -> Bool? in
-          if case .markMoved(_, let to) = observation, to >= mark { true } else { nil }
+          if observation.fact == .markMoved, let to = observation[.mark], to >= mark { true } else { nil }
         }
         try await database.append(type: "n", count: 1, data: #"{"n": "1"}"#)
       }
       try await database.script("ALTER TABLE tidemark.shard RENAME hidden TO desired_until")
-      _ = try await daemon.observed.first("it waits") { if case .shardHalted = $0 { true } else { nil } }
-      #expect(!daemon.observed.all.contains { if case .pageApplied = $0 { true } else { false } })
+      _ = try await daemon.observed.first("it waits") { $0.when(.shardHalted) }
+      #expect(!daemon.observed.all.contains { $0.fact == .pageApplied })
     }
   }
 
@@ -191,7 +199,7 @@ import Testing
     let settings = try await database.install(Numbers.batch)
     let changed = try database.settings(projection)
     @Sendable func changes(_ daemon: RunningDaemon) -> Int {
-      daemon.observed.all.count { if case .definitionChanged = $0 { true } else { false } }
+      daemon.observed.all.count { $0.fact == .definitionChanged }
     }
     try await withDaemon(settings) { daemon in
       try await database.append(type: "n", count: 1, data: #"{"n": "1"}"#)

@@ -55,7 +55,7 @@ private let seen = """
     try await database.append(type: "x", count: 1)
     try await withDaemon(settings) { daemon in
       try await daemon.caughtUp()
-      _ = try await daemon.observed.first("it says so") { if case .schemaUpdated = $0 { true } else { nil } }
+      _ = try await daemon.observed.first("it says so") { $0.when(.schemaUpdated) }
     }
     #expect(
       try await database.value(

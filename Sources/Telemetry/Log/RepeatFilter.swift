@@ -1,9 +1,8 @@
-import Rules
 import Synchronization
 
 /// Lets the same failure through now and then instead of every time: after one minute, two, four, up to an hour.
 ///
-/// What counts as the same is kind, shard and message. That it works again ends the silence: when the failure comes again after that, it
+/// What counts as the same is fact, shard and error. That it works again ends the silence: when the failure comes again after that, it
 /// is news.
 package final class RepeatFilter: Observer {
   private let next: any Observer
@@ -22,7 +21,7 @@ package final class RepeatFilter: Observer {
     for ended in observation.endsFailuresOf { state.withLock { $0.end(prefix + ended) } }
     if let (subject, text) = observation.repeatable {
       let now = clock()
-      let text = "\(observation.kind.rawValue) \(text)"
+      let text = "\(observation.fact.id) \(text)"
       guard state.withLock({ $0.passes(prefix + subject, text, at: now) }) else { return }
     }
     next.observe(observation, in: database)
@@ -59,33 +58,11 @@ struct Repeats {
 extension Observation {
   /// For a failure that may come again and again: whose it is, and which.
   fileprivate var repeatable: (subject: String, text: String)? {
-    switch self {
-    case .databaseUnreachable(_, let failure, _): ("database", failure.message)
-    case .databaseRefused(let failure, _): ("store", failure.message)
-    case .markRefused(let failure), .markFailed(let failure, _): ("mark", failure.message)
-    case .leadershipBlocked(let shard, let who): ("\(shard) lock", who)
-    case .leadershipLost(let failure, _), .otherNode(let failure): ("leadership", failure.message)
-    case .deadLetter(let shard, _, let failure): ("\(shard) letters", failure.message)
-    case .pluginLost(let shard, let failure): ("\(shard) plugin", failure.message)
-    case .gapsUnwatched(let failure): ("gaps", failure.message)
-    case .shardRetrying(let shard, let failure, _, _), .shardPaused(let shard, let failure, _),
-      .shardRefused(let shard, let failure, _):
-      ("\(shard)", "\(failure)")
-    default: nil
-    }
+    fact.repeats.map { (name($0), failure?.description ?? self[.by] ?? "") }
   }
 
   /// The subjects that work again.
-  fileprivate var endsFailuresOf: [String] {
-    switch self {
-    case .databaseReady: ["database"]
-    // The high-water agent has a session again: the first to notice that the database is back.
-    case .markRestored: ["database", "store"]
-    case .markMoved: ["mark"]
-    case .leadershipTaken(let shard, _): ["\(shard) lock"]
-    case .nodesChanged: ["leadership"]
-    case .shardResumed(let shard), .shardStarted(let shard, _): ["\(shard)"]
-    default: []
-    }
-  }
+  fileprivate var endsFailuresOf: [String] { fact.ends.map(name) }
+
+  private func name(_ subject: Fact.Subject) -> String { shard.map { "\($0) \(subject)" } ?? "\(subject)" }
 }

@@ -1,0 +1,27 @@
+import Synchronization
+
+/// Turns observations into log entries: the constant sentence of the catalogue, with the data in fields.
+package final class LogObserver: Observer {
+  private let log: any Log
+  private let threshold: Mutex<LogLevel>
+
+  /// - Parameter level: what weighs less is left out.
+  package init(_ log: any Log, level: LogLevel) {
+    self.log = log
+    threshold = Mutex(level)
+  }
+
+  package var level: LogLevel {
+    get { threshold.withLock { $0 } }
+    set { threshold.withLock { $0 = newValue } }
+  }
+
+  package func observe(_ observation: Observation, in database: String?) {
+    guard observation.level >= level else { return }
+    // A field of the observation itself comes before one of its failure.
+    var fields = LogEntry.Fields(observation.fields.map { ($0.name, $0.text) }, uniquingKeysWith: { $1 })
+    fields["message_id"] = observation.fact.id
+    if let database { fields["database"] = database }
+    log.write(LogEntry(observation.level, observation.fact.message, fields))
+  }
+}

@@ -1,0 +1,88 @@
+// A database and its event store.
+
+extension Fact {
+  package static let databaseUnreachable = Fact(
+    "10a8fdee0eae45238f9dbfac8b8c7886", .warning, "Cannot reach the database; waiting for it",
+    meaning:
+      "No session could be opened, or one was lost. The daemon tries again for as long as it takes; no position is lost.",
+    action:
+      "Look at the server, the network, and database.url. If the error names a password or a role, mend those.",
+    repeats: .database)
+}
+
+extension Observation {
+  package static func databaseUnreachable(where url: String, failure: Failure, retryIn delay: Duration) -> Self {
+    Self(.databaseUnreachable, failure: failure).with(.url, url).with(.retryIn, delay)
+  }
+}
+
+extension Fact {
+  package static let databaseRefused = Fact(
+    "4f6c7d0a4ea84f0b8e9a97c970ea0b68", .error, "A database cannot be followed",
+    meaning:
+      "One of several databases answers, but not as it has to. No shard of it runs; those of the others are not touched.",
+    action: "What `error` and `hint` say. It is looked at again by itself.",
+    repeats: .store)
+}
+
+extension Observation {
+  package static func databaseRefused(failure: Failure, retryIn delay: Duration) -> Self {
+    Self(.databaseRefused, failure: failure).with(.retryIn, delay)
+  }
+}
+
+extension Fact {
+  package static let databaseReady = Fact(
+    "987d37fc6b714cd09a1ec02924cfb74c", .notice, "Connected",
+    meaning: "The database answered, and its schema is right.",
+    action: "Nothing.",
+    ends: [.database])
+}
+
+extension Observation {
+  package static func databaseReady(where url: String, serverVersion: Int) -> Self {
+    Self(.databaseReady).with(.url, url).with(.server, ServerVersion(number: serverVersion))
+  }
+}
+
+extension Fact {
+  package static let schemaUpdated = Fact(
+    "88c3fbda8a924d469ab37d8a11266203", .notice, "Updated the schema tidemark",
+    meaning:
+      "Tables, views or functions of the schema tidemark were missing or of an older version, and were made.",
+    action: "Nothing.")
+}
+
+extension Observation {
+  package static func schemaUpdated(steps: [String]) -> Self {
+    Self(.schemaUpdated).with(.made, steps)
+  }
+}
+
+extension Fact {
+  package static let serverNotice = Fact(
+    "f9df87abae374345a09adaedd8045915", .info, "The server says",
+    meaning:
+      "A notice or warning that PostgreSQL sent to one of the daemon's sessions, such as RAISE NOTICE in a function of yours.",
+    action: "Whatever the notice suggests.")
+}
+
+extension Observation {
+  package static func serverNotice(severity: String, message: String) -> Self {
+    Self(.serverNotice).with(.severity, severity).with(.text, message)
+  }
+}
+
+extension Fact {
+  package static let sequenceCached = Fact(
+    "090c796e09574086b92175a817b4fa10", .warning,
+    "The sequence of the event store is cached, so gaps are passed by the clock, not by proof",
+    meaning: "With CACHE above 1 a session may use a number long after it was drawn, so gaps wait for gap_grace.",
+    action: "ALTER SEQUENCE mt_events_sequence CACHE 1.")
+}
+
+extension Observation {
+  package static func sequenceCached(size: Int64) -> Self {
+    Self(.sequenceCached).with(.cache, size)
+  }
+}

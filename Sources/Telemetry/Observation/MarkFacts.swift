@@ -1,0 +1,142 @@
+package import Rules
+
+// The high-water mark, and the gaps below it.
+
+extension Fact {
+  package static let markRestored = Fact(
+    "21cca06762374227bde7a615fed0f596", .info, "High-water mark restored",
+    meaning: "The daemon goes on from the mark that an earlier run proved.",
+    action: "Nothing.",
+    ends: [.database, .store])
+}
+
+extension Observation {
+  package static func markRestored(_ mark: Int64?) -> Self {
+    Self(.markRestored).with(.mark, mark)
+  }
+}
+
+extension Fact {
+  package static let markMoved = Fact(
+    "72ec41251a464c7f9963648b811d0895", .debug, "High-water mark moved",
+    meaning: "Everything up to the mark is settled.",
+    action: "Nothing.",
+    ends: [.mark])
+}
+
+extension Observation {
+  package static func markMoved(from: Int64, to mark: Int64) -> Self {
+    Self(.markMoved).with(.from, from).with(.mark, mark)
+  }
+}
+
+extension Fact {
+  package static let markHeld = Fact(
+    "ca1ad7d5596c4aef93e441b7ea3aa907", .warning, "High-water mark held",
+    meaning:
+      "A transaction that may still insert an event has kept the mark at one number for long. Fields say who holds it. Events above it wait, as they must.",
+    action:
+      "Find out what that session does; end it with pg_terminate_backend(pid), or, for a prepared transaction, COMMIT PREPARED or ROLLBACK PREPARED. See on_long_hold in tidemark.toml(5)."
+  )
+}
+
+extension Observation {
+  package static func markHeld(at mark: Int64, for length: Duration, by holders: [String]) -> Self {
+    Self(.markHeld).with(.mark, mark).with(.for, length).with(.holders, holders)
+  }
+}
+
+extension Fact {
+  package static let markReleased = Fact(
+    "9a9a1471f88e4dfc832867663ab4d128", .notice, "High-water mark released",
+    meaning: "What held the mark is over.",
+    action: "Nothing.")
+}
+
+extension Observation {
+  package static func markReleased(at mark: Int64, after length: Duration) -> Self {
+    Self(.markReleased).with(.mark, mark).with(.after, length)
+  }
+}
+
+extension Fact {
+  package static let markRefused = Fact(
+    "77d36c948c2e47a28227927af0940dd1", .error, "Shards do not run: the high-water mark cannot be trusted",
+    meaning:
+      "The sequence stands below a mark that was already proven, the server is a standby, or the event store is not the one it was a moment ago. The error says which.",
+    action:
+      "TM207: the sequence was reset or the database restored; see RECOVERY in tidemark(7). TM206: connect to the primary. TM210: nothing, the store is looked up again. Others: what the hint says.",
+    repeats: .mark)
+}
+
+extension Observation {
+  package static func markRefused(failure: Failure) -> Self {
+    Self(.markRefused, failure: failure)
+  }
+}
+
+extension Fact {
+  package static let markFailed = Fact(
+    "4d06ff1f7c5e4b0fa2f2f6f3b4b0a6c1", .error, "The high-water mark cannot be read; trying again",
+    meaning:
+      "The database answers, but a statement of the high-water agent fails. No shard takes new events until it works again.",
+    action:
+      "Read error and sqlstate. Where a table of the schema tidemark is missing, run `tidemark init`; where a privilege is, `tidemark check`.",
+    repeats: .mark)
+}
+
+extension Observation {
+  package static func markFailed(failure: Failure, retryIn delay: Duration) -> Self {
+    Self(.markFailed, failure: failure).with(.retryIn, delay)
+  }
+}
+
+extension Fact {
+  package static let gapsPassed = Fact(
+    "2a5dc0d2471f4e9bb0089abdfac52a6c", .info, "Stepped over numbers that no event has",
+    meaning:
+      "No event has these numbers, and there is no proof that none will come. Reason grace: nobody has held them for gap_grace. Reason long hold: somebody does, for longer than on_long_hold allows. They are in tidemark.gap and are watched for late_arrival_window.",
+    action:
+      "Grace: nothing; where every writer appends in quick mode, append = \"quick\" ends such entries. Long hold: held_by in tidemark.gap says who it is; should that transaction commit after all, its events become dead letters."
+  )
+}
+
+extension Observation {
+  package static func gapsPassed(_ gaps: [ClosedRange<Int64>], reason: HighWater.PassedGap.Reason) -> Self {
+    Self(.gapsPassed).with(.first, gaps.map(\.lowerBound).min() ?? 0).with(.last, gaps.map(\.upperBound).max() ?? 0)
+      .with(.numbers, gaps.reduce(0) { $0 + $1.count }).with(.gapReason, reason)
+  }
+}
+
+extension Fact {
+  package static let gapsUnwatched = Fact(
+    "7be1f6a07a0b4c55a3f6bfb3ac2ab1d9", .error, "Passed gaps cannot be watched for late arrivals; trying again",
+    meaning:
+      "The statement that looks for events in tidemark.gap fails. Shards go on; what arrives late is found when it works again.",
+    action:
+      "Read error and sqlstate. `tidemark check` tells missing privileges, `tidemark init` makes what is missing.",
+    repeats: .gaps)
+}
+
+extension Observation {
+  package static func gapsUnwatched(failure: Failure) -> Self {
+    Self(.gapsUnwatched, failure: failure)
+  }
+}
+
+extension Fact {
+  package static let lateArrival = Fact(
+    "f6caa95ba7d3435ea035f9942de6782e", .error,
+    "An event arrived after its number had been stepped over; it is kept as a dead letter",
+    meaning:
+      "A writer took longer than gap_grace between reserving a number and inserting its event. Shards that had passed it have a dead letter in tidemark.dead_letter.",
+    action:
+      "Decide whether the event matters to the read models named; raise gap_grace above what your writers take.")
+}
+
+extension Observation {
+  /// - Parameter shards: those that have a dead letter of it; the others will meet it in a page, or do not take its type.
+  package static func lateArrival(sequence: Int64, type: String, shards: [String]) -> Self {
+    Self(.lateArrival).with(.sequence, sequence).with(.type, type).with(.shards, shards)
+  }
+}

@@ -1,0 +1,76 @@
+import Rules
+import Telemetry
+
+/// One observation of each fact, with values that can be told apart.
+enum Sample {
+  static let trip = ShardName(projection: "Trip")
+  static let day = ShardName(projection: "Day", version: 2)
+  static let failure = Failure(
+    "division by zero", detail: "of 7", hint: "Mend it.", sqlState: "22012",
+    source: SourceLocation(file: "/etc/tidemark/tidemark.toml", line: 12), sequence: 41)
+  static let plain = Failure("refused")
+
+  static let observations: [Observation] = [
+    .started(version: "0.1.0", mode: .hotcold, shards: 3),
+    .ready, .stopping, .stopped, .stopTimedOut,
+    .reloaded(added: [trip, day], removed: [], changed: [day]),
+    .reloadRefused(problem: "tidemark.toml:3: mode: unknown"),
+    .restartNeeded(key: "database.url"),
+
+    .databaseUnreachable(where: "host=/run user=t", failure: plain, retryIn: .milliseconds(250)),
+    .databaseRefused(failure: failure, retryIn: .seconds(30)),
+    .databaseReady(where: "host=/run", serverVersion: 170_004),
+    .schemaUpdated(steps: ["tables", "views"]),
+    .serverNotice(severity: "NOTICE", message: "two words"),
+    .sequenceCached(size: 32),
+
+    .markRestored(nil), .markRestored(7),
+    .markMoved(from: 7, to: 12),
+    .markHeld(at: 12, for: .milliseconds(1500), by: ["pid 1", "pid 2"]),
+    .markReleased(at: 12, after: .seconds(1000)),
+    .markRefused(failure: failure),
+    .markFailed(failure: plain, retryIn: .seconds(1)),
+    .gapsPassed([13...14, 20...20], reason: .grace), .gapsPassed([21...21], reason: .skippedLongHold),
+    .gapsUnwatched(failure: plain),
+    .lateArrival(sequence: 13, type: "travel", shards: []),
+    .lateArrival(sequence: 14, type: "travel", shards: ["Trip:All", "Day:V2:All"]),
+
+    .nodesChanged(["a/1", "b/2"]),
+    .leadershipTaken(trip, cause: "it is new"),
+    .leadershipGiven(trip, cause: "this node stops"),
+    .leadershipBlocked(trip, by: "b/2"),
+    .leadershipLost(failure: plain, retryIn: .seconds(2)),
+    .leadershipWaived(after: .seconds(15)),
+    .otherNode(failure: plain),
+
+    .shardStarted(trip, position: 0),
+    .shardCaughtUp(trip, position: 9_000),
+    .pageApplied(trip, Page(floor: 5, ceiling: 9), took: .milliseconds(7)),
+    .pageSlow(day, Page(floor: 9, ceiling: 12), for: .seconds(12)),
+    .shardRetrying(trip, failure: plain, retryIn: .milliseconds(250), attempt: 3),
+    .shardPaused(trip, failure: failure, for: .seconds(30)),
+    .shardResumed(trip),
+    .shardHalted(trip, by: "an operator", for: nil), .shardHalted(trip, by: "an operator", for: .seconds(7200)),
+    .deadLetter(trip, sequence: 8, failure: plain),
+    .deadLettersRemoved(trip, position: 4, count: 2),
+    .definitionChanged(day, position: 4),
+    .shardStopped(trip, failure: failure),
+    .shardWaiting(trip, reason: "its row is locked"),
+    .shardRefused(trip, failure: plain, retryIn: .seconds(10)),
+    .shardEnded(trip, position: nil), .shardEnded(trip, position: 5),
+
+    .rebuildStarted(trip, position: 1, resumed: true),
+    .rebuildHindered(trip, reason: "readers"),
+    .rebuildRetrying(trip, failure: failure, retryIn: .zero, attempt: 2),
+    .rebuildCompared(trip, position: 8),
+    .rebuildExchanged(trip, position: 8, way: .inPlace, reason: "as asked", took: .milliseconds(1040)),
+    .rebuildFailed(trip, failure: failure),
+    .rebuildAborted(trip),
+
+    .pluginStarted(trip, pid: nil), .pluginStarted(trip, pid: 77),
+    .pluginSaid(trip, level: .warning, text: "low on stamps"),
+    .pluginLinesDropped(trip, count: 12),
+    .pluginLost(trip, failure: plain),
+    .pluginEnded(trip, how: "was closed"),
+  ]
+}
