@@ -90,7 +90,7 @@ package struct SchemaPlan: Sendable {
     }
     let objects = SQL.filled(
       PackageResources.objects_sql + PackageResources.rebuild_sql + PackageResources.exchange_sql, shape.words)
-    let hash = fingerprint(objects)
+    let hash = Fingerprint.text(objects)
     if installed?.objectsHash != hash {
       plan.steps.append(Step(title: "Tidemark's view and functions", script: objects))
       plan.steps.append(
@@ -155,18 +155,5 @@ struct Installation: Sendable {
   }
 }
 
-/// In hexadecimal: tells whether a text changed, no more.
-package func fingerprint(_ text: String) -> String {
-  let digits = String(hash(text), radix: 16)
-  return String(repeating: "0", count: 16 - digits.count) + digits
-}
-
 /// The key of the advisory lock that a text names.
-func lockKey(_ text: String) -> Int64 { Int64(bitPattern: hash(text)) }
-
-/// FNV-1a, 64 bits.
-private func hash(_ text: String) -> UInt64 {
-  text.utf8.reduce(into: 0xcbf2_9ce4_8422_2325) { hash, byte in
-    hash = (hash ^ UInt64(byte)) &* 0x100_0000_01b3
-  }
-}
+func lockKey(_ text: String) -> Int64 { Int64(bitPattern: stableHash(text.utf8)) }

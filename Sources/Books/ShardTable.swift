@@ -1,11 +1,12 @@
 package import EventStore
 package import Postgres
+package import Rules
 
 /// How each shard is doing, in `tidemark.shard`, for `status` and for plain SQL.
 package struct ShardTable: Sendable {
   package struct Health: Sendable, Hashable {
     package var name: String
-    /// `never run`, `starting`, `following`, `catching up`, `slow`, `retrying`, `paused`, `stopped` or `ended`.
+    /// The word of a ``ShardState``, or one that a newer program has written.
     package var condition: String
     package var reason: String?
     /// Sequences a second, lately.
@@ -16,7 +17,11 @@ package struct ShardTable: Sendable {
     /// When the row was last written.
     package var updatedAt: String?
 
-    package init(name: String, condition: String, reason: String?, rate: Double, node: String) {
+    package init(name: String, state: ShardState, reason: String?, rate: Double, node: String) {
+      self.init(name: name, condition: state.rawValue, reason: reason, rate: rate, node: node)
+    }
+
+    fileprivate init(name: String, condition: String, reason: String?, rate: Double, node: String) {
       self.name = name
       self.condition = condition
       self.reason = reason
@@ -37,7 +42,7 @@ package struct ShardTable: Sendable {
          SET condition = excluded.condition, reason = excluded.reason, rate = excluded.rate, node = excluded.node,
              since = CASE WHEN (s.condition, s.node) = (excluded.condition, excluded.node) THEN s.since ELSE now() END, updated_at = now()
        -- Whoever ran the shard before has nothing more to say once another node runs it.
-       WHERE excluded.condition <> 'ended' OR s.node = excluded.node OR s.node = ''
+       WHERE excluded.condition <> \(ShardState.ended.rawValue) OR s.node = excluded.node OR s.node = ''
       """
     }
     _ = try await session.pipeline(statements)

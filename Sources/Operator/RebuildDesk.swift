@@ -83,7 +83,7 @@ package struct RebuildDesk: Sendable {
   private func isSame(
     _ row: RebuildTable.Row, _ request: RebuildTable.Request, _ definition: ProjectionDefinition
   ) -> Bool {
-    row.request == request && row.fingerprint == definition.rebuildFingerprint && !row.isAborting && row.state.isOpen
+    row.request == request && row.fingerprint == definition.fingerprint.rebuild && !row.isAborting && row.state.isOpen
   }
 
   private func underWay(_ definition: ProjectionDefinition) -> RebuildProblem {
@@ -97,17 +97,17 @@ package struct RebuildDesk: Sendable {
     _ shard: String, _ request: RebuildTable.Request, _ definition: ProjectionDefinition, _ restart: Bool,
     _ session: Session
   ) async throws -> Answer {
-    let mark = definition.rebuildFingerprint
+    let fingerprint = definition.fingerprint.rebuild
     guard let row = try await table.read(shard, session) else {
-      try await table.ask(request, shard: shard, fingerprint: mark, byNode: byNode, by: by, session)
+      try await table.ask(request, shard: shard, fingerprint: fingerprint, byNode: byNode, by: by, session)
       return .begun
     }
     // Another operator was first, and a node will take it up in a moment.
-    if row.state == .asked, row.byNode, byNode, !restart, row.fingerprint == mark {
+    if row.state == .asked, row.byNode, byNode, !restart, row.fingerprint == fingerprint {
       guard isSame(row, request, definition) else { throw underWay(definition) }
       return .joined
     }
-    let isOther = row.fingerprint != mark
+    let isOther = row.fingerprint != fingerprint
     if row.isHalfDone, !restart, !isOther {
       let isSame =
         row.request.workers == request.workers && row.request.upTo == request.upTo
@@ -122,7 +122,7 @@ package struct RebuildDesk: Sendable {
       return .resumed(at: row.position)
     }
     if row.schema != nil { try await ShadowTables.remove(row, as: .aborted, session) }
-    try await table.ask(request, shard: row.shard, fingerprint: mark, byNode: byNode, by: by, session)
+    try await table.ask(request, shard: row.shard, fingerprint: fingerprint, byNode: byNode, by: by, session)
     return row.isHalfDone && isOther && !restart ? .begunAnew : .begun
   }
 

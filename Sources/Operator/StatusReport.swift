@@ -61,7 +61,8 @@ package struct StatusReport: Sendable, Encodable {
       let row = health[name]
       return Shard(
         name: name, position: position, lag: position.flatMap { at in mark.map { max(0, $0 - at) } },
-        rate: row?.rate ?? 0, condition: row?.condition ?? "never run", reason: row?.reason, since: row?.since,
+        rate: row?.rate ?? 0, condition: row?.condition ?? ShardState.neverRun.rawValue, reason: row?.reason,
+        since: row?.since,
         node: row?.node,
         declared: names.contains(name))
     }

@@ -26,7 +26,7 @@ package struct ShadowTables: Sendable {
     let plain = shard.lowercased().unicodeScalars.map { scalar in
       ("a"..."z").contains(scalar) || ("0"..."9").contains(scalar) ? Character(scalar) : "_"
     }
-    return "tidemark_rebuild_\(String(plain.prefix(36)))_\(fingerprint(shard).suffix(8))"
+    return "tidemark_rebuild_\(String(plain.prefix(36)))_\(Fingerprint.text(shard).suffix(8))"
   }
 
   private var schema: String { Self.schema(of: shard) }

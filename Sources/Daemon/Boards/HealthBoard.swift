@@ -6,7 +6,7 @@ import Telemetry
 /// How every shard of this node is doing, as its agent last said.
 package actor HealthBoard {
   package struct Entry: Sendable, Hashable {
-    package var condition: String
+    package var state: ShardState
     package var reason: String?
     package var position: Int64?
   }
@@ -17,13 +17,13 @@ package actor HealthBoard {
 
   package init() {}
 
-  package func set(_ shard: ShardName, condition: String, reason: String?, position: Int64?) {
-    entries[shard] = Entry(condition: condition, reason: reason, position: position)
+  package func set(_ shard: ShardName, state: ShardState, reason: String?, position: Int64?) {
+    entries[shard] = Entry(state: state, reason: reason, position: position)
   }
 
   package func end(_ shard: ShardName) {
     guard var entry = entries.removeValue(forKey: shard) else { return }
-    entry.condition = "ended"
+    entry.state = .ended
     entry.reason = nil
     ended[shard] = entry
   }

@@ -30,7 +30,7 @@ actor ShardSet: Service {
       added = new.map(\.shard).filter { before[$0] == nil }
       changed = new.filter { definition in
         guard let old = before[definition.shard] else { return false }
-        return !old.isSame(as: definition)
+        return old.fingerprint != definition.fingerprint
       }.map(\.shard)
     }
   }
@@ -122,13 +122,5 @@ private actor ShardSlot: Service {
       try await run.run()
       current = nil
     }
-  }
-}
-
-extension ProjectionDefinition {
-  /// Whether the same work would be done; where in its file a definition stands does not matter.
-  func isSame(as other: ProjectionDefinition) -> Bool {
-    workText == other.workText && takes == other.takes && start == other.start && tables == other.tables
-      && onPoison == other.onPoison && plugin == other.plugin
   }
 }

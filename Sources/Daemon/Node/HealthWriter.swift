@@ -27,7 +27,7 @@ struct HealthWriter: Service {
         let moved = Double((entry.position ?? 0) - (positions[shard] ?? entry.position ?? 0))
         positions[shard] = entry.position
         return ShardTable.Health(
-          name: "\(shard)", condition: isEnding ? "ended" : entry.condition, reason: entry.reason,
+          name: "\(shard)", state: isEnding ? .ended : entry.state, reason: entry.reason,
           rate: isEnding ? 0 : (max(0, moved / seconds)).rounded(), node: node)
       }
       let changed = rows.filter { written[$0.name] != $0 }

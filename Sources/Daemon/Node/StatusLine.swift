@@ -32,7 +32,7 @@ package enum StatusLine {
       return
         "waiting for \(databases.count == 1 ? "the database" : "\(databases.count) databases") · \(counted(total, "shard"))"
     }
-    let running = shards.count { $0.mark != nil && $0.entry.isRunning }
+    let running = shards.count { $0.mark != nil && $0.entry.state.isWorking }
     let isSharing = databases.contains { $0.shared != nil }
     let work = isSharing ? "leading \(shards.count) of \(total) shards" : "following with \(running) of \(total) shards"
     var parts: [String]
@@ -46,11 +46,11 @@ package enum StatusLine {
     if let worst = shards.filter({ $0.lag > 0 }).max(by: { ($0.lag, $1.name) < ($1.lag, $0.name) }) {
       parts.append("worst lag \(grouped(worst.lag)) (\(worst.name))")
     }
-    for condition in ["paused", "stopped", "retrying", "slow"] {
-      let those = shards.filter { $0.entry.condition == condition }
+    for state in ShardState.worstFirst {
+      let those = shards.filter { $0.entry.state == state }
       guard let first = those.first else { continue }
       let why = first.entry.reason.map { " (\(shortened($0)))" } ?? ""
-      parts.append("\(those.count) \(condition): \(first.name)\(why)\(those.count > 1 ? ", …" : "")")
+      parts.append("\(those.count) \(state.rawValue): \(first.name)\(why)\(those.count > 1 ? ", …" : "")")
     }
     return parts.joined(separator: " · ")
   }
@@ -68,10 +68,6 @@ private func shortened(_ reason: String) -> String {
   guard reason.count > 60 else { return reason }
   let end = reason.firstMatch(of: #/ \(until [0-9:]+\)$/#).map { String($0.output) } ?? ""
   return reason.prefix(60) + "…" + end
-}
-
-extension HealthBoard.Entry {
-  fileprivate var isRunning: Bool { reason == nil && condition != "ended" }
 }
 
 /// `1 dead letter`, `2,000 dead letters`.

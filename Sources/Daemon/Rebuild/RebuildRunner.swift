@@ -81,7 +81,7 @@ package struct RebuildRunner: Sendable {
       if row.isAborting { throw RebuildProblem(.aborted, "ended by an operator", hint: "") }
       guard row.state.isOpen else { return }
       observer.observe(.rebuildStarted(definition.shard, position: row.position, resumed: row.isHalfDone))
-      guard row.fingerprint == definition.rebuildFingerprint else {
+      guard row.fingerprint == definition.fingerprint.rebuild else {
         throw RebuildProblem(
           .otherDefinition, "\(node) runs \(shard) with another definition than this rebuild was asked for with",
           hint: "Reload the service, so that it has the file's; then say `tidemark rebuild` again.")
@@ -283,16 +283,5 @@ package struct RebuildRunner: Sendable {
       for worker in workers { group.addTask { try await worker.replay(to: target, isPatient: isPatient) } }
       for try await _ in group {}
     }
-  }
-}
-
-extension ProjectionDefinition {
-  /// Tells whether a read model that was half rebuilt with one definition can be finished with another.
-  package var rebuildFingerprint: String {
-    fingerprint(
-      [
-        workText, takes?.joined(separator: ",") ?? "all", tables.joined(separator: ","), onPoison.rawValue,
-        key ?? "", tenantKey ?? "", "\(isParallel)",
-      ].joined(separator: "\n") + (plugin.map { "\n\($0.rebuildsExternal)" } ?? ""))
   }
 }

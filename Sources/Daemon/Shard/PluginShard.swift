@@ -33,11 +33,11 @@ extension ShardAgent {
     var hasWaited = false
     while try await isBehindRebuild() {
       hasWaited = true
-      await health.set(name, condition: "stopped", reason: "by \(WishBoard.rebuild)", position: nil)
+      await health.set(name, state: .stopped, reason: "by \(WishBoard.rebuild)", position: nil)
       try await stoppable { try await Task.sleep(for: .milliseconds(200)) }
     }
     // Or the next who makes the shard stand still would think that it does.
-    if hasWaited { await health.set(name, condition: "starting", reason: nil, position: nil) }
+    if hasWaited { await health.set(name, state: .starting, reason: nil, position: nil) }
   }
 
   private func isBehindRebuild() async throws -> Bool {

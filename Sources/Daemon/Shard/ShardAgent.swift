@@ -56,7 +56,7 @@ package struct ShardAgent: Service {
           command = wish.isByRule && now.own == revision.own ? command.afterOthers : rule.startAfresh()
           continue
         }
-        await health.set(name, condition: rule.condition.word, reason: rule.condition.reason, position: rule.position)
+        await health.set(name, state: rule.condition.state, reason: rule.condition.reason, position: rule.position)
         command = try await perform(command, &rule, &life, revision)
       } catch let error as CancellationError {
         // A wait ends at once when the daemon stops; a page only when its time is over.
@@ -83,9 +83,8 @@ package struct ShardAgent: Service {
         let position = try await start().position(pool: pool, marks: marks)
         if isFirst {
           observer.observe(.shardStarted(name, position: position))
-          let fingerprint = fingerprint(definition.workText + (definition.events.map { "\n\($0.sorted())" } ?? ""))
           let hasChanged = try await pool.withSession(for: key, unlessStopped: true) {
-            try await ShardWishes().remember(fingerprint, of: key, $0)
+            try await ShardWishes().remember(definition.fingerprint.work, of: key, $0)
           }
           if hasChanged, position > 0 { observer.observe(.definitionChanged(name, position: position)) }
           // Whatever kept it from starting is over.
@@ -136,7 +135,7 @@ package struct ShardAgent: Service {
     -> Shard.Command
   {
     await health.set(
-      name, condition: rule.condition.word, reason: "\(rule.condition.reason ?? "") (until \(timeOfDay(in: length)))",
+      name, state: rule.condition.state, reason: "\(rule.condition.reason ?? "") (until \(timeOfDay(in: length)))",
       position: rule.position)
     let end = ContinuousClock.now + length
     let isOver: Void? = try await unlessWished(revision) { try await Task.sleep(until: end) }
@@ -162,13 +161,13 @@ package struct ShardAgent: Service {
     switch wish {
     case .run: return
     case .stop(let by):
-      await health.set(name, condition: "stopped", reason: "by \(by)", position: rule.position)
+      await health.set(name, state: .stopped, reason: "by \(by)", position: rule.position)
       observer.observe(.shardHalted(name, by: by, for: nil))
       try await stoppable { try await wishes.change(name, from: revision) }
     case .pause(let until, let by):
       let left = until.map { ContinuousClock.now.duration(to: $0) }
       let end = left.map { ", until \(timeOfDay(in: $0))" } ?? ""
-      await health.set(name, condition: "paused", reason: "by \(by)\(end)", position: rule.position)
+      await health.set(name, state: .paused, reason: "by \(by)\(end)", position: rule.position)
       observer.observe(.shardHalted(name, by: by, for: left))
       _ = try await unlessWished(revision) { try await Task.sleep(for: max(.zero, left ?? .seconds(86_400))) }
     }
@@ -196,7 +195,7 @@ package struct ShardAgent: Service {
   func hold(_ holds: Bool) async throws {
     // So that another hold, which may come at once, waits for the shard's own word.
     if !holds, let entry = await health.entries[name], entry.reason == "by \(WishBoard.rebuild)" {
-      await health.set(name, condition: Shard.Condition.starting.word, reason: nil, position: entry.position)
+      await health.set(name, state: .starting, reason: nil, position: entry.position)
     }
     await wishes.hold(name, holds)
     do {
@@ -246,7 +245,7 @@ package struct ShardAgent: Service {
       { lasted in
         observer.observe(.pageSlow(name, page, for: lasted))
         await health.set(
-          name, condition: "slow",
+          name, state: .slow,
           reason: "the page \(page.floor + 1) to \(page.ceiling) has been under way for \(lasted.brief)",
           position: page.floor)
       }, work)

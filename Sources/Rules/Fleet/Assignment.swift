@@ -35,10 +35,9 @@ package enum Assignment {
     return leaders
   }
 
-  /// FNV-1a over both names, then mixed, since names differ in few characters.
+  /// A hash of both names, then mixed, since names differ in few characters.
   private static func score(_ node: String, _ shard: String) -> UInt64 {
-    var hash: UInt64 = 0xcbf2_9ce4_8422_2325
-    for byte in Array(node.utf8) + [0] + Array(shard.utf8) { hash = (hash ^ UInt64(byte)) &* 0x100_0000_01b3 }
+    var hash = stableHash(Array(node.utf8) + [0] + Array(shard.utf8))
     hash = (hash ^ (hash >> 30)) &* 0xBF58_476D_1CE4_E5B9
     hash = (hash ^ (hash >> 27)) &* 0x94D0_49BB_1331_11EB
     return hash ^ (hash >> 31)

@@ -29,15 +29,14 @@ package struct Shard: Sendable {
     case paused(String)
     case stopped(String)
 
-    /// One word for tables.
-    package var word: String {
+    package var state: ShardState {
       switch self {
-      case .starting: "starting"
-      case .following: "following"
-      case .catchingUp: "catching up"
-      case .retrying: "retrying"
-      case .paused: "paused"
-      case .stopped: "stopped"
+      case .starting: .starting
+      case .following: .following
+      case .catchingUp: .catchingUp
+      case .retrying: .retrying
+      case .paused: .paused
+      case .stopped: .stopped
       }
     }
 

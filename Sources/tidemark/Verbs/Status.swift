@@ -82,7 +82,7 @@ extension StatusReport {
     if store.dead_letters > 0 { notes.append("\(counted(store.dead_letters, "dead letter"))") }
     if !notes.isEmpty { lines.append(notes.joined(separator: " · ")) }
     for node in nodes {
-      let leads = shards.count { $0.node == node.name && $0.condition != "ended" }
+      let leads = shards.count { $0.node == node.name && $0.condition != ShardState.ended.rawValue }
       notes.append(
         "\(printable(node.name)) (\(node.mode), \(counted(leads, "shard")), since \(node.since))")
     }

@@ -3,8 +3,8 @@ import Rules
 import Testing
 
 @Suite struct `The status line` {
-  private func entry(_ condition: String, _ reason: String? = nil, at position: Int64? = 100) -> HealthBoard.Entry {
-    HealthBoard.Entry(condition: condition, reason: reason, position: position)
+  private func entry(_ state: ShardState, _ reason: String? = nil, at position: Int64? = 100) -> HealthBoard.Entry {
+    HealthBoard.Entry(state: state, reason: reason, position: position)
   }
 
   private func line(_ entries: [String: HealthBoard.Entry], mark: Int64? = 100) -> String {
@@ -20,10 +20,10 @@ import Testing
   }
 
   @Test func `says of several databases which are away, and whose shard is behind`() {
-    let acme = database("acme", ["Trip": entry("following"), "Day": entry("following", at: 40)], mark: 100)
+    let acme = database("acme", ["Trip": entry(.following), "Day": entry(.following, at: 40)], mark: 100)
     #expect(
       StatusLine.text([
-        acme, database("globex", ["Trip": entry("following"), "Day": entry("stopped", "no")], mark: nil),
+        acme, database("globex", ["Trip": entry(.following), "Day": entry(.stopped, "no")], mark: nil),
       ])
         == "following with 2 of 4 shards in 1 of 2 databases · 1 away: globex · worst lag 60 (acme/Day:All) · 1 stopped: globex/Day:All (no)"
     )
@@ -34,21 +34,21 @@ import Testing
 
   @Test func `says in a few words how all shards are`() {
     #expect(line([:], mark: nil) == "waiting for the database · 0 shards")
-    #expect(line(["Trip": entry("following")]) == "following with 1 of 1 shards · mark 100")
+    #expect(line(["Trip": entry(.following)]) == "following with 1 of 1 shards · mark 100")
     #expect(
-      line(["Trip": entry("following"), "Day": entry("catching up", at: 40)], mark: 1_234_567)
+      line(["Trip": entry(.following), "Day": entry(.catchingUp, at: 40)], mark: 1_234_567)
         == "following with 2 of 2 shards · mark 1,234,567 · worst lag 1,234,527 (Day:All)")
   }
 
   @Test func `names who waits, why, and until when`() {
     #expect(
-      line(["Trip": entry("following"), "Day": entry("paused", "deadlock detected (until 10:00:00)")])
+      line(["Trip": entry(.following), "Day": entry(.paused, "deadlock detected (until 10:00:00)")])
         == "following with 1 of 2 shards · mark 100 · 1 paused: Day:All (deadlock detected (until 10:00:00))")
     let long = String(repeating: "x", count: 90) + " (until 10:00:00)"
     #expect(
-      line(["Day": entry("paused", long), "Trip": entry("paused", "a")])
+      line(["Day": entry(.paused, long), "Trip": entry(.paused, "a")])
         == "following with 0 of 2 shards · mark 100 · 2 paused: Day:All (\(String(repeating: "x", count: 60))… (until 10:00:00)), …"
     )
-    #expect(line(["Day": entry("stopped", "no")]).hasSuffix("1 stopped: Day:All (no)"))
+    #expect(line(["Day": entry(.stopped, "no")]).hasSuffix("1 stopped: Day:All (no)"))
   }
 }

@@ -1,3 +1,4 @@
+import Books
 import Daemon
 import Foundation
 import Postgres
@@ -121,6 +122,34 @@ import Testing
       }
     }
     #expect(try await database.value("SELECT sum(n)::bigint FROM slow", as: Int.self) == 5)
+  }
+
+  /// What only rebuilds go by is taken over too: otherwise the node would refuse one, as of another definition, until it is restarted.
+  @Test(arguments: ["key = \"id\"", "parallel = \"by-stream\""])
+  func `with a key that only a rebuild goes by lets the node rebuild by it`(key: String) async throws {
+    let trip = #"""
+      [projections.Trip]
+      events = ["travel"]
+      tables = ["trip"]
+      setup = "CREATE TABLE trip (id uuid PRIMARY KEY, legs bigint NOT NULL)"
+      sql = '''
+      INSERT INTO trip AS t SELECT stream_id, count(*) FROM batch GROUP BY 1
+      ON CONFLICT (id) DO UPDATE SET legs = t.legs + excluded.legs
+      '''
+      """#
+    let database = try await TestDatabase.make()
+    let settings = try await database.install(trip)
+    let more = try database.settings(trip + "\n" + key)
+    for _ in 1...4 { try await database.append(type: "travel", count: 3) }
+    try await withDaemon(settings) { daemon in
+      try await daemon.caughtUp()
+      await daemon.daemon.reload { () throws(SettingsProblems) in more }
+      var request = RebuildTable.Request()
+      request.workers = 2
+      let row = try await database.rebuild(more, "Trip", request, byNode: true)
+      #expect(row.state == .done && row.error == nil, "\(row)")
+      #expect(try await database.value("SELECT sum(legs)::bigint FROM trip", as: Int.self) == 12)
+    }
   }
 
   @Test func `back and forth a hundred times applies each event once`() async throws {
