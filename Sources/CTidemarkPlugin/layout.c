@@ -1,4 +1,4 @@
-/* Holds the layout of version 1: whoever changes one of these changes TIDEMARK_PLUGIN_ABI too. */
+/* Pins the layout of version 1. A change to any of these sizes needs a new TIDEMARK_PLUGIN_ABI. */
 #include "tidemark_plugin.h"
 
 _Static_assert(TIDEMARK_PLUGIN_ABI == 1, "the sizes below are of version 1");

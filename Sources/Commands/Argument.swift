@@ -1,4 +1,4 @@
-/// A word, or the words, of a verb that belong to no option; `Given` is what a parsed line has for it.
+/// A positional argument of a verb: one word or several. `Given` is the type a parsed line returns for it.
 package struct Argument<Given: Sendable>: DescribedArgument {
   package let described: ArgumentDescription
   let read: @Sendable ([String]) -> Given
@@ -13,7 +13,7 @@ package struct ArgumentDescription: Sendable {
   package let name: String
   let meaning: String
   let isRequired: Bool
-  /// Takes every word that is left; only the last argument of a verb can.
+  /// Takes all remaining words; only the last argument of a verb can.
   let isRepeated: Bool
   let expected: String
   let choices: [String]
@@ -50,7 +50,7 @@ extension Argument {
     Argument(value, meaning, isRequired: true, isRepeated: true) { $0 }
   }
 
-  /// Any number of words, also none.
+  /// Any number of words, including none.
   package static func any<Parsed>(_ value: Value<Parsed>, _ meaning: String) -> Argument where Given == [Parsed] {
     Argument(value, meaning, isRequired: false, isRepeated: true) { $0 }
   }

@@ -1,9 +1,9 @@
-/// What a shell offers for the word before its cursor.
+/// The completions a shell offers for the word before its cursor.
 package struct Offer: Hashable, Sendable {
   package struct Candidate: Hashable, Sendable {
-    /// The whole word, not its rest.
+    /// The whole word, not only the part still to be typed.
     package let text: String
-    /// A few words for shells that show them; may be empty.
+    /// A short description for shells that show one; may be empty.
     package let meaning: String
 
     package init(_ text: String, _ meaning: String = "") {
@@ -12,12 +12,13 @@ package struct Offer: Hashable, Sendable {
     }
   }
 
-  /// Whatever the word begins with: shells have rules of their own for what matches.
+  /// Not filtered by what has been typed: each shell has its own rules for matching.
   package var candidates: [Candidate] = []
-  /// Names of files fit, too.
+  /// The shell offers file names too.
   package var takesFiles = false
 
-  /// For the completion scripts: `files` or `words` on the first line, then a candidate a line, with its meaning after a tab.
+  /// For the completion scripts: `files` or `words` on the first line, then one candidate per line, with its meaning
+  /// after a tab.
   package var lines: [String] {
     [takesFiles ? "files" : "words"]
       + candidates.map { $0.meaning.isEmpty ? $0.text : "\($0.text)\t\($0.meaning)" }
@@ -25,11 +26,12 @@ package struct Offer: Hashable, Sendable {
 }
 
 extension Verb {
-  /// Completes a command line from the same description that reads it.
+  /// Completes a command line from the same description that parses it.
   ///
   /// - Parameters:
-  ///   - words: those before the cursor, without the program's name; the last is the one to complete, and may be empty.
-  ///   - names: the names of a kind, for the options that are on the line so far.
+  ///   - words: the words before the cursor, without the program's name; the last is the one to complete, and may be
+  ///     empty.
+  ///   - names: returns the names of a kind, given the options on the line so far.
   package func complete(
     _ words: [String], names: @escaping (NameKind, ParsedLine) -> [Offer.Candidate]
   ) -> Offer {
@@ -64,14 +66,14 @@ private struct Completer {
     return offer
   }
 
-  /// The argument that the word would be.
+  /// The argument that the word to complete belongs to.
   private var argument: ArgumentDescription? {
     let arguments = verb.arguments
     if reader.arguments.count < arguments.count { return arguments[reader.arguments.count] }
     return arguments.last.flatMap { $0.isRepeated ? $0 : nil }
   }
 
-  /// - Parameter prefix: `--name=`, which belongs to the same word.
+  /// - Parameter prefix: `--name=`, which is part of the same word.
   private func value(_ completion: Completion, after prefix: String = "") -> Offer {
     var offer = Offer()
     switch completion {
@@ -97,7 +99,7 @@ private struct Completer {
     verb.shownChildren.map { Offer.Candidate($0.name, summary($0.about)) }
   }
 
-  /// Those that make sense yet: not twice what counts once, and nothing beside its alternative.
+  /// The options that can still be added: no second use of one that counts once, and none excluded by an alternative.
   private var options: [Offer.Candidate] {
     let given = Set(reader.options.keys).union(verb.arguments.prefix(reader.arguments.count).map(\.name))
     let left = verb.allShownOptions.filter { option in
@@ -113,7 +115,7 @@ private struct Completer {
     } + long
   }
 
-  /// The first sentence, without its stop.
+  /// The first sentence, without its full stop.
   private static func summary(_ text: String) -> String {
     let words = text.split { $0.isWhitespace }.joined(separator: " ")
     let end = words.firstRange(of: ". ")?.lowerBound ?? words.endIndex

@@ -5,14 +5,14 @@ package struct HelpPage {
 
   /// Wider lines are hard to read.
   package static let widest = 120
-  /// Below this a meaning stands under its name, not beside it.
+  /// Below this width a meaning is printed under its name, not beside it.
   private static let narrowest = 56
-  /// Longest name that has its meaning on the same line.
+  /// The longest name that has its meaning on the same line.
   private static let longestLabel = 24
 
   /// - Parameters:
-  ///   - path: from the program down to the verb.
-  ///   - width: of the terminal, in columns.
+  ///   - path: the verbs from the program down to the one to explain.
+  ///   - width: the terminal's width, in columns.
   package init(_ path: [Verb], width: Int) {
     self.path = path
     page = WrappedText(width: max(20, min(width, Self.widest)))
@@ -59,7 +59,7 @@ package struct HelpPage {
     }
     page.gap()
     let names = (path[0].name + " help " + path.dropFirst().map { $0.name + " " }.joined())
-    page.add("See '\(names)VERB' for what a verb does in full.")
+    page.add("See '\(names)VERB' for the full description of a verb.")
   }
 
   private mutating func examples() {
@@ -72,7 +72,7 @@ package struct HelpPage {
     }
   }
 
-  /// Something to type, with its spaces where it fits.
+  /// A line to type; its spaces are kept if it fits.
   private mutating func literal(_ line: String) {
     if line.count + 2 <= page.width { page.verbatim("  " + line) } else { page.add(line, first: "  ", indent: 6) }
   }

@@ -1,5 +1,5 @@
-/// Text of a verb in the mdoc(7) language: options, things to type and other pages become macros, which `Verb` writes as `--name`,
-/// `` `…` `` and `name(5)`.
+/// Text of a verb in the mdoc(7) language: `--name`, `` `…` `` and `name(5)`, the notation that `Verb` describes,
+/// become macros.
 struct MarkedText {
   /// Lines of mdoc.
   private(set) var lines: [String] = []
@@ -27,7 +27,7 @@ struct MarkedText {
     line = ""
   }
 
-  /// Words, of which one in backticks may have spaces.
+  /// Splits text into words; text in backticks is one word, spaces included.
   private static func words(_ text: String) -> [String] {
     var words: [String] = []
     var word = ""
@@ -44,7 +44,7 @@ struct MarkedText {
     return word.isEmpty ? words : words + [word]
   }
 
-  /// The macro line of a word that has a meaning of its own; nil for all others.
+  /// The macro line for a word in the notation; nil for a plain word.
   private static func macro(_ word: String) -> String? {
     guard let match = word.wholeMatch(of: /(.+?)([.,;:?!]*)/) else { return nil }
     let core = String(match.output.1)
@@ -61,6 +61,6 @@ struct MarkedText {
     return nil
   }
 
-  /// On a macro's line a short word may be a macro itself, and punctuation stands outside of what is marked.
+  /// On a macro line a short word may be a macro itself, and punctuation stays outside the marked text.
   static func argument(_ word: String) -> String { (word.count <= 3 ? "\\&" : "") + Mdoc.escaped(word) }
 }

@@ -1,13 +1,13 @@
-/// An option of a verb, described once; `Given` is what a parsed line has for it.
+/// An option of a verb, described once. `Given` is the type a parsed line returns for it.
 ///
 /// ```swift
-/// static let limit: Option<Int> = .value("limit", .integer("NUMBER"), default: 10, "How many, at most.")
+/// static let limit: Option<Int> = .value("limit", .integer("NUMBER"), default: 10, "The most to print.")
 /// …
 /// line[Self.limit]   // an Int
 /// ```
 package struct Option<Given: Sendable>: DescribedOption {
   package private(set) var described: OptionDescription
-  /// Reads the texts that were given, which `described.isRight` accepted.
+  /// Reads the given texts; `described.isRight` has accepted them.
   let read: @Sendable ([String]) -> Given
 }
 
@@ -22,9 +22,9 @@ package struct OptionDescription: Sendable {
   package let short: Character?
   /// The metavariable; nil for a flag.
   let value: String?
-  /// One sentence or several; whether it may be repeated and the default are added to it.
+  /// One sentence or more; the choices, the default and whether it may be repeated are added to it.
   let meaning: String
-  /// As it would be written.
+  /// The default, as it is typed on a command line.
   var standard: String?
   var isRepeated = false
   var expected = ""
@@ -37,7 +37,7 @@ package struct OptionDescription: Sendable {
   /// `-c, --config FILE`
   var label: String { "\(short.map { "-\($0), " } ?? "")--\(name)\(value.map { " \($0)" } ?? "")" }
 
-  /// `meaning` with what else there is to say.
+  /// `meaning` with the choices, the default and whether it may be repeated.
   var wholeMeaning: String {
     var text = meaning
     if !choices.isEmpty { text += " One of \(inWords(choices, "or"))." }
@@ -64,21 +64,21 @@ extension Option {
     self.read = { texts in read(texts.compactMap(value.parse)) }
   }
 
-  /// An option with a value and without a default; of several on a line the last counts.
+  /// An option with a value and no default; if it is repeated, the last one counts.
   package static func value<Parsed>(
     _ name: String, short: Character? = nil, _ value: Value<Parsed>, _ meaning: String
   ) -> Option where Given == Parsed? {
     Option(name, short: short, value, meaning) { $0.last }
   }
 
-  /// An option with a value and a default; of several on a line the last counts.
+  /// An option with a value and a default; if it is repeated, the last one counts.
   package static func value(
     _ name: String, short: Character? = nil, _ value: Value<Given>, default standard: Given, _ meaning: String
   ) -> Option {
     Option(name, short: short, value, meaning, standard: value.write(standard)) { $0.last ?? standard }
   }
 
-  /// An option with a value that may be given several times; all of them count.
+  /// An option with a value that may be repeated; all values count.
   package static func values<Parsed>(
     _ name: String, short: Character? = nil, _ value: Value<Parsed>, _ meaning: String
   ) -> Option where Given == [Parsed] {
@@ -87,7 +87,7 @@ extension Option {
 }
 
 extension Option {
-  /// The same option where it is only read so that the verb can say why it refuses it.
+  /// The same option, left out of help: the verb reads it only to explain why it refuses it.
   package var hidden: Option {
     var option = self
     option.described.isHidden = true

@@ -1,10 +1,10 @@
-/// A command line without problems: which verb, and what was given to it.
+/// A command line without problems: the verb, and the options and arguments given to it.
 package struct ParsedLine: Sendable {
   package let verb: Verb
   let options: [String: [String]]
   let arguments: [String: [String]]
 
-  /// What was given for an option of the verb, or its default.
+  /// The value given for an option of the verb, or its default.
   package subscript<Given>(_ option: Option<Given>) -> Given {
     let name = option.described.name
     precondition(verb.options.contains { $0.name == name }, "\(verb.name) has no option --\(name)")
@@ -18,7 +18,7 @@ package struct ParsedLine: Sendable {
   }
 }
 
-/// What a command line asks for.
+/// What a command line requests.
 package enum Request: Sendable {
   /// Help for the last of these verbs; the first is the program.
   case help([Verb])
@@ -26,14 +26,14 @@ package enum Request: Sendable {
   case run(ParsedLine)
 }
 
-/// A command line that asks for nothing that can be done.
+/// A command line that cannot be carried out.
 package struct UsageProblems: Error, Sendable {
-  /// Every one, in the order of the words.
+  /// Every problem, in the order of the words.
   package let problems: [UsageProblem]
-  /// The verb that was meant, from the program on, as far as the line names it.
+  /// The path from the program to the verb, as far as the line names it.
   package let path: [Verb]
 
-  /// A line a problem, and one that says where help is.
+  /// One line per problem, and a last one that points to the help.
   package var lines: [String] {
     let program = path[0].name
     let names = path.dropFirst().map(\.name)

@@ -1,13 +1,14 @@
 import Rules
 
 extension Verb {
-  /// Reads the words after the program's name.
+  /// Parses the words after the program's name.
   ///
-  /// The rules are those of the GNU programs: options and arguments in any order, `--name VALUE` and `--name=VALUE`, `-c VALUE` and
-  /// `-c=VALUE`, several letters after one dash, and after `--` arguments only. A word that begins with a dash is never the value of
-  /// the option before it: `--limit=-5` says it. Names are not abbreviated.
+  /// The rules are those of the GNU programs: options and arguments in any order, `--name VALUE` and `--name=VALUE`,
+  /// `-c VALUE` and `-c=VALUE`, several letters after one dash, and after `--` arguments only. A word that begins with
+  /// a dash is never the value of the option before it; write `--limit=-5` instead. Names cannot be abbreviated.
   ///
-  /// `--help` anywhere before `--` asks for help, whatever else is wrong with the line, and then `--version` for the version.
+  /// `--help` anywhere before `--` requests help, even if the rest of the line has problems; without it, `--version`
+  /// requests the version in the same way.
   ///
   /// - Throws: every problem of the line.
   package func parse(_ words: [String]) throws(UsageProblems) -> Request {
@@ -17,17 +18,17 @@ extension Verb {
   }
 }
 
-/// A command line, word by word.
+/// Reads a command line word by word.
 struct LineReader {
-  /// From the program down to the verb that was named.
+  /// The verbs from the program down to the named one.
   private(set) var path: [Verb]
   private(set) var options: [String: [String]] = [:]
   private(set) var arguments: [String] = []
-  /// Options that wait for their values, in order; one but after `-cd`.
+  /// Options that wait for their values, in order; more than one only after letters such as `-cd`.
   private(set) var awaited: [(option: OptionDescription, spelling: String)] = []
   private(set) var isAfterDashes = false
   private var problems: [UsageProblem] = []
-  /// An unknown option was most likely one with a value, so that what follows is that value and no argument.
+  /// The last option was unknown and probably takes a value, so the next word is that value and not an argument.
   private var passesOver = false
 
   init(_ program: Verb) { path = [program] }
@@ -70,9 +71,9 @@ struct LineReader {
     }
   }
 
-  /// What follows an unknown verb cannot be judged, but `--help` and `--version` keep their meaning.
+  /// The words after an unknown verb cannot be checked, but `--help` and `--version` keep their meaning.
   private mutating func unknownVerb(_ word: String) {
-    // A verb of a verb may have been named alone.
+    // The word may be a child verb, named without its parent.
     let parent = verb.shownChildren.first { $0.child(word)?.isHidden == false }
     let nearest = parent.map { "\($0.name) \(word)" } ?? nearestName(to: word, in: verb.shownChildren.map(\.name))
     problems.append(.unknownVerb(word, parent: path.dropFirst().map(\.name), nearest: nearest))
@@ -109,7 +110,7 @@ struct LineReader {
     }
   }
 
-  /// - Parameter found: the options of the letters after the dash, where there are such.
+  /// - Parameter found: the option for each letter after the dash; nil for a letter without one.
   private mutating func unknown(_ word: String, _ letters: Substring, _ found: [OptionDescription?]) {
     let nearest = letters.count > 2 ? nearestName(to: String(letters), in: verb.allShownOptions.map(\.name)) : nil
     if nearest == nil, letters.count > 1, let first = found[0], first.value != nil, let short = first.short {
@@ -140,7 +141,7 @@ struct LineReader {
     switch (option.value, value) {
     case (nil, nil): options[option.name, default: []].append("")
     case (nil, let value?):
-      // Who writes --help=1 wants help, too.
+      // --help=1 requests help too.
       if option.name == Verb.help.described.name { options[option.name, default: []].append("") }
       problems.append(.unexpectedValue(option: spelling, value: value))
     case (let metavariable?, ""):
@@ -160,7 +161,7 @@ struct LineReader {
 
   func isGiven(_ option: Option<Bool>) -> Bool { options[option.described.name] != nil }
 
-  /// What the whole line asks for.
+  /// What the whole line requests.
   mutating func end() throws(UsageProblems) -> Request {
     if isHelp { return .help(try helped()) }
     if isGiven(Verb.help) { return .help(path) }
@@ -175,11 +176,11 @@ struct LineReader {
     }
     if problems.isEmpty { problems += arguments.map { .unexpectedArgument($0) } }
     guard problems.isEmpty else { throw UsageProblems(problems: problems, path: path) }
-    // A program, or a verb, without the verb it needs.
+    // The program, or a verb with children, was named without a child.
     return .help(path)
   }
 
-  /// The words that belong to no option, by the name of the argument that takes them.
+  /// The positional words, by the name of the argument that takes them.
   private mutating func distributed() -> [String: [String]] {
     var left = arguments[...]
     var byName: [String: [String]] = [:]
@@ -196,7 +197,7 @@ struct LineReader {
     return byName
   }
 
-  /// The verb that `help` was asked about.
+  /// The path to the verb named after `help`.
   private mutating func helped() throws(UsageProblems) -> [Verb] {
     var asked = LineReader(path[0])
     if arguments.isEmpty, isGiven(Verb.help) { return path }
@@ -206,7 +207,7 @@ struct LineReader {
     return asked.path
   }
 
-  /// Of a verb that help is asked about, no arguments are expected.
+  /// Problems with the line when help is requested: the words after a verb without children.
   private func distributedForHelp() -> [UsageProblem] {
     verb.groups.isEmpty ? arguments.map { .unexpectedArgument($0) } : []
   }

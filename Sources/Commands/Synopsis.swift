@@ -1,4 +1,4 @@
-/// How a verb is called: its options and arguments in order, and which of them stand for one another.
+/// How a verb is called: its options and arguments in order, and which of them are alternatives.
 struct Synopsis {
   enum Part {
     case option(OptionDescription)
@@ -26,7 +26,7 @@ struct Synopsis {
     self.parts = parts
   }
 
-  /// What must not be broken over two lines: `[-c FILE]`.
+  /// The pieces that must not be broken across lines, such as `[-c FILE]`.
   var words: [String] {
     parts.flatMap { part in
       guard case .either(let parts) = part else { return [Self.text(part)] }

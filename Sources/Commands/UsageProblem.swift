@@ -1,13 +1,13 @@
 import Rules
 
-/// One thing that is wrong with a command line.
+/// One problem with a command line.
 package enum UsageProblem: Error, Hashable, Sendable {
   case unknownVerb(String, parent: [String], nearest: String?)
   case missingVerb(option: String)
   case unknownOption(String, nearest: String?)
   /// `-cFILE`.
   case attachedValue(short: Character, metavariable: String, value: String)
-  /// - Parameter next: the word that follows, where it begins with a dash.
+  /// - Parameter next: the word that follows, if it begins with a dash.
   case missingValue(option: String, metavariable: String, next: String?)
   case unexpectedValue(option: String, value: String)
   case wrongValue(name: String, expected: String, found: String)
@@ -25,10 +25,10 @@ extension UsageProblem: CustomStringConvertible {
     case .missingVerb(let option): return "expected a verb, found \"\(option)\"; options come after the verb"
     case .unknownOption(let word, let nearest): return "unknown option \"\(word)\"" + Self.question(nearest)
     case .attachedValue(let short, let metavariable, let value):
-      return "-\(short) takes its \(metavariable) as a word of its own: -\(short) \(value)"
+      return "-\(short) takes its \(metavariable) as a separate word: -\(short) \(value)"
     case .missingValue(let option, let metavariable, let next):
-      // The long form is the one that takes a value which begins with a dash.
-      let way = next.map { ", found \"\($0)\"; a value that begins with a dash is written \(option)=\($0)" } ?? ""
+      // Only the form with `=` takes a value that begins with a dash.
+      let way = next.map { ", found \"\($0)\"; write a value that begins with a dash as \(option)=\($0)" } ?? ""
       return "\(option): expected \(metavariable)\(way)"
     case .unexpectedValue(let option, let value): return "\(option) takes no value, found \"\(value)\""
     case .wrongValue(let name, let expected, let found): return "\(name): expected \(expected), found \"\(found)\""

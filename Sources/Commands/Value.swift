@@ -1,17 +1,18 @@
-/// What an option or an argument takes: its name in help, the text it accepts, and what a shell offers for it.
+/// The value of an option or an argument: its name in help, the text it accepts, and the completions a shell offers for
+/// it.
 ///
-/// A value is told apart from its option so that `--limit` of two verbs, or a shard as argument and as `--shard`, are read and
-/// completed the same way.
+/// A value is separate from its option so that `--limit` of two verbs, or a shard as an argument and as `--shard`, are
+/// parsed and completed the same way.
 package struct Value<Parsed: Sendable>: Sendable {
   /// The metavariable, in capitals: `FILE`.
   package let name: String
-  /// What a wrong text is told: `a whole number from 1 to 64`.
+  /// The words after "expected" in an error: `a whole number from 1 to 64`.
   let expected: String
-  /// Every text that is accepted, where they can be counted; help lists them.
+  /// Every accepted text, if there are few; help lists them.
   let choices: [String]
   let completion: Completion
   let parse: @Sendable (String) -> Parsed?
-  /// The inverse of `parse`, for the default in help.
+  /// The inverse of `parse`; prints the default in help.
   let write: @Sendable (Parsed) -> String
 
   package init(
@@ -27,18 +28,18 @@ package struct Value<Parsed: Sendable>: Sendable {
   }
 }
 
-/// What a shell offers in a value's place.
+/// The completions a shell offers for a value.
 package enum Completion: Sendable, Hashable {
   case nothing
   case files
   case words([String])
   /// The verbs of the program.
   case verbs
-  /// Names that only the program knows while it runs, of one or several kinds: it is asked with what stands on the line.
+  /// Names of one or more kinds that only the running program knows; it is given the line typed so far.
   case names([NameKind], orFiles: Bool = false)
 }
 
-/// A kind of names that the settings file declares.
+/// A kind of name that the settings file declares.
 package enum NameKind: Sendable {
   case shards, projections, databases, plugins
 }
@@ -54,8 +55,8 @@ extension Value where Parsed: FixedWidthInteger {
   /// A whole number.
   ///
   /// - Parameters:
-  ///   - range: the numbers that are accepted; all when nil.
-  ///   - noun: what the number is, for the error: `a sequence`.
+  ///   - range: the accepted numbers; nil accepts all.
+  ///   - noun: names the number in an error: `a sequence`.
   package static func integer(
     _ name: String, _ range: ClosedRange<Parsed>? = nil, noun: String = "a whole number"
   ) -> Value {

@@ -1,28 +1,28 @@
-/// A verb of a program, or the program itself: everything that parsing, help, manual and completion know of it.
+/// A verb of a program, or the program itself. Parsing, help, manual and completion all read this one description.
 ///
-/// Nothing of a verb is said a second time elsewhere. Texts are plain: a blank line ends a paragraph, a line that begins with two
-/// spaces stands as it is, `` `…` `` is something to type, and `name(5)` another page of the manual.
+/// Texts are plain: a blank line ends a paragraph, a line that begins with two spaces is printed as it is, `` `…` ``
+/// marks text to type, and `name(5)` is another manual page.
 package struct Verb: Sendable {
   package typealias Run = @Sendable (ParsedLine) async throws -> Void
 
   package let name: String
   /// One sentence.
   package let about: String
-  /// What else there is to know; may be empty.
+  /// Further explanation; may be empty.
   package let discussion: String
   package let options: [OptionDescription]
   package let arguments: [ArgumentDescription]
-  /// Names of options and arguments of which one is given, or none; the synopsis shows them so.
+  /// Groups of options and arguments that exclude each other; the synopsis shows each group as alternatives.
   let alternatives: [[String]]
   let examples: [Example]
   package let groups: [VerbGroup]
   /// Left out of help, manual and completion.
   let isHidden: Bool
   private let hasVersion: Bool
-  /// What the verb does; nil where one of its children has to be named.
+  /// What the verb does; nil if the line has to name one of its children.
   package let run: Run?
 
-  /// A verb that does something.
+  /// A verb without children.
   ///
   /// - Parameter hasVersion: whether `--version` is among its options.
   package init(
@@ -44,7 +44,7 @@ package struct Verb: Sendable {
     precondition(self.arguments.dropLast().allSatisfy { !$0.isRepeated }, "only the last argument takes several words")
   }
 
-  /// A verb whose children do something.
+  /// A verb that only groups its children.
   package init(
     _ name: String, about: String, discussion: String = "", examples: [Example] = [], groups: [VerbGroup]
   ) {
@@ -64,13 +64,13 @@ package struct Verb: Sendable {
   package var children: [Verb] { groups.flatMap(\.verbs) }
   var shownChildren: [Verb] { children.filter { !$0.isHidden } }
 
-  /// What help, manual and completion tell of.
+  /// The options that help, manual and completion show.
   var shownOptions: [OptionDescription] { options.filter { !$0.isHidden } }
   var allShownOptions: [OptionDescription] { allOptions.filter { !$0.isHidden } }
 
   func child(_ name: some StringProtocol) -> Verb? { children.first { $0.name == name } }
 
-  /// Its own options, and those of every verb.
+  /// Its own options, and those that every verb has.
   var allOptions: [OptionDescription] {
     options + (hasVersion ? [Self.version.described] : []) + [Self.help.described]
   }
@@ -79,9 +79,9 @@ package struct Verb: Sendable {
   static let version: Option<Bool> = .flag("version", "Show the version.")
 }
 
-/// Verbs that help shows together.
+/// Verbs that help lists together.
 package struct VerbGroup: Sendable {
-  /// Empty where a verb has one group only.
+  /// Empty if the verb has only one group.
   let title: String
   let verbs: [Verb]
 
@@ -91,7 +91,7 @@ package struct VerbGroup: Sendable {
   }
 }
 
-/// A line to type, and what comes of it.
+/// A line to type, and what it does.
 package struct Example: Sendable {
   let line: String
   let meaning: String
@@ -103,10 +103,10 @@ package struct Example: Sendable {
 }
 
 extension Verb {
-  /// `help VERB`, which every program with several verbs has; the parser answers it.
+  /// `help VERB`, part of every program with several verbs; the parser handles it.
   package static let helpVerb = Verb(
     helpName, about: "Show help for the program, or for a verb.", arguments: [helpArgument], run: { _ in })
   static let helpName = "help"
   private static let helpArgument: Argument<[String]> = .any(
-    .text("VERB", completion: .verbs), "The verb; of one with verbs of its own, both.")
+    .text("VERB", completion: .verbs), "The verb; for a verb within a verb, both names.")
 }

@@ -1,6 +1,6 @@
-/// The parts of a program's manual page that are made from its verbs.
+/// The parts of a program's manual page that are generated from its verbs.
 extension Mdoc {
-  /// SYNOPSIS: a line a verb.
+  /// SYNOPSIS: one line per verb.
   package mutating func synopsis(of program: Verb) {
     section("SYNOPSIS")
     for (path, verb) in Self.callable(program) {
@@ -9,9 +9,9 @@ extension Mdoc {
     }
   }
 
-  /// Every verb with its options, in the groups of help.
+  /// Every verb with its options, in the same groups as in help.
   ///
-  /// - Parameter shared: options that several verbs have; each is described once, at the end.
+  /// - Parameter shared: options of several verbs; each is described once, at the end.
   package mutating func verbs(of program: Verb, shared: [any DescribedOption]) {
     let common = [Verb.help.described, Verb.version.described]
     let shared = shared.map(\.described)
@@ -53,7 +53,7 @@ extension Mdoc {
     marked(words)
   }
 
-  /// A paragraph, or several, in the notation that `Verb` describes; none begins with a macro of its own.
+  /// One or more paragraphs in the notation that `Verb` describes; the first gets no paragraph macro.
   package mutating func marked(_ text: String) {
     for (index, paragraph) in Paragraph.all(of: text).enumerated() {
       switch paragraph {
@@ -67,7 +67,7 @@ extension Mdoc {
   private mutating func item(_ verb: Verb, _ parent: String, _ shared: [OptionDescription]) {
     macros([".It Cm \(parent)\(verb.name)"])
     marked(verb.about + (verb.discussion.isEmpty ? "" : "\n\n\(verb.discussion)"))
-    // What all its children have is described with their parent.
+    // Options that all its children share are described with the parent.
     let described = verb.groups.isEmpty ? verb.shownOptions : Self.common(to: verb.shownChildren)
     let options = described.filter { !$0.isIn(shared) }
     if !options.isEmpty || !verb.arguments.isEmpty {
@@ -94,7 +94,7 @@ extension Mdoc {
     marked(option.wholeMeaning)
   }
 
-  /// The verbs that do something, with their names from below the program on.
+  /// The verbs that can be run, each with its path below the program.
   private static func callable(_ verb: Verb, _ path: String = "") -> [(path: String, verb: Verb)] {
     if verb.groups.isEmpty { return [(path, verb)] }
     return verb.shownChildren.flatMap { callable($0, path.isEmpty ? $0.name : "\(path) \($0.name)") }
@@ -127,7 +127,7 @@ extension Mdoc {
 }
 
 extension OptionDescription {
-  /// Whether the same is said there.
+  /// Whether the list describes this option with the same meaning.
   fileprivate func isIn(_ options: [OptionDescription]) -> Bool {
     options.contains { $0.name == name && $0.meaning == meaning }
   }

@@ -1,17 +1,17 @@
-/// A text in lines of a limited width. Widths are in characters; every text of ours has one column for each.
+/// Text wrapped to a limited width. Widths count characters; all our texts use one column per character.
 struct WrappedText {
   let width: Int
   private(set) var lines: [String] = []
 
-  /// - Parameter width: no line is longer, unless a single word is.
+  /// - Parameter width: the longest line allowed; only a single longer word exceeds it.
   init(width: Int) { self.width = width }
 
-  /// Adds words, as many a line as there is room for.
+  /// Adds words, filling each line.
   ///
   /// - Parameters:
-  ///   - words: kept whole, also where they have spaces.
-  ///   - first: what the first line begins with.
-  ///   - indent: spaces in front of all other lines.
+  ///   - words: kept whole, even if they contain spaces.
+  ///   - first: the beginning of the first line.
+  ///   - indent: spaces before all other lines.
   mutating func add(_ words: some Sequence<some StringProtocol>, first: String = "", indent: Int = 0) {
     var line = first
     var isEmpty = true
@@ -33,10 +33,10 @@ struct WrappedText {
     add(text.split { $0.isWhitespace }, first: first ?? String(repeating: " ", count: indent), indent: indent)
   }
 
-  /// As it is, whatever its length.
+  /// Adds a line as it is, regardless of its length.
   mutating func verbatim(_ line: String) { lines.append(line) }
 
-  /// An empty line between what is there and what follows.
+  /// Adds an empty line before the next text, unless there is one already.
   mutating func gap() { if lines.last.map({ !$0.isEmpty }) ?? false { lines.append("") } }
 
   var text: String { lines.joined(separator: "\n") }
@@ -45,10 +45,10 @@ struct WrappedText {
 /// A paragraph of a verb's texts.
 enum Paragraph: Equatable {
   case filled(String)
-  /// Lines that stand as they are.
+  /// Lines that are not wrapped.
   case literal([String])
 
-  /// Reads the notation that `Verb` describes.
+  /// Parses the notation that `Verb` describes.
   static func all(of text: String) -> [Paragraph] {
     var paragraphs: [Paragraph] = []
     var words: [Substring] = []

@@ -2,30 +2,31 @@ import CLinux
 import Glibc
 import Synchronization
 
-/// Tells tasks when a descriptor can be read from or written to, without keeping a thread of the pool waiting for each.
+/// Tells tasks when a descriptor can be read from or written to, without blocking a thread of the pool for each.
 ///
-/// One thread waits in epoll for all of them. It is started with the first wait, lives as long as the process, and hears no signal.
-/// A descriptor is armed for one event at a time and only while a task waits for it, so that unread input wakes no thread.
+/// One thread waits in epoll for all of them. It starts with the first wait, lives as long as the process, and blocks
+/// all signals. A descriptor is armed for one event at a time and only while a task waits for it, so that unread input
+/// wakes no thread.
 ///
 /// Rules for a caller:
 /// - Try first, and wait only on EAGAIN: a wait costs two changes of thread.
 /// - A wait may end early. Try again, and wait again.
-/// - A descriptor stays open while it is waited for. Who wants to close it calls ``release(_:)`` first, lets all that used it see that it
-///   is gone, and closes it then: its number may be another file's a moment later.
+/// - A descriptor stays open while a task waits for it. To close it, call ``release(_:)``, let all its users see that
+///   it is gone, and then close it: another file may get its number a moment later.
 package final class Readiness: Sendable {
   package static let shared = Readiness()
 
   package enum Direction: Hashable, Sendable {
-    /// Something can be read, or its end has come. For a pidfd: the process has ended.
+    /// There is input, or the input has ended. For a pidfd: the process has ended.
     case reading
-    /// Something can be written, or its reader is gone.
+    /// There is room for output, or the reader is gone.
     case writing
   }
 
-  /// The system does not let this descriptor be waited for: it is closed, or there is no memory left.
+  /// The system cannot wait for this descriptor: it is closed, or there is no memory left.
   package struct Problem: Error, Hashable, Sendable, CustomStringConvertible {
     package var code: Int32
-    package var description: String { "a descriptor cannot be waited for: \(String(cString: strerror(code)))" }
+    package var description: String { "cannot wait for a descriptor: \(String(cString: strerror(code)))" }
   }
 
   private struct Waiter {
@@ -38,15 +39,15 @@ package final class Readiness: Sendable {
   private struct State {
     var nextID = 0
     var waiting: [Int32: [Waiter]] = [:]
-    /// Of the waiters that have a deadline, the descriptor each of them waits for.
+    /// The descriptor that each waiter with a deadline waits for.
     var timed: [Int: Int32] = [:]
-    /// When the thread will look at the deadlines by itself.
+    /// When the thread next checks the deadlines.
     var nextLook: ContinuousClock.Instant?
   }
 
   private let state = Mutex(State())
   private let epoll: Int32
-  /// An eventfd: the thread is to look at the deadlines anew.
+  /// An eventfd that tells the thread to check the deadlines again.
   private let bell: Int32
 
   private init() {
@@ -58,14 +59,14 @@ package final class Readiness: Sendable {
     startThread()
   }
 
-  /// Waits until something can be read from it, or its end has come.
+  /// Waits until there is input, or the input has ended.
   ///
   /// - Throws: `CancellationError` when the task is cancelled first, or the descriptor is released; ``Problem``.
   package func readable(_ descriptor: Int32) async throws {
     _ = try await wait(for: .reading, of: descriptor)
   }
 
-  /// Waits until something can be written to it, or its reader is gone.
+  /// Waits until there is room for output, or the reader is gone.
   ///
   /// - Throws: `CancellationError` when the task is cancelled first, or the descriptor is released; ``Problem``.
   package func writable(_ descriptor: Int32) async throws {
@@ -75,11 +76,12 @@ package final class Readiness: Sendable {
   /// Waits for one direction of a descriptor.
   ///
   /// - Parameters:
-  ///   - limit: nil waits without end. In steps of a millisecond.
-  ///   - evenIfCancelled: for what must be seen to its end, such as a child that has been killed.
-  ///   - isGone: whether the descriptor's owner has begun to close it. It is asked once this wait can be found by ``release(_:)``, so that
-  ///     a wait that begins beside a release does not miss it.
-  /// - Returns: false when the limit came first.
+  ///   - limit: the longest wait, in whole milliseconds; nil sets no limit.
+  ///   - evenIfCancelled: waits in a cancelled task too, for an event that must not be missed, such as the end of a
+  ///     killed child.
+  ///   - isGone: whether the descriptor's owner has begun to close it. It is called once ``release(_:)`` can find this
+  ///     wait, so that a wait that begins during a release does not miss it.
+  /// - Returns: false if the limit passed first.
   /// - Throws: `CancellationError` when the task is cancelled first, or the descriptor is released; ``Problem``.
   package func wait(
     for direction: Direction, of descriptor: Int32, within limit: Duration? = nil, evenIfCancelled: Bool = false,
@@ -99,7 +101,7 @@ package final class Readiness: Sendable {
     return try await withTaskCancellationHandler {
       try await withCheckedThrowingContinuation { continuation in
         begin(continuation)
-        // Who was cancelled before it waited was not found then.
+        // A cancellation that came before the wait did not find it.
         if Task.isCancelled { cancel(id, of: descriptor) }
       }
     } onCancel: {
@@ -138,15 +140,15 @@ package final class Readiness: Sendable {
     case 0:
       var one: UInt64 = 1
       if isEarlier { _ = write(bell, &one, MemoryLayout<UInt64>.size) }
-    // A plain file, or /dev/null: never waited for.
+    // A plain file, or /dev/null: always ready.
     case EPERM: waiter.continuation.resume(returning: true)
     default: waiter.continuation.resume(throwing: Problem(code: problem))
     }
   }
 
-  /// Takes waiters away, and arms the descriptor for those who stay.
+  /// Removes waiters, and arms the descriptor for those that remain.
   ///
-  /// - Parameter isDisarmed: an event has come, which disarmed it by itself.
+  /// - Parameter isDisarmed: an event came and disarmed the descriptor.
   private func take(
     from descriptor: Int32, _ state: inout State, isDisarmed: Bool = false, where isMeant: (Waiter) -> Bool
   ) -> [Waiter] {
@@ -160,9 +162,10 @@ package final class Readiness: Sendable {
     return taken
   }
 
-  /// Tells the kernel what is waited for. What it has known of this number before does not matter: it may have been another file's.
+  /// Tells the kernel which events to report. Its earlier registration of this number does not matter: it may belong to
+  /// another file.
   ///
-  /// - Returns: an error number, or 0.
+  /// - Returns: an errno(3), or 0.
   @discardableResult
   private func arm(_ descriptor: Int32, _ state: borrowing State) -> Int32 {
     let waiting = state.waiting[descriptor] ?? []
@@ -185,7 +188,7 @@ package final class Readiness: Sendable {
     var (attributes, thread, all, before) = (pthread_attr_t(), pthread_t(), sigset_t(), sigset_t())
     pthread_attr_init(&attributes)
     pthread_attr_setdetachstate(&attributes, Int32(PTHREAD_CREATE_DETACHED))
-    // Inherited by the thread from its first moment.
+    // The thread inherits the mask, so it never takes a signal.
     sigfillset(&all)
     pthread_sigmask(SIG_BLOCK, &all, &before)
     let status = pthread_create(
@@ -228,7 +231,7 @@ package final class Readiness: Sendable {
     return take(from: descriptor, &state, isDisarmed: true) { $0.direction == .reading ? isReadable : isWritable }
   }
 
-  /// Takes those whose deadline has come, and finds the next one.
+  /// Removes waiters whose deadline has passed, and finds the next deadline.
   private func expired(_ state: inout State) -> [Waiter] {
     guard !state.timed.isEmpty else {
       state.nextLook = nil

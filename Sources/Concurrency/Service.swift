@@ -1,36 +1,36 @@
 import Synchronization
 
-/// Something long-lived: it runs until the ``Stop`` it belongs to comes, finishes what is under way, and returns.
+/// A long-lived activity: it runs until its ``Stop`` is requested, finishes its current work, and returns.
 package protocol Service: Sendable {
   func run() async throws
 }
 
-/// One service at work under a stop of its own, so that it can be ended while those beside it go on.
+/// Runs one service under a stop of its own, so that it can end while others keep running.
 package final class ServiceRun: Sendable {
   private let service: any Service
   private let patience: Duration?
   private let stop: Stop
-  /// Comes when the service is to end wherever it is.
+  /// Requested to end the service in the middle of its work.
   private let cancellation = Stop()
 
   /// - Parameters:
   ///   - stop: ends the service too.
-  ///   - patience: how long it may take to end before it is cancelled; nil is for ever.
+  ///   - patience: how long the service may take to end before it is cancelled; nil sets no limit.
   package init(_ service: any Service, under stop: Stop? = nil, patience: Duration? = nil) {
     self.service = service
     self.patience = patience
     self.stop = Stop(under: stop)
   }
 
-  /// Asks it to finish what is under way, and to return.
+  /// Asks the service to finish its current work and return.
   package func end() { stop.request() }
 
-  /// Cancels it, in the middle of whatever it does.
+  /// Cancels the service in the middle of its work.
   package func cancel() { cancellation.request() }
 
   /// Runs the service to its end.
   ///
-  /// - Throws: what the service throws. What it throws once it was cancelled was asked for, and is not passed on.
+  /// - Throws: the service's error. An error after a cancellation is expected and not passed on.
   package func run() async throws {
     try await withThrowingTaskGroup(of: Bool.self) { group in
       group.addTask { [service, stop] in
@@ -48,18 +48,18 @@ package final class ServiceRun: Sendable {
           return false
         }
       }
-      // The first to come decides.
+      // The first to finish decides.
       let hasEnded = try await group.next()!
       group.cancelAll()
-      // Of the others all but the service end without an error, and without a wait.
+      // Except for the service, the others end at once and without an error.
       if !hasEnded { while await group.nextResult() != nil {} }
     }
-    // A caller that was cancelled was waiting for an end, and not for a success.
+    // A cancelled caller must not take the end for a success.
     try Task.checkCancellation()
   }
 }
 
-/// Services side by side, of which one can be added at any time.
+/// Runs services concurrently; more can be added at any time.
 package final class ServiceGroup: Service {
   private let arrivals: AsyncStream<any Service>
   private let arrival: AsyncStream<any Service>.Continuation
@@ -68,13 +68,13 @@ package final class ServiceGroup: Service {
 
   /// Runs the service as soon as the group runs.
   ///
-  /// - Returns: false where the group has been told to stop, and the service never runs.
+  /// - Returns: false if the group has been told to stop, so that the service never runs.
   @discardableResult
   package func add(_ service: any Service) -> Bool {
     if case .enqueued = arrival.yield(service) { true } else { false }
   }
 
-  /// Runs until the stop has come and every service has ended; one that throws cancels the others.
+  /// Runs until the stop is requested and every service has ended; one that throws cancels the others.
   package func run() async throws {
     let stop = Stop.current
     let handler = stop.onRequest { [arrival] in arrival.finish() }
@@ -88,7 +88,7 @@ package final class ServiceGroup: Service {
           do {
             try await service.run()
           } catch {
-            // The group cancels its tasks, and not this loop.
+            // The group cancels its tasks, but not this loop.
             arrival.finish()
             throw error
           }
@@ -98,7 +98,7 @@ package final class ServiceGroup: Service {
   }
 }
 
-/// Runs services side by side, and returns when all have ended; one that throws cancels the others.
+/// Runs services concurrently, and returns when all have ended; one that throws cancels the others.
 package func runTogether(_ services: [any Service]) async throws {
   try await withThrowingTaskGroup(of: Void.self) { group in
     for service in services { group.addTask { try await service.run() } }

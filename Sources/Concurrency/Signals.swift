@@ -2,17 +2,18 @@ import CLinux
 import Glibc
 import Synchronization
 
-/// Signals as something to wait for, by signalfd(2): none is lost, from the moment they are held.
+/// Signals as a stream, by signalfd(2). Once they are held, none is lost.
 ///
-/// A held signal stays pending until one thread, as a rule the first, takes it here. Threads inherit what is held, and one that does not
-/// hold a signal would be given it, with its usual effect: so the first thread holds them before it starts another. A signal that nothing
-/// listens for has its usual effect all the same, save SIGHUP, which waits for a listener.
+/// A held signal stays pending until one thread, usually the first, takes it here. Threads inherit the held signals,
+/// and the system would deliver a signal, with its default effect, to any thread that does not hold it: so the first
+/// thread holds them before it starts another. A signal without a listener still has its default effect, except SIGHUP,
+/// which waits for a listener.
 package final class Signals: Sendable {
   private struct State {
     var listeners: [Int32: AsyncStream<Int32>.Continuation] = [:]
-    /// SIGHUP came, and nothing has listened for it yet.
+    /// SIGHUP came, and there is no listener yet.
     var waiting: Set<Int32> = []
-    /// Those that are heard once: the next has its usual effect.
+    /// Signals delivered only once: the next one has its default effect.
     var once: Set<Int32> = []
     var heard: Set<Int32> = []
   }
@@ -20,7 +21,7 @@ package final class Signals: Sendable {
   private let descriptor: Int32
   private let state = Mutex(State())
 
-  /// Holds the signals, in this thread and those it starts from here on.
+  /// Holds the signals, in this thread and in the threads it starts from now on.
   package init(holding signals: [Int32]) {
     var set = Self.set(signals)
     pthread_sigmask(SIG_BLOCK, &set, nil)
@@ -30,10 +31,11 @@ package final class Signals: Sendable {
 
   deinit { close(descriptor) }
 
-  /// The signals that come from here on, and what waits already. Equal ones that come before one is looked at count once.
+  /// The signals from now on, and those already waiting. Repeats that come before the listener has read the first count
+  /// once.
   ///
-  /// - Parameter once: the first of them is heard. The next ends the process on the thread that takes signals, whatever became of the
-  ///   listener: it may be stuck in what the first one asked for.
+  /// - Parameter once: delivers only the first signal. The next one ends the process on the thread that takes signals,
+  ///   even if the listener is stuck in its response to the first.
   package func listen(for numbers: [Int32], once: Bool = false) -> AsyncStream<Int32> {
     let (signals, continuation) = AsyncStream.makeStream(of: Int32.self, bufferingPolicy: .bufferingNewest(2))
     continuation.onTermination = { [weak self] _ in
@@ -52,10 +54,10 @@ package final class Signals: Sendable {
 
   /// Takes signals for as long as the process lives.
   ///
-  /// - Parameter beforeEnd: called when a signal is about to have its usual effect.
+  /// - Parameter beforeEnd: called when a signal is about to have its default effect.
   package func take(beforeEnd: () -> Void = {}) -> Never { while true { takeNext(beforeEnd: beforeEnd) } }
 
-  /// Waits on this thread for one signal, and hands it on.
+  /// Waits on this thread for one signal, and passes it to the listener.
   func takeNext(beforeEnd: () -> Void = {}) {
     var info = signalfd_siginfo()
     guard read(descriptor, &info, MemoryLayout<signalfd_siginfo>.size) > 0 else { return }
@@ -86,11 +88,11 @@ package final class Signals: Sendable {
     return .none
   }
 
-  /// Lets a signal have the effect on this process that it would have had, if it had never been held.
+  /// Gives a signal the effect on this process that it would have if it had never been held.
   private func obey(_ number: Int32) {
     var set = Self.set([number])
     pthread_sigmask(SIG_UNBLOCK, &set, nil)
-    // To the process: this thread takes it, or another that does not hold it.
+    // Sent to the process: this thread takes it, or another one that does not hold it.
     kill(getpid(), number)
     pthread_sigmask(SIG_BLOCK, &set, nil)
   }

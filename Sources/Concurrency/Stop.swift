@@ -2,38 +2,38 @@ import CLinux
 import Glibc
 import Synchronization
 
-/// Tells tasks and threads that what they belong to is to end: finish what is under way, begin nothing new.
+/// Tells tasks and threads to end: finish the current work, begin nothing new.
 ///
-/// A task finds the stop it belongs to as ``current``, and so do the tasks it starts. A stop under another one ends with it, and can end
-/// before it: that is how one shard of many is ended. Stopping is not cancellation: a page that is under way finishes. A wait for
-/// something that may never come is a different matter; ``stoppable(_:)`` cancels it.
+/// A task finds its stop as ``current``, and so do the tasks it starts. A stop under a parent is requested with it, and
+/// can be requested before it: that is how one shard of many ends. Stopping is not cancellation: a page that has begun
+/// finishes. A wait for an event that may never come is different; ``stoppable(_:)`` cancels it.
 package final class Stop: Sendable {
-  /// The stop that this task belongs to. Outside of all services it never comes.
+  /// The stop of this task. Outside all services it is never requested.
   @TaskLocal package static var current = Stop()
 
   private struct State {
     var isRequested = false
     var nextNumber = 0
     var handlers: [Int: @Sendable () -> Void] = [:]
-    /// An eventfd, for threads that wait in poll(2); made when the first one asks.
+    /// An eventfd, for threads that wait in poll(2); created on first use.
     var descriptor: Int32?
   }
 
   private let state = Mutex(State())
   private let parent: (stop: Stop, handler: Handler)?
 
-  /// What was asked to be called when the stop comes.
+  /// Identifies a handler registered with ``onRequest(_:)``.
   package struct Handler: Hashable, Sendable {
     fileprivate var number: Int
   }
 
-  /// - Parameter parent: ends this one with it.
+  /// - Parameter parent: requests this stop when it is requested itself.
   package init(under parent: Stop? = nil) {
     guard let parent else {
       self.parent = nil
       return
     }
-    // The parent must not keep this one alive, nor call it before it is made.
+    // The parent must not keep this stop alive, nor call it before it is initialised.
     let link = Link()
     self.parent = (parent, parent.onRequest { link.request() })
     link.aim(at: self)
@@ -46,7 +46,7 @@ package final class Stop: Sendable {
 
   package var isRequested: Bool { state.withLock { $0.isRequested } }
 
-  /// Ends everything that waits for this stop. Safe to repeat.
+  /// Requests the stop. Safe to repeat.
   package func request() {
     let handlers = state.withLock { state in
       guard !state.isRequested else { return [@Sendable () -> Void]() }
@@ -58,7 +58,7 @@ package final class Stop: Sendable {
     for handler in handlers { handler() }
   }
 
-  /// Calls the handler once, on whatever thread requests the stop; at once where it has been requested.
+  /// Calls the handler once, on the thread that requests the stop; at once if it has been requested already.
   package func onRequest(_ handler: @escaping @Sendable () -> Void) -> Handler {
     let (handle, isLate) = state.withLock { state in
       state.nextNumber += 1
@@ -69,17 +69,17 @@ package final class Stop: Sendable {
     return handle
   }
 
-  /// The handler is not called any more, unless it is being called just now.
+  /// Removes a handler. A call that is already running finishes.
   package func forget(_ handler: Handler) {
     _ = state.withLock { $0.handlers.removeValue(forKey: handler.number) }
   }
 
-  /// Runs the body, and all that it starts, as what belongs to this stop.
+  /// Runs the body, and all tasks it starts, under this stop.
   package func governing<T>(_ body: () async throws -> T) async rethrows -> T {
     try await Self.$current.withValue(self) { try await body() }
   }
 
-  /// Waits for the stop.
+  /// Waits until the stop is requested.
   ///
   /// - Throws: `CancellationError` when the task is cancelled first.
   package func wait() async throws {
@@ -93,7 +93,8 @@ package final class Stop: Sendable {
     }
   }
 
-  /// Readable from the moment the stop is requested: for a thread that waits in poll(2). It lives as long as this object does.
+  /// Becomes readable when the stop is requested, for a thread that waits in poll(2). It stays open as long as this
+  /// object lives.
   package var descriptor: Int32 {
     state.withLock { state in
       if let descriptor = state.descriptor { return descriptor }
@@ -110,7 +111,7 @@ package final class Stop: Sendable {
     _ = write(descriptor, &one, MemoryLayout<UInt64>.size)
   }
 
-  /// One wait, ended by what comes first.
+  /// One wait, ended by the stop or a cancellation, whichever comes first.
   private final class Gate: Sendable {
     private enum Position {
       case shut
@@ -147,7 +148,7 @@ package final class Stop: Sendable {
     }
   }
 
-  /// From a parent to a stop under it.
+  /// Links a parent to a stop under it.
   private final class Link: Sendable {
     private struct Aim {
       weak var stop: Stop?

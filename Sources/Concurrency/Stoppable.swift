@@ -1,10 +1,11 @@
-/// Runs a wait that ends when the stop comes: what it does is cancelled then, and at once where the stop has been requested already.
+/// Runs a wait and cancels it when the stop is requested; at once if it has been requested already.
 ///
-/// For what may never come by itself. A page under way does not belong in here; it is let finish.
+/// Use it to wait for an event that may never come. Do not run a page in it: a page that has begun finishes.
 ///
-/// - Throws: what the wait throws; `CancellationError` as a rule when the stop or a cancellation ended it.
+/// - Throws: the wait's error; usually `CancellationError` when the stop or a cancellation ended it.
 package func stoppable<T: Sendable>(_ wait: @escaping @Sendable () async throws -> T) async throws -> T {
-  // A task of its own, since only that can be cancelled without its caller; it costs less than a group with a task that watches.
+  // A separate task, since only that can be cancelled without its caller; it costs less than a task group with a second
+  // task that watches.
   let task = Task { try await wait() }
   let stop = Stop.current
   let handler = stop.onRequest { task.cancel() }
@@ -16,7 +17,7 @@ package func stoppable<T: Sendable>(_ wait: @escaping @Sendable () async throws 
   }
 }
 
-/// Waits for so long, or until the stop or a cancellation if that comes first. It does not say which.
+/// Waits for a duration, or until the stop or a cancellation if that comes first. It does not report which.
 package func rest(for duration: Duration) async {
   try? await stoppable { try await Task.sleep(for: duration) }
 }

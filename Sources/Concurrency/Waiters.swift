@@ -1,14 +1,14 @@
 import Synchronization
 
-/// Tasks that wait to be told something, in the order of asking; one that is cancelled leaves at once.
+/// A queue of waiting tasks, in the order of their requests; a cancelled task leaves it at once.
 ///
-/// An actor keeps one beside the state that is waited for. ``wait(for:isolation:)`` begins without letting go of the actor, so nothing
-/// can change between its look at that state and the wait.
-package final class Waiters<Wish: Sendable, Word: Sendable>: Sendable {
+/// An actor keeps one next to the state that the tasks wait for. ``wait(for:isolation:)`` begins without leaving the
+/// actor, so the state cannot change between the actor's look at it and the wait.
+package final class Waiters<Request: Sendable, Answer: Sendable>: Sendable {
   private struct Waiter {
     var id: Int
-    var wish: Wish
-    var continuation: CheckedContinuation<Word, any Error>
+    var request: Request
+    var continuation: CheckedContinuation<Answer, any Error>
   }
 
   private struct State {
@@ -20,18 +20,18 @@ package final class Waiters<Wish: Sendable, Word: Sendable>: Sendable {
 
   package init() {}
 
-  /// Waits until ``tell(_:where:)`` or another of its kind means this waiter.
+  /// Waits until ``tell(_:where:)``, ``tellFirst(_:)`` or ``fail(_:)`` ends this wait.
   ///
-  /// - Throws: `CancellationError` when the task is cancelled first, or what ``fail(_:)`` was given.
-  package func wait(for wish: Wish, isolation: isolated (any Actor)? = #isolation) async throws -> Word {
+  /// - Throws: `CancellationError` when the task is cancelled first, or the error given to ``fail(_:)``.
+  package func wait(for request: Request, isolation: isolated (any Actor)? = #isolation) async throws -> Answer {
     let id = state.withLock { state in
       state.nextID += 1
       return state.nextID
     }
     return try await withTaskCancellationHandler {
       try await withCheckedThrowingContinuation { continuation in
-        state.withLock { $0.waiting.append(Waiter(id: id, wish: wish, continuation: continuation)) }
-        // Who was cancelled before it waited was not found here then.
+        state.withLock { $0.waiting.append(Waiter(id: id, request: request, continuation: continuation)) }
+        // A cancellation that came before the wait did not find it.
         if Task.isCancelled { cancel(id) }
       }
     } onCancel: {
@@ -39,15 +39,15 @@ package final class Waiters<Wish: Sendable, Word: Sendable>: Sendable {
     }
   }
 
-  /// Ends the wait of all that wish for it.
-  package func tell(_ word: Word, where isMet: (Wish) -> Bool = { _ in true }) {
-    for waiter in take(where: { isMet($0.wish) }) { waiter.continuation.resume(returning: word) }
+  /// Ends the wait of every task whose request is met.
+  package func tell(_ answer: Answer, where isMet: (Request) -> Bool = { _ in true }) {
+    for waiter in take(where: { isMet($0.request) }) { waiter.continuation.resume(returning: answer) }
   }
 
-  /// Ends the wait of whoever waits longest; false when nobody waits.
-  package func tellFirst(_ word: Word) -> Bool {
+  /// Ends the wait of the task that has waited longest; false if no task waits.
+  package func tellFirst(_ answer: Answer) -> Bool {
     let first = state.withLock { $0.waiting.isEmpty ? nil : $0.waiting.removeFirst() }
-    first?.continuation.resume(returning: word)
+    first?.continuation.resume(returning: answer)
     return first != nil
   }
 
@@ -69,12 +69,12 @@ package final class Waiters<Wish: Sendable, Word: Sendable>: Sendable {
   }
 }
 
-extension Waiters where Wish == Void {
-  package func wait(isolation: isolated (any Actor)? = #isolation) async throws -> Word {
+extension Waiters where Request == Void {
+  package func wait(isolation: isolated (any Actor)? = #isolation) async throws -> Answer {
     try await wait(for: (), isolation: isolation)
   }
 }
 
-extension Waiters where Word == Void {
-  package func tell(where isMet: (Wish) -> Bool = { _ in true }) { tell((), where: isMet) }
+extension Waiters where Answer == Void {
+  package func tell(where isMet: (Request) -> Bool = { _ in true }) { tell((), where: isMet) }
 }

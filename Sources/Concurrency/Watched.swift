@@ -1,9 +1,9 @@
-/// How long something may take before it is worth a word, and again each time that has doubled.
+/// How long an operation may take before it is reported; it is reported again each time that has doubled.
 package let reportAfter = Duration.seconds(10)
 
-/// Runs the work, and reports when it takes long: a shard that waits for a lock must not look like one with nothing to do.
+/// Runs the work, and reports when it takes long: a shard that waits for a lock must not look idle.
 ///
-/// - Parameter report: how long it has been under way.
+/// - Parameter report: is given how long the work has been running.
 package func watched<T: Sendable>(
   _ report: @escaping @Sendable (Duration) async -> Void, _ work: @escaping @Sendable () async throws -> T
 ) async throws -> T {

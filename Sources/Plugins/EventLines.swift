@@ -1,17 +1,17 @@
 package import Rules
 
-/// The event lines of a page, piece by piece, so that a page is never in memory a second time.
+/// Produces the event lines of a page in pieces, so that memory never holds a second copy of the page.
 ///
-/// `data` and `headers` are JSON text as PostgreSQL wrote it, and are passed through as they are.
+/// `data` and `headers` are JSON text as PostgreSQL wrote it, passed through unchanged.
 package struct EventLines {
-  /// Bytes of a piece, about.
+  /// The approximate size of a piece.
   private static let pieceBytes = 256 << 10
-  /// `data` beyond this is sent in pieces of its own.
+  /// `data` larger than this is sent in separate pieces.
   private static let largeData = 64 << 10
 
   private let slice: EventSlice
   private var next: Int
-  /// How much of the next event's `data` has been sent; nil before its line has begun.
+  /// The bytes of the next event's `data` that have been sent; nil if its line has not begun.
   private var sent: Int?
 
   package init(_ slice: EventSlice) {
@@ -21,7 +21,7 @@ package struct EventLines {
 
   package var isAtEnd: Bool { next == slice.indices.endIndex }
 
-  /// Whole lines as far as they fit into a piece, or a part of one that does not; nil after the last.
+  /// The next piece: as many whole lines as fit, or part of a line that does not fit; nil after the last.
   package mutating func piece() -> [UInt8]? {
     guard !isAtEnd else { return nil }
     let block = slice.block
@@ -61,10 +61,10 @@ package struct EventLines {
     }
   }
 
-  /// The most that an event can come to, without `data` that is sent by itself: every byte of text escaped.
+  /// The most bytes an event's line can take, without `data` that is sent separately: every byte of text escaped.
   private func bound(_ block: EventBlock, _ memory: UnsafeRawBufferPointer, _ place: Int) -> Int {
     let size = block.size(of: slice.indices[place])
-    // Six bytes for each is far more than there is; counting what is text only costs more than the room.
+    // Six bytes for each is far more than needed, but counting only the text would cost more than the memory.
     if size < 4_096 { return size * 6 + 512 }
     let fields = block.fields(of: slice.indices[place], in: memory)
     let data = fields.data?.count ?? 0
@@ -72,7 +72,7 @@ package struct EventLines {
   }
 }
 
-/// Writes at a place in memory that is large enough.
+/// Writes into memory that the caller has made large enough.
 private struct Cursor {
   var at: UnsafeMutableRawPointer
 

@@ -1,6 +1,7 @@
-/// Identifiers and times of events as text; each writes at a place in memory and returns the place behind it.
+/// Identifiers and times of events as text. Each function writes at a place in memory and returns the place after the
+/// text.
 package enum EventText {
-  /// Of ``uuid(_:at:)``.
+  /// The length of the text that ``uuid(_:at:)`` writes.
   package static let uuidBytes = 36
 
   /// 16 bytes as `8-4-4-4-12` hexadecimal digits.
@@ -25,16 +26,17 @@ package enum EventText {
     return place + 2
   }
 
-  /// Between PostgreSQL's epoch, the year 2000, and that of Unix, in microseconds.
+  /// Microseconds from the Unix epoch to PostgreSQL's epoch, the year 2000.
   package static let postgresEpoch: Int64 = 946_684_800_000_000
 
-  /// Microseconds since the year 2000 as those since 1970. Infinities stay, and what is too late to be told is the last moment before.
+  /// Converts microseconds since the year 2000 to microseconds since 1970. Infinities stay; a time that would overflow
+  /// becomes the last one before infinity.
   package static func unixTime(_ microseconds: Int64) -> Int64 {
     guard microseconds != .max, microseconds != .min else { return microseconds }
     return min(microseconds, .max - 1 - postgresEpoch) + postgresEpoch
   }
 
-  /// Microseconds since the year 2000 as `2026-11-21T11:03:41.123456Z`; PostgreSQL's infinities as it calls them.
+  /// Microseconds since the year 2000 as `2026-11-21T11:03:41.123456Z`; infinities by PostgreSQL's names.
   package static func time(_ microseconds: Int64, at place: UnsafeMutableRawPointer) -> UnsafeMutableRawPointer {
     guard microseconds != .max, microseconds != .min else {
       return ascii(microseconds > 0 ? "infinity" : "-infinity", at: place)
@@ -42,7 +44,7 @@ package enum EventText {
     let (days, rest) = microseconds.quotientAndRemainder(dividingBy: 86_400_000_000)
     let (day, ofDay) = rest < 0 ? (days - 1, rest + 86_400_000_000) : (days, rest)
     let date = civil(daysSinceUnixEpoch: day + 10_957)
-    // PostgreSQL's own way for years before the first and after 9999 is left to the few who have them.
+    // Years before 1 and after 9999 do not follow PostgreSQL's own notation; they are too rare to be worth it.
     var at = digits(date.year, date.year > 9999 ? 6 : 4, at: place)
     at = ascii("-", at: at)
     at = digits(date.month, 2, at: at)

@@ -1,18 +1,18 @@
-/// Cuts a stream of bytes into lines, whatever pieces it comes in.
+/// Splits a stream of bytes into lines, regardless of how it was chunked.
 package struct LineSplitter: Sendable {
   private let limit: Int
   private let cutsLongLines: Bool
   private var rest: [UInt8] = []
 
   /// - Parameters:
-  ///   - limit: bytes of one line, at most.
-  ///   - cutsLongLines: a longer one is handed over in parts; otherwise it is an error.
+  ///   - limit: the most bytes in one line.
+  ///   - cutsLongLines: whether a longer line is returned in parts; otherwise it is an error.
   package init(limit: Int = PluginLimits.lineBytes, cutsLongLines: Bool = false) {
     self.limit = limit
     self.cutsLongLines = cutsLongLines
   }
 
-  /// The lines that are complete now, without their ends; empty ones are left out.
+  /// Takes bytes and returns the lines that are now complete, without line endings; empty lines are skipped.
   ///
   /// - Throws: ``PluginProblem/lineTooLong(bytes:)``.
   package mutating func take(_ bytes: [UInt8]) throws(PluginProblem) -> [[UInt8]] {
@@ -38,7 +38,7 @@ package struct LineSplitter: Sendable {
     }
   }
 
-  /// A last line without an end.
+  /// The last line, if it has no line ending.
   package mutating func takeRest() -> [UInt8]? {
     defer { rest = [] }
     return rest.isEmpty ? nil : rest

@@ -1,10 +1,10 @@
-/// How much of what a plugin says goes into the log: a plugin that floods must not drown what others have to say.
+/// Limits how much of a plugin's output goes into the log, so that a flood does not drown other entries.
 ///
-/// So many lines in each interval; the rest is counted, and the count is told when the interval is over.
+/// Each interval allows a number of lines; the rest is counted, and the count is logged when the interval is over.
 package struct OutputLimit: Sendable {
   package static let lines = 100
   package static let interval = Duration.seconds(5)
-  /// Bytes of one line that are logged.
+  /// The most bytes of one line that are logged.
   package static let lineBytes = 2_000
 
   private var began: ContinuousClock.Instant?
@@ -15,7 +15,7 @@ package struct OutputLimit: Sendable {
 
   package enum Verdict: Hashable, Sendable {
     case pass
-    /// The first line after so many were left out.
+    /// Log it; it is the first line after so many were dropped.
     case passAfter(dropped: Int)
     case drop
   }
@@ -35,7 +35,7 @@ package struct OutputLimit: Sendable {
     return dropped > 0 ? .passAfter(dropped: dropped) : .pass
   }
 
-  /// A text of any length as what is logged of it: parts as long as a line may be.
+  /// Splits a text of any length into parts of at most `lineBytes`.
   package static func parts(of text: String) -> some Sequence<String> {
     let bytes = Array(text.utf8)
     return stride(from: 0, to: bytes.count, by: lineBytes).lazy.map { start in
@@ -43,7 +43,7 @@ package struct OutputLimit: Sendable {
     }
   }
 
-  /// How many were left out and not told of yet.
+  /// Returns the number of dropped lines not yet reported, and resets it.
   package mutating func takeDropped() -> Int {
     defer { dropped = 0 }
     return dropped

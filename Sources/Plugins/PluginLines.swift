@@ -1,6 +1,6 @@
 package import Rules
 
-/// The lines that a plugin is sent, apart from events.
+/// The lines sent to a plugin, apart from events.
 package enum PluginLines {
   package enum Mode: String, Sendable { case continuous, rebuild }
 

@@ -9,11 +9,11 @@ package enum PluginMessage: Hashable, Sendable {
   case log(level: PluginLogLevel, message: String)
 }
 
-/// What became of a page.
+/// The outcome of a page.
 package enum PluginAnswer: Hashable, Sendable {
-  /// All of it is done; with effects in the database, the statements are what is to be done.
+  /// The whole page is applied; with effects in the database, the daemon has to run the statements.
   case applied(ceiling: Int64, statements: [PluginStatement]?)
-  /// One event failed; everything before it is done.
+  /// One event failed; all events before it are applied.
   case failed(PluginFailure)
 }
 
@@ -49,7 +49,8 @@ package struct PluginFailure: Hashable, Sendable {
   package var sequence: Int64
   package var kind: Kind
   package var message: String
-  /// With effects in the database: what the events before it come to; nil where they are to be handed over again, alone.
+  /// With effects in the database: the statements for the events before the failed one; nil if those events must be
+  /// handed over again, as a page of their own.
   package var statements: [PluginStatement]?
 
   package init(sequence: Int64, kind: Kind, message: String, statements: [PluginStatement]? = nil) {
@@ -65,9 +66,9 @@ package enum PluginLogLevel: String, Hashable, Sendable, CaseIterable {
 }
 
 extension PluginMessage {
-  /// Reads one line.
+  /// Parses one line.
   ///
-  /// - Throws: ``PluginProblem/garbage(_:)``, with the beginning of the line and what is wrong with it.
+  /// - Throws: ``PluginProblem/garbage(_:)``, with the beginning of the line and the problem.
   package static func parse(_ line: some Collection<UInt8>) throws(PluginProblem) -> PluginMessage {
     let wire: Wire
     do {
@@ -90,12 +91,12 @@ extension PluginMessage {
     ]
     let found = messages.compactMap { $0 }
     guard found.count == 1 else {
-      throw .garbage("\(beginning(of: line)) (expected one of ready, refused, applied, failed and log)")
+      throw .garbage("\(beginning(of: line)) (expected one of ready, refused, applied, failed, log)")
     }
     return found[0]
   }
 
-  /// Enough to recognize a line by; it is the plugin's own text and may be of any length.
+  /// Enough of a line to recognize it by; the plugin chose its text, which may have any length.
   static func beginning(of line: some Collection<UInt8>) -> String {
     let text = String(decoding: line.prefix(80), as: UTF8.self).unicodeScalars
       .reduce(into: "") { $0 += $1.value < 0x20 || $1.value == 0x7F ? "·" : String($1) }
@@ -117,7 +118,7 @@ extension PluginMessage {
     }
   }
 
-  /// As it is on the wire.
+  /// The form on the wire.
   private struct Wire: Decodable {
     var ready: Ready?
     var refused: Refused?
@@ -149,7 +150,7 @@ extension PluginMessage {
 
       var statement: PluginStatement { PluginStatement(text: text, values: (values ?? []).map(\.text)) }
     }
-    /// What PostgreSQL can read as text; anything larger is for the plugin to write as a string.
+    /// A value that PostgreSQL can read as text; the plugin has to write any other value as a string.
     struct Value: Decodable {
       var text: String?
 
@@ -178,6 +179,6 @@ extension PluginFailure.Kind: Decodable {}
 extension PluginLogLevel: Decodable {}
 
 extension String {
-  /// With a sign for NUL, which no column of PostgreSQL can hold.
+  /// The text with a visible symbol for NUL, which PostgreSQL cannot store.
   fileprivate var storable: String { utf8.contains(0) ? replacing("\0", with: "\u{2400}") : self }
 }

@@ -1,12 +1,12 @@
-/// How many events a plugin is handed at once.
+/// Decides how many events to hand to a plugin at once.
 ///
-/// A page must be answered within the plugin's timeout, and nobody knows how long it takes over an event: one that writes to memory takes a
-/// microsecond, one that sends mail a second. So the limit halves when a page was not answered in time, and doubles while pages take
-/// little of it.
+/// A plugin must answer a page within its timeout, but the time it needs for an event is unknown: writing to memory
+/// takes a microsecond, sending mail a second. So the limit halves when an answer does not come in time, and doubles
+/// while pages take only a small part of the timeout.
 package struct PluginPace: Sendable, Hashable {
   package static let limits = 1...100_000
   package static let initial = 1_000
-  /// The share of the timeout up to which a page may grow.
+  /// Pages grow while they take at most one part in this many of the timeout.
   static let roomForMore = 8
 
   package private(set) var limit = PluginPace.initial
@@ -21,7 +21,7 @@ package struct PluginPace: Sendable, Hashable {
     }
   }
 
-  /// A page of so many events was not answered in time.
+  /// The plugin did not answer a page of this many events in time.
   package mutating func timedOut(_ count: Int) { limit = clamped(min(limit, count) / 2) }
 
   private func clamped(_ limit: Int) -> Int { min(max(limit, Self.limits.lowerBound), Self.limits.upperBound) }

@@ -4,21 +4,22 @@ import Synchronization
 
 /// One libpq connection, driven without blocking by the one thread that owns it.
 ///
-/// Every wait is a `poll` of the socket and the wake-up, with the operation's deadline. When an operation is to end early, this thread asks
-/// the server to cancel it and then reads on to the end, so that the session is clean for the next one.
+/// Every wait is a `poll` of the socket and the wake-up descriptor, with the operation's deadline. To end an operation
+/// early, this thread asks the server to cancel it and then reads all remaining results, so that the session is clean
+/// for the next operation.
 final class Connection: @unchecked Sendable {
   private(set) var pointer: OpaquePointer
   let wakeup: Wakeup
   private let isOpenFlag = Atomic<Bool>(true)
   private let notices: Unmanaged<NoticeBox>
 
-  /// After a cancel was asked for, the server has this long to answer before the connection is given up.
+  /// How long the server has to answer after a cancel request, before the connection is given up.
   static let drainLimit = Duration.seconds(5)
 
-  /// Used on the connection's thread alone.
+  /// Used only on the connection's thread.
   private final class NoticeBox {
     let handle: (@Sendable (ServerMessage) -> Void)?
-    /// Why the server ended the session, where it said so while nothing ran.
+    /// The server's reason for ending the session, if it sent one while no statement ran.
     private(set) var farewell: String?
 
     init(_ handle: (@Sendable (ServerMessage) -> Void)?) { self.handle = handle }
@@ -30,7 +31,7 @@ final class Connection: @unchecked Sendable {
 
   var isOpen: Bool { isOpenFlag.load(ordering: .acquiring) }
 
-  /// Connects, on the calling thread.
+  /// Connects on the calling thread.
   init(
     _ options: ConnectionOptions, operation: Operation, wakeup: Wakeup, onNotice: (@Sendable (ServerMessage) -> Void)?
   ) throws(PostgresError) {
@@ -99,8 +100,8 @@ final class Connection: @unchecked Sendable {
     }
   }
 
-  /// Keepalives and `tcp_user_timeout` where the operator set none, in a URI, a service file or wherever else libpq looks: a server that
-  /// vanished is noticed within half a minute, not after two hours.
+  /// Sets keepalives and `tcp_user_timeout`, unless the operator set them in a URI, a service file or another place
+  /// that libpq reads: this detects a vanished server within half a minute instead of two hours.
   private func setKeepalives() {
     let given = ConnectionOptions.read(PQconninfo(pointer))
     var family = sockaddr_storage()
@@ -126,7 +127,7 @@ final class Connection: @unchecked Sendable {
     PQfinish(pointer)
   }
 
-  /// Gives the connection up because it is broken; returns what to throw.
+  /// Closes the broken connection, and returns the error to throw.
   func lost(_ what: String) -> PostgresError {
     let error = connectionError(what)
     close()
@@ -140,9 +141,9 @@ final class Connection: @unchecked Sendable {
   }
 }
 
-// What an operation does between sending and its last result.
+// The steps of an operation between sending and its last result.
 extension Connection {
-  /// Sends everything that is queued, reading meanwhile so that neither side blocks the other.
+  /// Sends everything queued, and reads meanwhile so that neither side blocks the other.
   func flush(_ operation: Operation, _ cancelling: inout Cancelling) throws(PostgresError) {
     while true {
       switch PQflush(pointer) {
@@ -160,7 +161,7 @@ extension Connection {
     return PQgetResult(pointer)
   }
 
-  /// Waits for the socket, and asks the server to cancel when the operation is to end.
+  /// Waits for the socket, and asks the server to cancel when the operation has to end.
   func wait(_ events: Int32, _ operation: Operation, _ cancelling: inout Cancelling) throws(PostgresError) {
     if cancelling.reason == nil, let reason = operation.stop {
       cancelling.reason = reason
@@ -177,7 +178,7 @@ extension Connection {
     if ready != 0, PQconsumeInput(pointer) == 0 { throw lost("the connection was lost") }
   }
 
-  /// Waits until a cancel that was asked for has been sent or given up, so that it cannot hit the session's next statement.
+  /// Waits until a requested cancel has been sent or given up, so that it cannot hit the session's next statement.
   func settle(_ cancelling: Cancelling) throws(PostgresError) {
     guard let request = cancelling.request, let giveUpAt = cancelling.giveUpAt, isOpen else { return }
     while !request.isOver {
@@ -189,7 +190,7 @@ extension Connection {
     }
   }
 
-  /// `PQcancel` on a thread of its own: it blocks until the server has taken it, and a frozen server never does.
+  /// `PQcancel` on a thread of its own: it blocks until the server accepts the request, and a frozen server never does.
   final class CancelRequest: Sendable {
     private let isOverFlag = Atomic<Bool>(false)
     var isOver: Bool { isOverFlag.load(ordering: .acquiring) }
@@ -235,20 +236,22 @@ extension Connection {
     }
   }
 
-  /// Why an operation is being cancelled, and until when the server may take to answer.
+  /// Why an operation is being cancelled, and the deadline for the server's answer.
   struct Cancelling {
     var reason: PostgresError?
     var giveUpAt: ContinuousClock.Instant?
     var request: CancelRequest?
 
-    /// The error to throw for what the server said: its "canceling statement due to user request" becomes our reason for asking.
+    /// The error to throw for a server message: "canceling statement due to user request" becomes our reason for
+    /// cancelling.
     func error(for message: ServerMessage) -> PostgresError {
       if let reason, message.sqlState == .queryCanceled { return reason }
       return PostgresError(.server(message))
     }
   }
 
-  /// Waits until the socket is ready or the wake-up rings or the time is over; returns the socket's events.
+  /// Waits until the socket is ready, the wake-up descriptor is readable, or the deadline passes; returns the socket's
+  /// events.
   static func poll(_ socket: Int32, _ events: Int16, _ wakeup: Wakeup, until deadline: ContinuousClock.Instant?)
     -> Int16
   {

@@ -1,17 +1,17 @@
 import CLibpq
 
-/// Where to connect and as whom: everything libpq understands, in its own words.
+/// Where to connect, and as which user: everything that libpq understands, in libpq's notation.
 ///
-/// An empty connection string is libpq's environment (`PGHOST`, `PGSERVICE`, `PGPASSFILE`…) and defaults. The password is never part of a
-/// description or an error.
+/// An empty connection string is libpq's environment (`PGHOST`, `PGSERVICE`, `PGPASSFILE`…) and defaults. The password
+/// is never part of a description or an error.
 package struct ConnectionOptions: Sendable {
   /// A URI, or `key=value` pairs, as in "Connection Strings" of PostgreSQL's manual.
   package var conninfo: String
   /// Overrides a password in `conninfo`.
   package var password: String?
-  /// What `pg_stat_activity` shows, unless `conninfo` names another.
+  /// The `application_name` in `pg_stat_activity`, unless `conninfo` sets one.
   package var applicationName: String
-  /// Longest to wait for a connection, unless `conninfo` says `connect_timeout`.
+  /// The longest wait for a connection, unless `conninfo` sets `connect_timeout`.
   package var connectTimeout: Duration
 
   package init(
@@ -24,7 +24,7 @@ package struct ConnectionOptions: Sendable {
     self.connectTimeout = connectTimeout
   }
 
-  /// The parts that tell a person which database is meant: `host=… port=… dbname=… user=…`, defaults included.
+  /// The parts that identify the database to a person: `host=… port=… dbname=… user=…`, defaults included.
   package var redacted: String {
     guard let given = try? parsed() else { return "an unreadable connection string" }
     let defaults = Self.read(PQconndefaults())
@@ -37,9 +37,10 @@ package struct ConnectionOptions: Sendable {
     return shown.joined(separator: " ")
   }
 
-  /// The keys that `conninfo` gives a value.
+  /// The keys that `conninfo` sets, with their values.
   ///
-  /// - Throws: a usage error when libpq cannot read it. Its own message is not passed on: it quotes the string, password and all.
+  /// - Throws: a usage error if libpq cannot parse it. libpq's own message is not passed on, since it quotes the string
+  ///   with its password.
   package func parsed() throws(PostgresError) -> [String: String] {
     // A string that is neither a URI nor pairs is the name of a database.
     guard conninfo.contains("=") || conninfo.hasPrefix("postgres://") || conninfo.hasPrefix("postgresql://") else {
@@ -50,7 +51,7 @@ package struct ConnectionOptions: Sendable {
       PQfreemem(message)
       throw PostgresError(
         .usage(
-          "the connection string cannot be read (it is not shown, as it may hold a password): expected a URI or key=value pairs"
+          "cannot parse the connection string (not shown, as it may contain a password): expected a URI or key=value pairs"
         ))
     }
     return Self.read(options)
@@ -63,7 +64,7 @@ package struct ConnectionOptions: Sendable {
     return pairs
   }
 
-  /// Reads and frees libpq's array of options.
+  /// Copies libpq's array of options into a dictionary, and frees the array.
   static func read(_ options: UnsafeMutablePointer<PQconninfoOption>?) -> [String: String] {
     guard let options else { return [:] }
     defer { PQconninfoFree(options) }

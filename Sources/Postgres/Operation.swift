@@ -25,18 +25,19 @@ final class Wakeup: Sendable {
   }
 }
 
-/// One statement, or one pipeline of them, and whether somebody wants it to end early.
+/// One statement or one pipeline, and whether it has been asked to end early.
 ///
-/// Cancelling from another thread would race with the next statement of the session. So `cancel` only leaves word; the session's own
-/// thread, which alone knows what is running, asks the server. A word that comes too late belongs to an operation that is over, and
-/// nobody looks at it any more.
+/// A cancel request sent from another thread would race with the session's next statement. So `cancel` only sets a
+/// flag; the session's own thread, the only one that knows which operation is running, sends the request. A flag set
+/// too late belongs to an operation that is over, and has no effect.
 final class Operation: Sendable {
   private let isCancelledFlag = Atomic<Bool>(false)
   private let wakeup: Wakeup?
   let deadline: ContinuousClock.Instant?
   let timeout: Duration?
 
-  /// - Parameter wakeup: nil for what must not be cancelled, such as the ROLLBACK after a cancelled statement.
+  /// - Parameter wakeup: nil for an operation that must not be cancelled, such as the ROLLBACK after a cancelled
+  ///   statement.
   init(_ wakeup: Wakeup?, timeout: Duration?) {
     self.wakeup = wakeup
     self.timeout = timeout
@@ -51,10 +52,10 @@ final class Operation: Sendable {
     wakeup.signal()
   }
 
-  /// The same, by the session's own thread.
+  /// Cancels from the session's own thread, which needs no wake-up.
   func cancelFromWithin() { isCancelledFlag.store(true, ordering: .releasing) }
 
-  /// Why the operation should end now, if it should.
+  /// The reason to end the operation now; nil to go on.
   var stop: PostgresError? {
     if isCancelled { return PostgresError(.cancelled) }
     if let deadline, ContinuousClock.now >= deadline { return PostgresError(.timedOut(timeout!)) }

@@ -1,6 +1,6 @@
 import CLibpq
 
-/// What the server said: an error, or a notice.
+/// A message from the server: an error or a notice.
 package struct ServerMessage: Sendable, Hashable {
   /// `ERROR`, `FATAL`, `NOTICE`…, never translated.
   package var severity: String
@@ -8,7 +8,7 @@ package struct ServerMessage: Sendable, Hashable {
   package var message: String
   package var detail: String?
   package var hint: String?
-  /// Where in the statement, in characters from 1.
+  /// The place in the statement, in characters from 1.
   package var position: Int?
   package var context: String?
   package var schema: String?
@@ -17,24 +17,24 @@ package struct ServerMessage: Sendable, Hashable {
   package var constraint: String?
 }
 
-/// Why a statement or a connection did not work. Values of binds are never part of the text.
+/// Why a statement or a connection failed. The text never contains the values of binds.
 package struct PostgresError: Error, Sendable, Hashable, CustomStringConvertible {
   package enum Kind: Sendable, Hashable {
     case server(ServerMessage)
-    /// Could not be made, or was lost.
+    /// The connection could not be made, or was lost.
     case connection(String)
-    /// The Swift task was cancelled, and the statement on the server with it.
+    /// The Swift task was cancelled, and with it the statement on the server.
     case cancelled
-    /// The statement was cancelled on the server because the caller's time was over.
+    /// The statement was cancelled on the server because the caller's timeout passed.
     case timedOut(Duration)
-    /// A column does not hold what the caller expects.
+    /// A column does not hold the type that the caller expects.
     case decoding(String)
-    /// The call itself is wrong.
+    /// The caller used the API incorrectly.
     case usage(String)
   }
 
   package var kind: Kind
-  /// Which statement of a pipeline failed, from 0.
+  /// The index of the failed statement in a pipeline, from 0.
   package var statementIndex: Int?
 
   package init(_ kind: Kind, statementIndex: Int? = nil) {
@@ -48,14 +48,14 @@ package struct PostgresError: Error, Sendable, Hashable, CustomStringConvertible
   package var detail: String? { server?.detail }
   package var hint: String? { server?.hint }
   package var constraint: String? { server?.constraint }
-  /// Where a constraint was violated: the schema and the name of the table.
+  /// The table whose constraint was violated: its schema and its name.
   package var table: (schema: String, name: String)? {
     if let schema = server?.schema, let name = server?.table { (schema, name) } else { nil }
   }
-  /// Where in the statement, in characters from 1.
+  /// The place in the statement, in characters from 1.
   package var statementPosition: Int? { server?.position }
 
-  /// The session is gone, or never was.
+  /// Whether the session is lost, or was never established.
   package var isConnectionLoss: Bool {
     switch kind {
     case .connection: true
@@ -79,7 +79,7 @@ package struct PostgresError: Error, Sendable, Hashable, CustomStringConvertible
 }
 
 extension ServerMessage {
-  /// Reads the fields of an error or a notice; the result stays the caller's.
+  /// Reads the fields of an error or a notice; the caller keeps ownership of the result.
   init(_ result: OpaquePointer) {
     func field(_ code: Unicode.Scalar) -> String? {
       PQresultErrorField(result, Int32(code.value)).map { String(cString: $0) }
@@ -99,7 +99,7 @@ extension ServerMessage {
 }
 
 extension String {
-  /// Without white space at the end: libpq ends its messages with a newline.
+  /// The text without trailing white space: libpq ends its messages with a newline.
   var trimmed: String {
     guard let last = lastIndex(where: { !$0.isWhitespace }) else { return "" }
     return String(self[...last])

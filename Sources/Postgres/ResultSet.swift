@@ -1,17 +1,17 @@
 import CLibpq
 
-/// What a statement returned. Rows stay in libpq's memory, in text format, and are decoded as they are asked for.
+/// The result of a statement. Rows stay in libpq's memory, in text format, and are decoded on access.
 package struct ResultSet: Sendable {
   private let handle: Handle
 
-  /// Owns a `PGresult`, which nobody changes any more.
+  /// Owns a `PGresult`, which no longer changes.
   private final class Handle: @unchecked Sendable {
     let pointer: OpaquePointer
     init(_ pointer: OpaquePointer) { self.pointer = pointer }
     deinit { PQclear(pointer) }
   }
 
-  /// Takes over the result.
+  /// Takes ownership of the result.
   init(owning pointer: OpaquePointer) { handle = Handle(pointer) }
 
   package var rows: Rows { Rows(result: self) }
@@ -58,12 +58,13 @@ package struct Row: Sendable {
   fileprivate let result: ResultSet
   fileprivate let index: Int
 
-  /// The value as PostgreSQL writes it; nil is NULL.
+  /// The value as PostgreSQL writes it; nil for NULL.
   package func text(_ column: Int) -> String? {
     result.bytes(index, column).map { String(decoding: $0, as: UTF8.self) }
   }
 
-  /// - Throws: a decoding error when there is no such column, when it is NULL and `T` is not optional, or when it is not a `T`.
+  /// - Throws: a decoding error if there is no such column, if it is NULL and `T` is not optional, or if it is not a
+  ///   `T`.
   package func get<T: PostgresDecodable>(_ column: Int, as type: T.Type = T.self) throws(PostgresError) -> T {
     let bytes = result.bytes(index, column)
     guard let value = T.decode(bytes) else {
@@ -81,9 +82,9 @@ package struct Row: Sendable {
   }
 }
 
-/// What a column can be read as, from PostgreSQL's text format.
+/// A type that can be read from a column in PostgreSQL's text format.
 package protocol PostgresDecodable: Sendable {
-  /// Nil when the bytes are not such a value; no bytes are NULL.
+  /// Returns nil if the bytes are not such a value; nil bytes are NULL.
   static func decode(_ bytes: UnsafeBufferPointer<UInt8>?) -> Self?
 }
 

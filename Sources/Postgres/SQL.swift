@@ -1,4 +1,4 @@
-/// One statement with its values. What is interpolated becomes a bind, so a value can never be read as SQL:
+/// One statement with its values. An interpolated value becomes a bind, so it can never be read as SQL:
 ///
 ///     let statement: SQL = "SELECT * FROM \(identifier: table) WHERE id = \(id)"
 package struct SQL: Sendable, Hashable, ExpressibleByStringInterpolation {
@@ -38,21 +38,22 @@ package struct SQL: Sendable, Hashable, ExpressibleByStringInterpolation {
 
     package mutating func appendInterpolation(identifier name: String) { text += SQL.quoted(name) }
 
-    /// A part of the statement with binds of its own, which are numbered anew. Its text must not hold `$1` in any other sense.
+    /// A part of the statement with its own binds, which are renumbered. Its text must not contain `$1` in any other
+    /// sense.
     package mutating func appendInterpolation(_ part: SQL) {
       let offset = binds.count
       text += part.text.replacing(#/\$([0-9]+)/#) { "$\(Int($0.output.1)! + offset)" }
       binds += part.binds
     }
 
-    /// Trusted text, as it is: part of the statement, not a value.
+    /// Trusted text that becomes part of the statement, not a value.
     package mutating func appendInterpolation(raw: String) { text += raw }
   }
 
-  /// `name` as an identifier, quoted.
+  /// `name` as a quoted identifier.
   package static func quoted(_ name: String) -> String { doubled("\"", in: name) }
 
-  /// `text` as a literal, quoted. For DDL, which takes no binds.
+  /// `text` as a quoted literal, for DDL, which takes no binds.
   package static func quoted(literal text: String) -> String {
     (text.contains("\\") ? " E" : "") + doubled("'", in: text.contains("\\") ? doubledBackslashes(text) : text)
   }
@@ -68,9 +69,9 @@ package struct SQL: Sendable, Hashable, ExpressibleByStringInterpolation {
 
 /// A value for a parameter, in PostgreSQL's text format.
 package struct Bind: Sendable, Hashable {
-  /// Nil is NULL.
+  /// Nil for NULL.
   package var text: String?
-  /// The type's object identifier; 0 lets the server infer it.
+  /// The type's OID; 0 lets the server infer it.
   package var type: UInt32
 
   package init(_ text: String?, type: UInt32 = 0) {
@@ -79,7 +80,7 @@ package struct Bind: Sendable, Hashable {
   }
 }
 
-/// What can be interpolated into ``SQL``.
+/// A type that can be interpolated into ``SQL``.
 package protocol PostgresEncodable {
   static var postgresType: UInt32 { get }
   var postgresText: String? { get }
@@ -117,7 +118,7 @@ extension Bool: PostgresEncodable {
 extension Array: PostgresEncodable where Element: PostgresArrayElement {
   package static var postgresType: UInt32 { Element.postgresArrayType }
 
-  /// `{"a","b"}`: every element quoted, so none needs thought.
+  /// `{"a","b"}`: every element is quoted, so there are no special cases.
   package var postgresText: String? {
     "{"
       + map { element in

@@ -5,7 +5,7 @@ package struct SQLState: Hashable, Sendable, ExpressibleByStringLiteral, CustomS
   package init(_ code: String) { self.code = code }
   package init(stringLiteral code: String) { self.code = code }
 
-  /// The first two characters: what kind of failure it is.
+  /// The first two characters: the class of the failure.
   package var classCode: String { String(code.prefix(2)) }
 
   package var description: String { code }
@@ -29,7 +29,7 @@ extension SQLState {
   static let idleSessionTimeout: SQLState = "57P05"
   static let idleInTransactionSessionTimeout: SQLState = "25P03"
 
-  /// The server ends the session with these, or refuses to begin one.
+  /// Whether the server ends the session with this code, or refuses to begin one.
   var endsSession: Bool {
     classCode == "08"
       || [

@@ -2,23 +2,23 @@ import CLibpq
 
 /// One session on a server: statements, pipelines, transactions and COPY, on a thread of its own.
 ///
-/// Cancelling the Swift task that waits for a statement cancels that statement on the server, and never another one; see ``Operation``.
-/// A statement that was complete before the cancel arrived returns its result.
+/// Cancelling the Swift task that waits for a statement cancels that statement on the server, and never another one;
+/// see ``Operation``. A statement that completed before the cancel arrived returns its result.
 package actor Session {
   private let thread: SessionThread
   let connection: Connection
   private var prepared = PreparedStatements()
 
-  /// Taken once the connection was there: a crash of the server after this moment ends the session.
+  /// Measured after connecting: a crash of the server after this moment ends the session.
   package nonisolated let openedAt: ContinuousClock.Instant
-  /// As libpq writes it: 150018 is 15.18.
+  /// The version in libpq's form: 150018 is 15.18.
   package nonisolated let serverVersion: Int
-  /// The server's process for this session.
+  /// The pid of the server process for this session.
   package nonisolated let processID: Int32
 
   package nonisolated var unownedExecutor: UnownedSerialExecutor { thread.asUnownedSerialExecutor() }
 
-  /// False once the connection is known to be gone, or was closed.
+  /// False once the connection is known to be lost, or was closed.
   package nonisolated var isOpen: Bool { connection.isOpen }
 
   private init(thread: SessionThread, connection: Connection) {
@@ -31,7 +31,7 @@ package actor Session {
 
   deinit { thread.end() }
 
-  /// Connects within the options' time.
+  /// Connects within the options' timeout.
   ///
   /// - Parameter threadName: for `ps -L`; Linux keeps the first 15 bytes.
   /// - Throws: a usage error for an unreadable connection string, a connection error for the rest.
@@ -106,7 +106,7 @@ package actor Session {
 
   /// Runs one statement with its binds.
   ///
-  /// - Parameter timeout: longest to wait; the statement is then cancelled on the server. Nil waits for as long as it takes.
+  /// - Parameter timeout: the longest wait, after which the statement is cancelled on the server; nil sets no limit.
   @discardableResult
   package func execute(_ sql: SQL, timeout: Duration? = nil) async throws(PostgresError) -> ResultSet {
     try await perform(timeout) { operation throws(PostgresError) in
@@ -115,13 +115,13 @@ package actor Session {
     }
   }
 
-  /// The same through a prepared statement, made when the session first meets the text.
+  /// Runs one statement as a prepared statement, which the session makes on the first use of the text.
   @discardableResult
   package func prepared(_ sql: SQL, timeout: Duration? = nil) async throws(PostgresError) -> ResultSet {
     try await pipeline([sql], timeout: timeout)[0]
   }
 
-  /// Runs several statements without binds, as `psql -c` would. Outside of a transaction they are one.
+  /// Runs several statements without binds, as `psql -c` would. Outside a transaction they form one.
   @discardableResult
   package func script(_ text: String, timeout: Duration? = nil) async throws(PostgresError) -> [ResultSet] {
     try await perform(timeout) { operation throws(PostgresError) in
@@ -130,11 +130,11 @@ package actor Session {
     }
   }
 
-  /// Sends all statements at once and returns all results: one round trip. All are prepared statements.
+  /// Sends all statements, as prepared statements, and returns all results in one round trip.
   ///
   /// Without BEGIN and COMMIT among them they are one implicit transaction.
-  /// - Throws: the first error, with the index of its statement; the statements after it were not run. A transaction begun with BEGIN is
-  ///   then a failed one, and the caller's to roll back.
+  /// - Throws: the first error, with the index of its statement; the statements after it were not run. A transaction
+  ///   begun with BEGIN has then failed, and the caller has to roll it back.
   package func pipeline(_ statements: [SQL], timeout: Duration? = nil) async throws(PostgresError) -> [ResultSet] {
     if prepared.isFull && transactionStatus == .idle {
       try await script("DEALLOCATE ALL")
@@ -145,7 +145,7 @@ package actor Session {
     }
   }
 
-  /// The name under which this session has the statement prepared, for `EXECUTE` in SQL; it is prepared when it is new.
+  /// The name of the prepared statement for this text, for `EXECUTE` in SQL; a new text is prepared first.
   package func preparedName(for sql: SQL) async throws(PostgresError) -> String {
     let (name, isNew) = prepared.name(for: sql)
     guard isNew else { return name }
@@ -158,7 +158,7 @@ package actor Session {
     return name
   }
 
-  /// Parses a statement under a name, and does no more. The caller deallocates it.
+  /// Prepares a statement under a name without running it. The caller deallocates it.
   package func prepare(_ sql: SQL, name: String) async throws(PostgresError) {
     _ = try await perform(nil) { operation throws(PostgresError) in
       try self.connection.send(prepare: sql, name: name)
@@ -168,11 +168,12 @@ package actor Session {
 
   // MARK: Transactions
 
-  /// Runs the body between BEGIN and COMMIT; any error rolls back, and is what is thrown.
+  /// Runs the body between BEGIN and COMMIT; on any error it rolls back and rethrows.
   ///
   /// Inside, call the session that is passed in: its methods do not leave its thread.
   package func transaction<T: Sendable>(_ body: @Sendable (isolated Session) async throws -> T) async throws -> T {
-    // Whatever the role's or the database's default is: locks are only proof of what a statement after them sees.
+    // Set explicitly, since role or database may have other defaults: a proof by locks needs each statement to see what
+    // committed before it.
     try await script("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE")
     do {
       let value = try await body(self)
@@ -187,7 +188,8 @@ package actor Session {
     }
   }
 
-  /// Rolls back what is open, also in a task that was cancelled. A session that does not answer is closed: that rolls back too.
+  /// Rolls back an open transaction, even in a cancelled task. A session that does not answer is closed, which rolls
+  /// back too.
   package func rollBack() {
     guard isOpen, transactionStatus != .idle else { return }
     do throws(PostgresError) {
@@ -201,9 +203,10 @@ package actor Session {
 
   // MARK: COPY
 
-  /// Runs `COPY … TO STDOUT` and hands over each row's bytes, valid during the call only; memory does not grow with the rows.
+  /// Runs `COPY … TO STDOUT` and passes each row's bytes to `onRow`, valid during the call only; memory does not grow
+  /// with the rows.
   ///
-  /// Returns the number of rows. An error of `onRow` cancels the statement and is thrown.
+  /// Returns the number of rows. An error from `onRow` cancels the statement and is rethrown.
   @discardableResult
   package func copyOut(
     _ sql: SQL, timeout: Duration? = nil, onRow: @Sendable (UnsafeRawBufferPointer) throws -> Void
@@ -224,17 +227,19 @@ package actor Session {
 
   // MARK: Watching
 
-  /// Waits for so long, and throws at once when the session ends meanwhile: when an administrator ended it, the server stopped, or TCP
-  /// gave the connection up.
+  /// Waits for a duration, and throws at once if the session ends meanwhile: an administrator ended it, the server
+  /// stopped, or TCP gave up the connection.
   ///
-  /// Nothing runs on the server, unlike with `pg_sleep`, whose snapshot would keep every dead row of the database from being removed.
+  /// Nothing runs on the server, unlike with `pg_sleep`, whose snapshot would prevent vacuum from removing dead rows in
+  /// the whole database.
   package func watch(for duration: Duration) async throws(PostgresError) {
     try await perform(duration) { operation throws(PostgresError) in try self.connection.watch(operation) }
   }
 
   // MARK: The one way in
 
-  /// Runs the body on this thread as one operation that the current task's cancellation, or the timeout, ends.
+  /// Runs the body on this thread as one operation, which ends early if the current task is cancelled or the timeout
+  /// passes.
   private func perform<T: Sendable>(
     _ timeout: Duration?, _ body: (Operation) throws(PostgresError) -> T
   ) async throws(PostgresError) -> T {
@@ -247,7 +252,8 @@ package actor Session {
     guard isOpen else { return .failure(PostgresError(.connection("the session is closed"))) }
     let operation = Operation(connection.wakeup, timeout: timeout)
     return await withTaskCancellationHandler {
-      // A method of the actor, not `body` itself: a closure that does not mention `self` would run, and block, a thread of the pool.
+      // Call a method of the actor, not `body` itself: a closure that does not mention `self` would run on, and block,
+      // a pool thread.
       self.run(body, as: operation)
     } onCancel: {
       operation.cancel()

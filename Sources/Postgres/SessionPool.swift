@@ -1,9 +1,9 @@
 import Concurrency
 
-/// A bounded number of sessions, lent out one user at a time, so that many shards share a few connections.
+/// A bounded number of sessions, each lent to one user at a time, so that many shards share a few connections.
 ///
-/// Sessions are opened when they are first needed. One that broke, or comes back in the middle of a transaction that cannot be rolled back,
-/// is thrown away.
+/// Sessions are opened on demand. A session that broke, or that comes back inside a transaction that cannot be rolled
+/// back, is discarded.
 package actor SessionPool {
   private let options: ConnectionOptions
   private let limit: Int
@@ -12,16 +12,16 @@ package actor SessionPool {
   private let clean: (@Sendable (Session) async throws -> Void)?
   private let onNotice: (@Sendable (ServerMessage) -> Void)?
 
-  /// Each with who used it last; nil is a session that still has to be cleaned, whoever takes it.
+  /// Idle sessions, each with the key of its last user; nil if the session must be cleaned for any next user.
   private var idle: [(key: String?, session: Session)] = []
   private var lent = 0
   private let waiters = Waiters<Void, Void>()
   private var isClosed = false
 
   /// - Parameters:
-  ///   - limit: sessions open at once, at least 1.
+  ///   - limit: the most sessions open at once, at least 1.
   ///   - prepare: runs once on each new session.
-  ///   - clean: runs on a session that another key used before, and takes away what that may have left behind.
+  ///   - clean: runs on a session last used by another key, and removes the state it may have left behind.
   package init(
     _ options: ConnectionOptions, limit: Int, name: String, prepare: (@Sendable (Session) async throws -> Void)? = nil,
     clean: (@Sendable (Session) async throws -> Void)? = nil,
@@ -36,15 +36,18 @@ package actor SessionPool {
     self.onNotice = onNotice
   }
 
-  /// Sessions that are open or being opened.
+  /// The number of sessions that are open or being opened.
   package var openCount: Int { idle.count + lent }
 
   /// Lends a session to the body, in the order of asking.
   ///
   /// - Parameters:
-  ///   - key: who asks; the idle session that served the same key last is preferred, as its prepared statements are warm.
-  ///   - unlessStopped: the wait for a session ends with the stop, for what begins something; what finishes something gets one all the same.
-  /// - Throws: `PostgresError` when none can be opened, `CancellationError` when the task is cancelled while it waits, or the body's error.
+  ///   - key: identifies the user; an idle session that last served the same key is preferred, as its prepared
+  ///     statements are warm.
+  ///   - unlessStopped: whether a stop ends the wait for a session. Pass true to begin new work, and false to finish
+  ///     work already begun.
+  /// - Throws: `PostgresError` when none can be opened, `CancellationError` when the task is cancelled while it waits,
+  ///   or the body's error.
   package func withSession<T: Sendable>(
     for key: String = "", unlessStopped: Bool = false, _ body: @Sendable (Session) async throws -> T
   ) async throws -> T {
@@ -59,7 +62,7 @@ package actor SessionPool {
     }
   }
 
-  /// Closes idle sessions now and lent ones when they come back; nothing is lent any more.
+  /// Closes idle sessions now, and lent ones when they come back; no session is lent any more.
   package func close() async {
     isClosed = true
     waiters.fail(PostgresError(.connection("the pool is closed")))
@@ -70,7 +73,7 @@ package actor SessionPool {
 
   private func take(_ key: String) async throws -> Session {
     guard !isClosed else { throw PostgresError(.connection("the pool is closed")) }
-    // One of the `limit` places is free, or is passed on to us.
+    // Take one of the `limit` slots if it is free, or wait until another user passes one on.
     if lent >= limit { try await waiters.wait() } else { lent += 1 }
     while let index = idle.lastIndex(where: { $0.key == key }) ?? idle.indices.last {
       let (last, session) = idle.remove(at: index)
@@ -80,7 +83,7 @@ package actor SessionPool {
         try await clean?(session)
         return session
       } catch let error as PostgresError where error.isCancelled && session.isOpen {
-        // Whoever asked gave up; the others are not to find their sessions closed for that, nor half clean.
+        // The user gave up while the session was being cleaned. Keep it for the others, marked as still to be cleaned.
         idle.append((nil, session))
         passOnPlace()
         throw error
@@ -110,7 +113,7 @@ package actor SessionPool {
     passOnPlace()
   }
 
-  /// The place goes to whoever waits longest, or is free again.
+  /// Passes the slot to the user that has waited longest, or frees it.
   private func passOnPlace() {
     if !waiters.tellFirst(()) { lent -= 1 }
   }

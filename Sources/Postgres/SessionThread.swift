@@ -1,14 +1,14 @@
 import CLinux
 import Glibc
 
-/// A thread of its own for one session: the executor of the session's actor.
+/// A dedicated thread for one session: the executor of the session's actor.
 ///
-/// libpq is driven by a thread that waits in `poll`, so it must not be one of the few threads that all Swift tasks share. The thread
-/// ends when the session does.
+/// The thread that drives libpq blocks in `poll`, so it must not be one of the few threads that all Swift tasks share.
+/// The thread ends with the session.
 package final class SessionThread: SerialExecutor, @unchecked Sendable {
   private let state: UnsafeMutablePointer<State>
 
-  /// Guarded by the mutex, a pthread one so that the thread sanitizer can follow it.
+  /// Guarded by the mutex, a pthread mutex so that the thread sanitizer can follow it.
   private struct State {
     var mutex = pthread_mutex_t()
     var condition = pthread_cond_t()

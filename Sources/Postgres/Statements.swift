@@ -3,22 +3,23 @@ import Glibc
 
 // Sending statements and reading their results, on the connection's thread.
 extension Connection {
-  /// Queues one statement with its binds, by name when it was prepared.
+  /// Queues one statement with its binds; by name if it was prepared.
   func send(_ sql: SQL, statement: String?) throws(PostgresError) {
     try refuseZeros(in: sql)
     try post(sql, statement: statement)
   }
 
-  /// libpq's strings end at a zero byte: what comes after it would not be sent, and a statement would be another one.
+  /// Refuses zero bytes: libpq's strings end there, so the rest would not be sent, and the statement would be a
+  /// different one.
   ///
-  /// - Throws: what the server says of a character that it has no place for, before anything is sent.
+  /// - Throws: the server's error for a character that it cannot store, before anything is sent.
   private func refuseZeros(in sql: SQL) throws(PostgresError) {
     guard sql.text.utf8.contains(0) || sql.binds.contains(where: { $0.text?.utf8.contains(0) ?? false }) else { return }
     throw PostgresError(
       .server(
         ServerMessage(
           severity: "ERROR", sqlState: .characterNotInRepertoire,
-          message: "a text holds the character NUL (U+0000), which PostgreSQL cannot store")))
+          message: "a text contains the character NUL (U+0000), which PostgreSQL cannot store")))
   }
 
   private func post(_ sql: SQL, statement: String?) throws(PostgresError) {
@@ -49,7 +50,7 @@ extension Connection {
     if PQsendQuery(pointer, script) == 0 { throw lost("the statements could not be sent") }
   }
 
-  /// Every result of what was sent, read to the end; throws the first error after that.
+  /// Reads all results to the end, then throws the first error, if any.
   func results(_ operation: Operation) throws(PostgresError) -> [ResultSet] {
     var cancelling = Cancelling()
     try flush(operation, &cancelling)
@@ -73,14 +74,14 @@ extension Connection {
     return all
   }
 
-  /// A FATAL error is the end of the session, however the next statement would find out.
+  /// Throws the error; a FATAL one also ends the session, so that the next statement does not have to find out.
   private func throwIfFailed(_ failure: PostgresError?) throws(PostgresError) {
     guard let failure else { return }
     if failure.isConnectionLoss || PQstatus(pointer) == CONNECTION_BAD { close() }
     throw failure
   }
 
-  /// All statements in one round trip, each prepared when it is new.
+  /// Runs all statements in one round trip, each prepared on first use.
   func pipeline(
     _ statements: [SQL], _ prepared: inout PreparedStatements, _ operation: Operation
   ) throws(PostgresError) -> [ResultSet] {
@@ -112,7 +113,7 @@ extension Connection {
         if case .prepare(let index) = step { prepared.forget(statements[index]) }
         PQclear(result)
       case PGRES_COPY_IN, PGRES_COPY_OUT, PGRES_COPY_BOTH:
-        // libpq has no way on from here: it would return this result for ever.
+        // libpq cannot continue from here: it would return this result again and again.
         PQclear(result)
         close()
         throw PostgresError(.usage("COPY to or from the client needs a call of its own"), statementIndex: step.index)
@@ -132,8 +133,8 @@ extension Connection {
     if let failure, [.invalidStatementName, .featureNotSupported].contains(failure.sqlState),
       let index = failure.statementIndex
     {
-      // The server no longer has this statement, or not with these columns: the next try prepares it again. Where somebody
-      // deallocated one, they deallocated all.
+      // The server no longer has this statement, or its columns have changed: the next attempt prepares it again. A
+      // missing one usually means that all were deallocated.
       if failure.sqlState == .invalidStatementName { prepared.removeAll() } else { prepared.forget(statements[index]) }
     }
     try throwIfFailed(failure)
@@ -182,7 +183,7 @@ extension Connection {
     return rows
   }
 
-  /// Waits, with nothing running on the server, until the time is over or the connection is.
+  /// Waits, with nothing running on the server, until the timeout passes or the connection ends.
   func watch(_ operation: Operation) throws(PostgresError) {
     while true {
       guard PQstatus(pointer) == CONNECTION_OK else { throw lost("the connection was lost") }
@@ -192,12 +193,12 @@ extension Connection {
       }
       let ready = Self.poll(PQsocket(pointer), Int16(POLLIN), wakeup, until: operation.deadline)
       if ready != 0, PQconsumeInput(pointer) == 0 { throw lost("the connection was lost") }
-      // Takes in what was read: a server that ends the session says why before it closes it.
+      // Processes the input: a server that ends the session sends its reason before it closes the connection.
       _ = PQisBusy(pointer)
     }
   }
 
-  /// C strings for the binds, none of which holds a zero byte, in one allocation.
+  /// C strings for the binds in one allocation; none contains a zero byte.
   private func withParameters(
     _ binds: [Bind], _ body: (UnsafeBufferPointer<UnsafePointer<CChar>?>) -> Int32
   ) -> Int32 {
@@ -233,7 +234,7 @@ struct PreparedStatements {
   private var names: [Key: String] = [:]
   private var next = 0
 
-  /// Beyond this many, the session forgets all and begins again.
+  /// Beyond this many, the session deallocates all of them and starts over.
   static let limit = 500
 
   private struct Key: Hashable {

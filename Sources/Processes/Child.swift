@@ -3,28 +3,29 @@ import Concurrency
 import Glibc
 import Synchronization
 
-/// A child of this process, which runs or has ended.
+/// A child of this process, running or ended.
 ///
-/// Its starter sees it to its end by ``waitForEnd()``, ``kill()``, ``tearDown(patience:)`` or ``collect(limit:)``. Nothing else
-/// takes away what the system keeps of it, and its number; until then signals to its group reach no other process.
+/// The caller that started it must call ``waitForEnd()``, ``kill()``, ``tearDown(patience:)`` or ``collect(limit:)``.
+/// Only these reap the child and free its pid; until then signals to its group reach no other process.
 package final class Child: Sendable {
-  /// Its number, and that of its group.
+  /// The child's pid, which is also the id of its process group.
   package let pid: Int32
-  /// Where its input is a pipe.
+  /// Set if its standard input is a pipe.
   package let input: PipeWriter?
-  /// Where its output is a pipe.
+  /// Set if its standard output is a pipe.
   package let output: PipeReader?
-  /// Where its errors are a pipe.
+  /// Set if its standard error is a pipe.
   package let error: PipeReader?
   /// A pidfd.
   private let process: Int32
-  /// Nil as long as the system keeps what is left of it.
+  /// Nil until the child is reaped.
   private let termination = Mutex<Termination?>(nil)
 
-  /// Those that are to end with this process.
+  /// The children that must end with this process.
   private static let dependants = Mutex<Set<Int32>>([])
 
-  /// Kills those children, and what is in their groups: for a process that is about to be ended by a signal.
+  /// Kills the children that must end with this process, and their groups. Call it when a signal is about to end this
+  /// process.
   package static func killDependants() {
     dependants.withLock { for pid in $0 { _ = Glibc.kill(-pid, SIGKILL) } }
   }
@@ -42,20 +43,21 @@ package final class Child: Sendable {
 
   // MARK: Signals
 
-  /// Sends a signal to the child alone. Nothing happens where it is gone.
+  /// Sends a signal to the child alone. Does nothing if it is gone.
   package func send(_ signal: Int32) { _ = tidemark_pidfd_signal(process, signal) }
 
-  /// Sends a signal to the child and to those of its children that have stayed in its group. It reaches these also when the child itself has
-  /// ended, as long as its end has not been waited for.
+  /// Sends a signal to the child and to its descendants that are still in its group. It reaches them even after the
+  /// child has ended, as long as the child has not been reaped.
   package func sendToGroup(_ signal: Int32) {
     termination.withLock { if $0 == nil { _ = Glibc.kill(-pid, signal) } }
   }
 
   // MARK: Its end
 
-  /// Waits for its end. Its children may live on.
+  /// Waits for the child to exit, and reaps it. Its own children may live on.
   ///
-  /// A cancelled task waits all the same, so this is for a child that will end: it has been told to, or its input has ended.
+  /// A cancelled task waits too, so call this only for a child that is sure to exit: it has been told to, or its input
+  /// has ended.
   @discardableResult
   package func waitForEnd() async -> Termination {
     while true {
@@ -64,14 +66,15 @@ package final class Child: Sendable {
     }
   }
 
-  /// Kills it and what is left of its group, and waits for its end; also in a cancelled task.
+  /// Kills the child and its group, and waits for the child to exit, even in a cancelled task.
   @discardableResult
   package func kill() async -> Termination {
     sendToGroup(SIGKILL)
     return await waitForEnd()
   }
 
-  /// Ends it and its group: by SIGTERM, and after a while by SIGKILL. In a cancelled task too.
+  /// Ends the child and its group: with SIGTERM, and with SIGKILL when the patience is over. Works in a cancelled task
+  /// too.
   @discardableResult
   package func tearDown(patience: Duration = .milliseconds(100)) async -> Termination {
     sendToGroup(SIGTERM)
@@ -79,7 +82,7 @@ package final class Child: Sendable {
     return await kill()
   }
 
-  /// Whether it ends within a time. What is left of it stays, so that signals still reach its group.
+  /// Whether the child exits within the limit. It is not reaped, so that signals still reach its group.
   ///
   /// - Throws: `CancellationError`.
   package func hasEnded(within limit: Duration) async throws -> Bool {
@@ -89,7 +92,7 @@ package final class Child: Sendable {
     return hasEnded
   }
 
-  /// Waits for its end. What is left of it stays, so that signals still reach its group.
+  /// Waits for the child to exit. It is not reaped, so that signals still reach its group.
   ///
   /// - Throws: `CancellationError`.
   package func end() async throws {
@@ -107,14 +110,14 @@ package final class Child: Sendable {
       } catch is CancellationError {
         return hasEnded
       } catch {
-        // The kernel has no memory for the wait: not for long.
+        // The kernel has no memory for the wait at this moment.
         await Task.yield()
       }
     }
     return true
   }
 
-  /// Whether it has ended.
+  /// Whether the child has exited.
   package var hasEnded: Bool {
     termination.withLock { $0 != nil || look(WNOWAIT) != nil }
   }
@@ -122,7 +125,7 @@ package final class Child: Sendable {
   private func reap() -> Termination? {
     termination.withLock { termination in
       guard termination == nil else { return termination }
-      // Under this lock too, as its number may be another's once it is reaped.
+      // Under this lock too, as another process may get the pid once the child is reaped.
       Self.dependants.withLock { dependants in
         termination = look(0)
         if termination != nil { dependants.remove(pid) }
@@ -134,7 +137,7 @@ package final class Child: Sendable {
   private func look(_ options: Int32) -> Termination? {
     var information = siginfo_t()
     let status = waitid(P_PIDFD, id_t(process), &information, WEXITED | WNOHANG | options)
-    // Only when another part of this process waits for our children: it has the status then.
+    // Happens only if another part of this process waits for our children; it got the status.
     if status != 0, errno == ECHILD { return .exited(-1) }
     return Termination(information)
   }

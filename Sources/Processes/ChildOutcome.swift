@@ -1,37 +1,38 @@
 import Glibc
 
-/// What a child said, and how it ended.
+/// The output of a child, and how it exited.
 package struct ChildOutcome: Sendable {
   package var termination: Termination
-  /// Empty where its output was no pipe.
+  /// Empty if its standard output was not a pipe.
   package var output: String
-  /// Empty where its errors were no pipe.
+  /// Empty if its standard error was not a pipe.
   package var error: String
 
-  /// A child said more than its caller wants to keep.
+  /// A child wrote more than the caller's limit.
   package struct TooMuch: Error, Hashable, Sendable, CustomStringConvertible {
     package var limitBytes: Int
     package init(limitBytes: Int) { self.limitBytes = limitBytes }
-    package var description: String { "it has written more than \(limitBytes) bytes" }
+    package var description: String { "it wrote more than \(limitBytes) bytes" }
   }
 }
 
 extension Launch {
-  /// Starts it, and waits for its end and all that it says.
+  /// Starts the child, and waits for its exit and all its output.
   ///
-  /// - Parameter limit: bytes of its output, and as many of its errors.
-  /// - Throws: ``StartProblem``, and what ``Child/collect(limit:)`` throws.
+  /// - Parameter limit: the most bytes of standard output, and as many of standard error.
+  /// - Throws: ``StartProblem``, and the errors of ``Child/collect(limit:)``.
   package func run(limit: Int = 4 << 20) async throws -> ChildOutcome { try await start().collect(limit: limit) }
 }
 
 extension Child {
-  /// How long its words are waited for when it has ended and a child of its own, which has left the group, still keeps the pipe open.
+  /// How long to wait for output after the child has exited, while a descendant that has left the group still keeps the
+  /// pipe open.
   private static let lastWords = Duration.seconds(1)
 
-  /// Waits for its end and all that it says. When it ends, what is left of its group is killed; when this task is cancelled, or the child
-  /// says too much, that is at once.
+  /// Waits for the child's exit and all its output. When it exits, the rest of its group is killed; when this task is
+  /// cancelled, or the child writes too much, the child and its group are killed at once.
   ///
-  /// - Parameter limit: bytes of its output, and as many of its errors.
+  /// - Parameter limit: the most bytes of standard output, and as many of standard error.
   /// - Throws: ``ChildOutcome/TooMuch``; ``PipeProblem``; `CancellationError`.
   package func collect(limit: Int) async throws -> ChildOutcome {
     let (output, error) = (output, error)
@@ -53,7 +54,7 @@ extension Child {
           texts[number] = text
           if number > 0 { streams -= 1 }
         }
-        // It may have closed its streams long before its end.
+        // It may have closed its streams long before it exits.
         try await self.end()
         group.cancelAll()
         return texts
@@ -67,7 +68,7 @@ extension Child {
 }
 
 extension PipeReader {
-  /// All that is written until the end, or until this end is closed.
+  /// Everything written until the end of the stream, or until our end is closed.
   fileprivate func text(limit: Int) async throws -> String {
     var bytes: [UInt8] = []
     do {

@@ -1,38 +1,40 @@
-/// What is to be started as a child of this process.
+/// Describes a child to start.
 ///
-/// The child leads a process group of its own, so that a Ctrl-C at our terminal does not reach it and a signal to the group reaches its
-/// children. It inherits its three streams and nothing else that is open here, no blocked signal and no ignored one.
+/// The child leads its own process group, so that a Ctrl-C at our terminal does not reach it and a signal to the group
+/// reaches its descendants. It inherits its three streams but no other open descriptor, and no blocked or ignored
+/// signal.
 package struct Launch: Sendable {
   /// One of the child's three streams.
   package enum Stream: Hashable, Sendable {
-    /// To or from us, as ``Child/input``, ``Child/output`` and ``Child/error``.
+    /// A pipe to or from this process, as ``Child/input``, ``Child/output`` and ``Child/error``.
     case pipe
     /// /dev/null.
     case nothing
-    /// An open file of ours, which stays open here.
+    /// An open file of this process, which stays open here.
     case descriptor(Int32)
   }
 
   package enum Environment: Hashable, Sendable {
-    /// Our own with these changes; nil takes a variable away.
+    /// Our own environment with these changes; nil removes a variable.
     case inherited([String: String?] = [:])
-    /// Nothing but these.
+    /// These variables only.
     case only([String: String])
   }
 
-  /// A path where it has a slash. Otherwise a name that is looked for in the PATH of the child's environment, and in ours where that has
-  /// none. A relative path counts from the child's directory.
+  /// A path if it contains a slash; a relative one starts from the child's directory. Otherwise a name that is looked
+  /// up in the PATH of the child's environment, or in ours if the child has none.
   package var program: String
   package var arguments: [String]
   package var environment: Environment
-  /// Nil is our own.
+  /// The child's working directory; nil for ours.
   package var directory: String?
   package var input: Stream
   package var output: Stream
   package var error: Stream
-  /// It is meant to go on, or to end by itself, when this process is ended by a signal.
+  /// The child keeps running, or exits on its own, when a signal ends this process.
   package var outlivesUs = false
-  /// The path of a terminal on which the child is to lead a session of its own. Its streams are this terminal then.
+  /// The path of a terminal on which the child leads a session of its own. This terminal is then all three of its
+  /// streams.
   package var terminal: String?
 
   package init(
@@ -48,7 +50,7 @@ package struct Launch: Sendable {
     self.error = error
   }
 
-  /// The variables that the child gets.
+  /// The child's environment variables.
   package var variables: [String: String] {
     switch environment {
     case .only(let variables): variables

@@ -1,16 +1,16 @@
 import Concurrency
 import Glibc
 
-/// Our end of a pipe to a child's input. Dropped, it closes.
+/// Our end of a pipe to a child's standard input. It closes when it is released.
 package struct PipeWriter: Sendable {
   private let end: PipeEnd
 
   init(_ end: PipeEnd) { self.end = end }
 
-  /// Writes all of it, waiting for the child to read. One task at a time writes.
+  /// Writes all bytes, waiting for the child to read. Only one task may write at a time.
   ///
-  /// - Throws: ``PipeProblem``; `CancellationError` when the task is cancelled and the child does not read at once. Some of it may have
-  ///   been written.
+  /// - Throws: ``PipeProblem``; `CancellationError` when the task is cancelled and the child does not read at once.
+  ///   Some bytes may have been written.
   package func write(_ bytes: [UInt8]) async throws {
     var written = 0
     while written < bytes.count {
@@ -21,13 +21,14 @@ package struct PipeWriter: Sendable {
     }
   }
 
-  /// The child reads the end of its input, and nothing is written any more; a write that is under way fails.
+  /// Closes our end, so that the child sees the end of its input; a write in progress fails.
   package func close() { end.close() }
 
-  /// write(2), whose SIGPIPE must not end this process.
+  /// Calls write(2) without letting its SIGPIPE end this process.
   ///
-  /// A pipe has no MSG_NOSIGNAL, and a pair of sockets is not what programs expect: they cannot open /dev/stdin then. To ignore SIGPIPE
-  /// is up to the program and not to a library. So it is blocked around the call, which it is sent to this very thread by, and taken away.
+  /// A pipe has no MSG_NOSIGNAL, and with a socket pair instead a child could not open /dev/stdin. Ignoring SIGPIPE is
+  /// a decision for the program and not for a library. The call sends SIGPIPE to the calling thread, so block it around
+  /// the call and consume it.
   private static func write(_ descriptor: Int32, _ bytes: UnsafeRawBufferPointer) -> Int {
     var (broken, before, pending) = (sigset_t(), sigset_t(), sigset_t())
     sigemptyset(&broken)
@@ -38,7 +39,7 @@ package struct PipeWriter: Sendable {
     if count < 0, code == EPIPE {
       sigpending(&pending)
       var now = timespec()
-      // One that the thread had blocked itself, and that was pending already, is one and the same with ours.
+      // If the thread had blocked SIGPIPE itself, one may have been pending before; it merges with ours and stays.
       if sigismember(&pending, SIGPIPE) == 1, sigismember(&before, SIGPIPE) == 0 { sigtimedwait(&broken, nil, &now) }
     }
     pthread_sigmask(SIG_SETMASK, &before, nil)
@@ -47,16 +48,16 @@ package struct PipeWriter: Sendable {
   }
 }
 
-/// Our end of a pipe from a child's output or errors. Dropped, it closes.
+/// Our end of a pipe from a child's standard output or standard error. It closes when it is released.
 package struct PipeReader: Sendable {
-  /// As much as a pipe holds unless it was told otherwise.
+  /// The default capacity of a pipe.
   package static let chunkBytes = 1 << 16
 
   private let end: PipeEnd
 
   init(_ end: PipeEnd) { self.end = end }
 
-  /// Waits until something was written, and reads what there is, up to ``chunkBytes``; empty at the end.
+  /// Waits for output, and reads up to ``chunkBytes`` of it; empty at the end of the stream.
   ///
   /// - Throws: ``PipeProblem``; `CancellationError` when the task is cancelled.
   package func read() async throws -> [UInt8] {
@@ -68,7 +69,7 @@ package struct PipeReader: Sendable {
         initialized = count ?? 0
       }
       if count != nil {
-        // A child that floods us never lets this task wait; others want the thread too.
+        // A child that writes without pause never lets this task wait; yield the thread to others.
         await Task.yield()
         return bytes
       }
@@ -76,6 +77,6 @@ package struct PipeReader: Sendable {
     }
   }
 
-  /// Nothing is read any more; a read that is under way fails.
+  /// Closes our end; a read in progress fails.
   package func close() { end.close() }
 }

@@ -2,11 +2,11 @@ import Concurrency
 import Glibc
 import Synchronization
 
-/// Why nothing can be read from a pipe, or written to it.
+/// Why a read from a pipe, or a write to it, failed.
 package enum PipeProblem: Error, Hashable, Sendable, CustomStringConvertible {
-  /// We have closed our end.
+  /// This process has closed its end.
   case closed
-  /// The other side has closed its end, or has ended.
+  /// The other process has closed its end, or has exited.
   case broken
   /// An errno(3).
   case failed(Int32)
@@ -20,10 +20,10 @@ package enum PipeProblem: Error, Hashable, Sendable, CustomStringConvertible {
   }
 }
 
-/// A descriptor of ours that is used by some tasks and may be closed by another.
+/// Our end of a pipe: some tasks use the descriptor while another may close it.
 ///
-/// Its number may be another file's as soon as it is closed, so its last user closes it: no task uses it or waits for it
-/// then. Once ``close()`` has returned nothing more is read or written.
+/// Another file may get the number as soon as the descriptor is closed, so its last user closes it, when no task uses
+/// it or waits for it. Once ``close()`` has returned, nothing more is read or written.
 final class PipeEnd: Sendable {
   private struct State {
     var waits = 0
@@ -33,14 +33,14 @@ final class PipeEnd: Sendable {
   private let descriptor: Int32
   private let state = Mutex(State())
 
-  /// Takes over a descriptor that does not block.
+  /// Takes ownership of a non-blocking descriptor.
   init(_ descriptor: Int32) { self.descriptor = descriptor }
 
   deinit { close() }
 
-  /// Makes one system call, which does not block.
+  /// Makes one system call without blocking.
   ///
-  /// - Returns: nil where it would have had to.
+  /// - Returns: nil if the call would block.
   func attempt(_ call: (Int32) -> Int) throws(PipeProblem) -> Int? {
     let (count, code, isClosing) = state.withLock { state in
       guard !state.isClosing else { return (0, Int32(0), true) }
@@ -68,7 +68,7 @@ final class PipeEnd: Sendable {
     do {
       _ = try await Readiness.shared.wait(for: direction, of: descriptor, unless: { self.isClosing })
     } catch {
-      // Ended by the close, and not for its task's sake.
+      // The close ended this wait, not a cancellation of the task.
       if self.isClosing { throw PipeProblem.closed }
       throw error
     }
@@ -87,7 +87,7 @@ final class PipeEnd: Sendable {
     state.withLock { state in
       guard !state.isClosing else { return }
       state.isClosing = true
-      // While the lock is held no user leaves, so the number is still ours.
+      // No user can leave while the lock is held, so the number is still ours.
       if state.waits == 0 { _ = Glibc.close(descriptor) } else { Readiness.shared.release(descriptor) }
     }
   }

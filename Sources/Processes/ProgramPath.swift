@@ -2,13 +2,13 @@ import CLinux
 import Glibc
 
 enum OwnEnvironment {
-  /// Of this process, as they are now.
+  /// The current environment of this process.
   static var variables: [String: String] {
     var variables: [String: String] = [:]
     guard var entry = tidemark_environment() else { return [:] }
     while let text = entry.pointee {
       let parts = String(cString: text).split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
-      // The first of two counts, as with getenv(3).
+      // The first of two equal names counts, as in getenv(3).
       if parts.count == 2, variables[String(parts[0])] == nil { variables[String(parts[0])] = String(parts[1]) }
       entry += 1
     }
@@ -16,12 +16,12 @@ enum OwnEnvironment {
   }
 }
 
-/// Looks a program up by its name. It is not left to posix_spawnp(3), which looks in our own PATH, and hands a file that is no program to
-/// a shell.
+/// Looks up a program by name. posix_spawnp(3) would search our own PATH, and pass a file that is not a program to a
+/// shell.
 package enum ProgramPath {
-  /// The first program of this name in a PATH; nil where there is none.
+  /// The first program of this name in a PATH; nil if there is none.
   ///
-  /// Empty and relative entries are left out: what runs must not depend on the directory it runs in.
+  /// Empty and relative entries are skipped: the choice of program must not depend on the working directory.
   static func find(_ name: String, in path: String) -> String? {
     for directory in path.split(separator: ":") where directory.hasPrefix("/") {
       let candidate = "\(directory)/\(name)"
@@ -41,7 +41,7 @@ package enum ProgramPath {
 }
 
 extension Launch {
-  /// The file that runs; nil where PATH does not have it.
+  /// The file to execute; nil if PATH does not contain it.
   package var path: String? {
     if program.contains("/") { return program }
     return ProgramPath.find(

@@ -2,11 +2,11 @@ import CLinux
 import Glibc
 
 extension Launch {
-  /// Starts it. Nothing of ours runs in the child before the program does: posix_spawn(3) does it all, and
-  /// takes no lock that another thread of ours could hold.
+  /// Starts the child. None of our code runs in the child before the program does: posix_spawn(3) does everything, and
+  /// takes no lock that another of our threads could hold.
   ///
-  /// A program that was written a moment ago may still be open in a child that another thread is starting just now. That is over soon, so
-  /// it is tried again for a quarter of a second.
+  /// A program that was just written may still be open for writing in a child that another thread is starting at this
+  /// moment (ETXTBSY). That passes quickly, so the start is retried for a quarter of a second.
   ///
   /// - Throws: ``StartProblem``; `CancellationError` when the task is cancelled between two tries.
   package func start() async throws -> Child {
@@ -44,17 +44,17 @@ extension Launch {
     }
   }
 
-  /// What a call of the system said.
+  /// The error of a system call.
   private struct Refusal: Error {
     var code: Int32
-    /// - Parameter result: of a call that sets errno.
+    /// - Parameter result: the result of a call that sets errno.
     static func check(_ result: Int32) throws(Refusal) -> Int32 {
       if result < 0 { throw Refusal(code: errno) }
       return result
     }
   }
 
-  /// Returns the child, and our ends of those of its three streams that are pipes.
+  /// Returns the child's pid, and our ends of its three streams; nil for a stream that is not a pipe.
   private func spawn(_ path: String) throws(Refusal) -> (Int32, [PipeEnd?]) {
     let variables = variables.map { "\($0.key)=\($0.value)" }
     let words = CStrings([program] + arguments)
@@ -63,7 +63,7 @@ extension Launch {
     var (actions, attributes) = (posix_spawn_file_actions_t(), posix_spawnattr_t())
     posix_spawn_file_actions_init(&actions)
     posix_spawnattr_init(&attributes)
-    // The child's ends, which are closed here once it has them.
+    // The child's ends; we close them once it has its own copies.
     var handed: [Int32] = []
     defer {
       posix_spawn_file_actions_destroy(&actions)
@@ -112,7 +112,7 @@ extension Launch {
     posix_spawnattr_setsigdefault(&attributes, &signals)
   }
 
-  /// A pipe of which our end does not block, and neither end reaches another child.
+  /// A pipe whose end on our side does not block; no other child inherits either end.
   private static func pipe(isInput: Bool) throws(Refusal) -> (ours: PipeEnd, its: Int32) {
     var ends: [Int32] = [0, 0]
     _ = try Refusal.check(tidemark_pipe(&ends, O_CLOEXEC))
@@ -121,17 +121,17 @@ extension Launch {
     return (PipeEnd(ours), its)
   }
 
-  /// A copy above the three streams, which do not overwrite each other then.
+  /// A copy with a number above 2, so that setting up one stream does not overwrite another.
   private static func raised(_ descriptor: Int32) throws(Refusal) -> Int32 {
     try Refusal.check(fcntl(descriptor, F_DUPFD_CLOEXEC, 3))
   }
 }
 
-/// Texts as C has them: an array of pointers that ends with nil.
+/// Texts in C's form: an array of pointers that ends with nil.
 private final class CStrings {
   private let pointers: [UnsafeMutablePointer<CChar>?]
 
-  /// Nil where a text has a NUL byte, which would end it early.
+  /// Nil if a text contains a NUL byte, which would end it early.
   init?(_ texts: [String]) {
     guard !texts.contains(where: { $0.utf8.contains(0) }) else { return nil }
     pointers = texts.map { strdup($0) } + [nil]

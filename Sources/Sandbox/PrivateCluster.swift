@@ -3,18 +3,20 @@ import Postgres
 import Processes
 import Synchronization
 
-/// A PostgreSQL of our own in a temporary directory, for the demo and the tests: nobody else's data is near, and nothing is left behind.
+/// A private PostgreSQL in a temporary directory, for the demo and the tests. It touches no other data and leaves
+/// nothing behind.
 ///
-/// The server runs under a small shell that waits on a pipe from this process. When this process ends, however it ends, the pipe closes,
-/// and the shell stops the server and removes the directory. As root everything runs as an unprivileged user: the server insists.
+/// The server runs under a small shell that waits on a pipe from this process. When this process ends for any reason,
+/// the pipe closes, and the shell stops the server and removes the directory. PostgreSQL refuses to run as root, so as
+/// root everything runs as another user.
 package final class PrivateCluster: Sendable {
-  /// Holds the data, the socket and the server's log. Removed with the cluster.
+  /// The directory with the data, the socket and the server's log; removed with the cluster.
   package let directory: String
   package let port: Int
   private let programs: String
   private let settings: [String: String]
   private let listensOnTCP: Bool
-  /// The shell around the server, whose input is our end of the pipe.
+  /// The shell around the server; its standard input is the pipe.
   private let keeper = Mutex<Child?>(nil)
   private let databases = Atomic<Int>(0)
 
@@ -23,9 +25,9 @@ package final class PrivateCluster: Sendable {
   }
 
   package enum StopMode: String, Sendable {
-    /// Sessions are ended, and everything is written.
+    /// Ends all sessions and writes a checkpoint.
     case fast = "INT"
-    /// As in a crash: the next start recovers from the log.
+    /// Like a crash: the next start recovers from the write-ahead log.
     case immediate = "QUIT"
   }
 
@@ -39,18 +41,18 @@ package final class PrivateCluster: Sendable {
 
   deinit { keeper.withLock { $0?.input?.close() } }
 
-  /// Makes a cluster and starts it.
+  /// Creates a cluster and starts it.
   ///
   /// - Parameters:
-  ///   - settings: of `postgresql.conf`, over our own.
-  ///   - listensOnTCP: on 127.0.0.1 too, and not only on a socket in the directory.
+  ///   - settings: `postgresql.conf` settings that override our own.
+  ///   - listensOnTCP: whether the server also listens on 127.0.0.1, not only on a socket in the directory.
   package static func start(settings: [String: String] = [:], listensOnTCP: Bool = false) async throws -> PrivateCluster
   {
     let programs = try findPrograms()
     var template = Array("/tmp/tidemark-XXXXXX".utf8CString)
     guard let path = template.withUnsafeMutableBufferPointer({ mkdtemp($0.baseAddress!).map { String(cString: $0) } })
     else {
-      throw Problem(description: "cannot make a temporary directory in /tmp (errno \(errno))")
+      throw Problem(description: "cannot create a temporary directory in /tmp (errno \(errno))")
     }
     let cluster = PrivateCluster(
       directory: path, programs: programs, settings: settings, port: listensOnTCP ? try freePort() : 5432,
@@ -73,7 +75,7 @@ package final class PrivateCluster: Sendable {
     "host=\(listensOnTCP ? "127.0.0.1" : directory) port=\(port) user=postgres dbname=\(database)"
   }
 
-  /// Makes an empty database and returns its name.
+  /// Creates an empty database and returns its name.
   package func createDatabase() async throws -> String {
     let name = "test_\(databases.wrappingAdd(1, ordering: .relaxed).newValue)"
     let session = try await Session.connect(
@@ -90,7 +92,7 @@ package final class PrivateCluster: Sendable {
     ]
     options.merge(settings) { _, new in new }
     let arguments = options.sorted { $0.key < $1.key }.map { "-c '\($0.key)=\($0.value)'" }.joined(separator: " ")
-    // A signal is repeated: what a shell starts in the background ignores both of them until it is the server.
+    // Repeats the signal: a background process of a shell ignores both signals until it has become the server.
     let script = """
       \(programs)/postgres -D \(directory)/data \(arguments) </dev/null >>\(directory)/log 2>&1 &
       server=$!
@@ -117,10 +119,10 @@ package final class PrivateCluster: Sendable {
     }
   }
 
-  /// Stops the server and waits until it is gone; the data stays.
+  /// Stops the server and waits until it has exited; the data stays.
   package func stop(_ mode: StopMode) async {
     guard let keeper = keeper.withLock({ $0.take() }) else { return }
-    // One that is gone already has stopped the server.
+    // If the shell is gone, it has stopped the server already.
     try? await keeper.input?.write(Array("\(mode.rawValue)\n".utf8))
     await ended(keeper)
   }
@@ -136,7 +138,7 @@ package final class PrivateCluster: Sendable {
     if let removing = try? await shell("rm -rf \(directory)").start() { await ended(removing) }
   }
 
-  /// The server and its children, as far as they run now.
+  /// The pids of the running server and its children.
   package var processes: [Int32] {
     guard let text = contents(of: "\(directory)/data/postmaster.pid"), let first = text.split(separator: "\n").first,
       let server = Int32(first)
@@ -154,16 +156,17 @@ package final class PrivateCluster: Sendable {
     return String(decoding: bytes, as: UTF8.self)
   }
 
-  /// Runs a command of the cluster's user to its end.
+  /// Runs a command as the cluster's user, and waits for it.
   private func run(_ script: String) async throws {
     let termination = await ended(try await shell(script).start())
     guard termination.isSuccess else {
       throw Problem(
-        description: "cannot make a private PostgreSQL (\(termination)): \(lastLines(of: "\(directory)/log"))")
+        description: "cannot create a private PostgreSQL (\(termination)): \(lastLines(of: "\(directory)/log"))")
     }
   }
 
-  /// A shell of the cluster's user, in a process group of its own, so that Ctrl-C at the terminal reaches us and not the server.
+  /// A shell that runs as the cluster's user, in its own process group, so that Ctrl-C at the terminal reaches us and
+  /// not the server.
   private func shell(_ script: String, input: Launch.Stream = .nothing) -> Launch {
     var words = ["/bin/sh", "-c", script]
     if Self.unprivilegedUser() != nil {
@@ -175,12 +178,12 @@ package final class PrivateCluster: Sendable {
       words[0], Array(words.dropFirst()),
       environment: .only(["PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8", "TZ": "UTC"]), input: input,
       output: .nothing, error: .nothing)
-    // To put everything away when we are gone.
+    // It cleans up after this process has ended.
     launch.outlivesUs = true
     return launch
   }
 
-  /// What was started is waited for in a cancelled task too.
+  /// Waits for a child, even in a cancelled task.
   @discardableResult
   private func ended(_ child: Child) async -> Termination {
     child.input?.close()
@@ -198,13 +201,13 @@ package final class PrivateCluster: Sendable {
     return lines.suffix(5).joined()
   }
 
-  /// Where the server programs run, for packaging/test-against-debian: the root of another release. Its /tmp is ours, and so is its
-  /// `postgres`.
+  /// The root directory in which the server programs run, for packaging/test-against-debian: another Debian release,
+  /// which shares our /tmp and our user `postgres`.
   private static let serverRoot = getenv("TIDEMARK_POSTGRES_ROOT").map { String(cString: $0) } ?? ""
 
   private static let unprivilegedName = getpwnam("postgres") != nil ? "postgres" : "nobody"
 
-  /// Whom to become, when we are root.
+  /// The user to run the server as, if we are root.
   private static func unprivilegedUser() -> passwd? { getuid() == 0 ? getpwnam(unprivilegedName)?.pointee : nil }
 
   /// The newest server programs that Debian's packages installed.

@@ -1,7 +1,8 @@
-/// Two projections over the sample events, one of each form, and a third that shares their events; and how to check them.
+/// Three projections over the sample events, two in the batch form and one in the event form, and queries that check
+/// them.
 ///
-/// What the demo shows and the tests recount: `trip` and `day` are sums, and `account` is right only if every event was applied once
-/// and in order.
+/// The demo shows them and the tests recount them: `trip` and `day` are sums, and `account` is right only if every
+/// event was applied once and in order.
 package enum SampleProjections {
   package static let toml = #"""
     [projections.Trip]
@@ -37,7 +38,7 @@ package enum SampleProjections {
 
     [projections.Ledger.on]
     account_opened = "INSERT INTO account (id, owner, version) VALUES (:stream_id, :data->>'Owner', :version)"
-    # The version makes the order visible: an event out of its turn would change nothing, and the recount would find it.
+    # The version checks the order: an event out of order would change nothing, and the recount would find the difference.
     money_moved = '''
     UPDATE account SET balance = balance + (:data->>'Amount')::numeric, version = :version
      WHERE id = :stream_id AND version = :version - 1
@@ -47,7 +48,8 @@ package enum SampleProjections {
   /// One check of a read model against a recount of the events: the number of rows that differ must be 0.
   package struct Recount: Sendable {
     package var readModel: String
-    /// Gives `rows` of the read model and `wrong`, the rows that differ from the recount on either side.
+    /// Returns `rows`, the number of rows in the read model, and `wrong`, the rows that are only in the read model or
+    /// only in the recount.
     package var query: String
   }
 

@@ -1,20 +1,20 @@
 package import Postgres
 
-/// An application that appends events the way applications do, and now and then the way they should not.
+/// An application that appends events as applications do, including some bad habits.
 ///
-/// Trips and accounts, through `tidemark.append`; some transactions roll back, some roll back to a savepoint and go on, some draw
-/// their numbers early and commit late. Everything is drawn from one seed.
+/// It appends trips and accounts through `tidemark.append`. Some transactions roll back, some roll back to a savepoint
+/// and continue, some take their numbers early and commit late. One seed determines everything.
 package struct SampleWriter: Sendable {
-  /// How a transaction ends, in a hundred.
+  /// How transactions behave; shares are in percent.
   package struct Habits: Sendable {
     package var rollbacks = 10
     package var savepoints = 10
     package var slowCommits = 5
     /// The longest a slow transaction stays open.
     package var slowness = Duration.milliseconds(40)
-    /// Between two transactions.
+    /// The time between two transactions.
     package var pause = Duration.milliseconds(2)
-    /// Events in one transaction, at most.
+    /// The most events in one transaction.
     package var eventsPerTransaction = 6
 
     package init() {}

@@ -1,14 +1,14 @@
 import CSystemd
 import Glibc
 
-/// What systemd wants to hear of a service, by sd_notify(3). Where no service manager listens, nothing happens.
+/// Notifies systemd of the service's state by sd_notify(3). Without a service manager the calls do nothing.
 package struct ServiceManager: Sendable {
-  /// Whether somebody listens.
+  /// Whether a service manager is listening.
   package let isPresent: Bool
-  /// How often the watchdog wants a sign of life, where it is on for this process.
+  /// How often the watchdog expects a notification; nil if it is off for this process.
   package let watchdogInterval: Duration?
 
-  /// Looks at the environment that the service manager set.
+  /// Reads the environment that the service manager set.
   package init() {
     isPresent = getenv("NOTIFY_SOCKET") != nil
     var microseconds: UInt64 = 0
@@ -25,7 +25,7 @@ package struct ServiceManager: Sendable {
     notify("STATUS=" + line.map { $0.isNewline ? " " : $0 })
   }
 
-  /// Between this and the next `ready()` the service counts as reloading.
+  /// The service counts as reloading from now until the next `ready()`.
   package func reloading() {
     var now = timespec()
     clock_gettime(CLOCK_MONOTONIC, &now)

@@ -1,11 +1,11 @@
 import CTidemarkPlugin
 import Synchronization
 
-/// Makes a plugin of the type that this library exports; a library has one. It is set before anything else is called, by each shard anew,
-/// while another may be opening its plugin.
+/// Makes a plugin of the type that this library exports; a library exports one type. Each shard sets it before it calls
+/// anything else, while another shard may be opening its plugin.
 private let exported = Mutex<(@Sendable (Opening) throws -> any Plugin)?>(nil)
 
-/// What `tidemark_plugin_main` returns for a plugin of this type.
+/// The value that `tidemark_plugin_main` returns for a plugin of this type.
 public func export<P: Plugin>(_ type: P.Type) -> UnsafeRawPointer {
   exported.withLock { $0 = { try P($0) } }
   let table = UnsafeMutablePointer<tidemark_plugin>.allocate(capacity: 1)
@@ -14,7 +14,7 @@ public func export<P: Plugin>(_ type: P.Type) -> UnsafeRawPointer {
   return UnsafeRawPointer(table)
 }
 
-/// C has no existentials, so one is boxed.
+/// Boxes the plugin, since C has no existentials.
 private final class Box {
   let plugin: any Plugin
   init(_ plugin: any Plugin) { self.plugin = plugin }
@@ -53,7 +53,7 @@ private func apply(
       host.pointee.failed(host.pointee.context, failure.sequence, tidemark_class(failure.kind.rawValue), $0)
     }
   } catch {
-    // Of no event: the page is tried again from its first one.
+    // No single event is at fault: the page is tried again from its first event.
     "\(error)".withText { host.pointee.failed(host.pointee.context, first, TIDEMARK_CLASS_TRANSIENT, $0) }
   }
   return CInt(TIDEMARK_FAILED)

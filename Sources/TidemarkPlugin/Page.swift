@@ -7,7 +7,7 @@ public struct Page: RandomAccessCollection {
 
   /// The position before the page.
   public var floor: Int64 { page.pointee.floor }
-  /// The position after it.
+  /// The position after the page.
   public var ceiling: Int64 { page.pointee.ceiling }
 
   public var startIndex: Int { 0 }
@@ -17,7 +17,8 @@ public struct Page: RandomAccessCollection {
     return Event(event: page.pointee.events + index)
   }
 
-  /// With `effects = "database"`: a statement of the answer, applied in one transaction with the position. `$1`, `$2`… are the values.
+  /// With `effects = "database"`: adds a statement to the answer, applied in one transaction with the position. The
+  /// values are `$1`, `$2`…
   public func sql(_ text: String, _ values: [String?] = []) {
     var pieces: [[UInt8]?] = values.map { $0.map { Array($0.utf8) } }
     pieces.append(Array(text.utf8))
@@ -37,13 +38,13 @@ public struct Page: RandomAccessCollection {
   }
 }
 
-/// One event. Valid until `apply` returns; what is a `String` is a copy, what is bytes is not.
+/// One event. Valid until `apply` returns. A `String` is a copy; a buffer of bytes is not.
 public struct Event {
   let event: UnsafePointer<tidemark_event>
 
-  /// Its number in the whole store: what tells a repetition.
+  /// The event's number in the whole store; it identifies an event that is delivered again.
   public var sequence: Int64 { event.pointee.seq_id }
-  /// Its number in its stream, from 1.
+  /// The event's number in its stream, from 1.
   public var version: Int64 { event.pointee.version }
   /// Microseconds since 1970, UTC; `Int64.max` and `Int64.min` are PostgreSQL's infinities.
   public var timestamp: Int64 { event.pointee.timestamp_us }
@@ -59,9 +60,9 @@ public struct Event {
   public var data: UnsafeRawBufferPointer { event.pointee.data.buffer ?? UnsafeRawBufferPointer(start: nil, count: 0) }
 }
 
-/// The daemon's log, in which an entry carries the shard's name.
+/// Writes to the daemon's log; each entry carries the shard's name.
 public struct Log: @unchecked Sendable {
-  /// How much an entry weighs; the setting `log.level` says from which on they are written.
+  /// The level of an entry; the setting `log.level` is the lowest that is logged.
   public enum Level: UInt32, Sendable { case debug = 0, info, notice, warning, error }
 
   let host: tidemark_host

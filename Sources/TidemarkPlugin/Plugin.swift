@@ -14,49 +14,50 @@
 /// public func main() -> UnsafeRawPointer { export(Search.self) }
 /// ```
 ///
-/// One is made for each shard. Its calls come one at a time, from one thread.
+/// The daemon makes one instance for each shard, and calls it from one thread, one call at a time.
 public protocol Plugin: AnyObject, SendableMetatype {
-  /// Makes it ready for pages. An error refuses: its shard stops and says why.
+  /// Gets the plugin ready for pages. If it throws, the plugin refuses to run: its shard stops and reports the error.
   init(_ opening: Opening) throws
 
-  /// Does what the page's events ask for. Returning says that all of it is done.
+  /// Applies the page's events. Returning means that all of them are applied.
   ///
-  /// - Throws: ``EventFailed`` for an event that failed, with everything before it done; any other error has the page tried again.
+  /// - Throws: ``EventFailed`` if one event failed and all events before it are applied; after any other error the page
+  ///   is tried again.
   func apply(_ page: Page) throws
 }
 
-/// What a plugin is opened with.
+/// The arguments for opening a plugin.
 public struct Opening {
   /// The setting `config`.
   public let config: String
   /// The shard's name, like `Search:All`.
   public let shard: String
-  /// The name of the database in the settings; `main` where there is only one.
+  /// The name of the database in the settings; `main` if there is only one.
   public let database: String
   /// `continuous` or `rebuild`.
   public let mode: String
-  /// The last sequence that is applied: the first page is of events after it.
+  /// The last sequence applied; the first page begins after it.
   public let position: Int64
-  /// For what it has to say, at any time.
+  /// The daemon's log, usable at any time.
   public let log: Log
 }
 
-/// One event of a page failed; everything before it is done.
+/// One event of a page failed; all events before it are applied.
 public struct EventFailed: Error {
   public enum Kind: UInt32, Sendable {
-    /// It becomes a dead letter, unless the settings say otherwise.
+    /// The event is at fault: it becomes a dead letter, unless the settings say otherwise.
     case event = 0
-    /// The same, because its data does not have the form that is expected.
+    /// The same, because its data does not have the expected form.
     case serialization = 1
-    /// Of a type that the plugin does not know.
+    /// The plugin does not know the event's type.
     case unknown = 2
-    /// It may work a moment later.
+    /// The failure may pass; the page is tried again.
     case transient = 3
-    /// No event can work.
+    /// No event can succeed; the shard stops.
     case definition = 4
   }
 
-  /// Of the event in the page that failed.
+  /// The sequence of the event that failed.
   public var sequence: Int64
   public var kind: Kind
   public var message: String
@@ -69,6 +70,6 @@ public struct EventFailed: Error {
 }
 
 #if compiler(<6.2)
-  /// Before Swift 6.2 every type is one.
+  /// Before Swift 6.2 every type has a sendable metatype.
   public typealias SendableMetatype = Any
 #endif

@@ -74,7 +74,7 @@ import Testing
         Help
           help  Show help for the program, or for a verb.
 
-        See 'shop help VERB' for what a verb does in full.
+        See 'shop help VERB' for the full description of a verb.
 
         EXAMPLES:
           shop sell Tea

@@ -35,7 +35,7 @@ import Testing
     #expect(try Sample.parsed("sell -c ''")?[Sample.file] == "")
     #expect(
       Sample.problems("sell --price -5") == [
-        "--price: expected NUMBER, found \"-5\"; a value that begins with a dash is written --price=-5"
+        "--price: expected NUMBER, found \"-5\"; write a value that begins with a dash as --price=-5"
       ])
   }
 
@@ -55,7 +55,7 @@ import Testing
     ("sell -5", ["unknown option \"-5\""]),
     ("sell ---c", ["unknown option \"---c\""]),
     ("sell --=x", ["unknown option \"--\""]),
-    ("sell -cx.toml", ["-c takes its FILE as a word of its own: -c x.toml"]),
+    ("sell -cx.toml", ["-c takes its FILE as a separate word: -c x.toml"]),
     ("sell --price", ["--price: expected NUMBER"]),
     ("sell --price=", ["--price: expected NUMBER"]),
     ("sell -c --fast", ["-c: expected FILE"]),

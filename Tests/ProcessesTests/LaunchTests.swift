@@ -7,9 +7,9 @@ import Testing
   @Test func `says what it has to say, and how it ended`() async throws {
     let result = try await shell("echo out; echo err >&2; exit 7").run()
     #expect(result.termination == .exited(7) && result.output == "out\n" && result.error == "err\n")
-    #expect("\(result.termination)" == "ended with status 7")
+    #expect("\(result.termination)" == "exited with status 7")
     let killed = try await shell("kill -KILL $$").run()
-    #expect(killed.termination == .signaled(SIGKILL) && "\(killed.termination)" == "was ended by signal 9")
+    #expect(killed.termination == .signaled(SIGKILL) && "\(killed.termination)" == "was killed by signal 9")
     #expect(try await Launch("true", output: .nothing, error: .nothing).run().termination.isSuccess)
   }
 

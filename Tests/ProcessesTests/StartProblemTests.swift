@@ -43,14 +43,14 @@ import Testing
     let scratch = try Scratch()
     let pipe = scratch.path("pipe")
     #expect(mkfifo(pipe, 0o755) == 0 && chmod(pipe, 0o755) == 0)
-    await fails(Launch(pipe), "it is no regular file", EACCES)
+    await fails(Launch(pipe), "it is not a regular file", EACCES)
     let script = try scratch.file("dos", "#!/bin/sh\r\necho x\r\n")
-    await fails(Launch(script), "its first line ends with a carriage return; save it with Unix line ends", ENOENT)
+    await fails(Launch(script), "its first line ends with a carriage return; save it with Unix line endings", ENOENT)
   }
 
   @Test func `says that it is no program`() async throws {
     let scratch = try Scratch()
-    let reason = "it is no program for this system; a script begins with a line such as #!/bin/sh"
+    let reason = "it is not a program for this system; a script must begin with a line such as #!/bin/sh"
     await fails(Launch(try scratch.file("text", "echo words\n")), reason, ENOEXEC)
     await fails(Launch(try scratch.file("empty", "")), reason, ENOEXEC)
     let foreign = try scratch.file("loader", "")
@@ -59,7 +59,7 @@ import Testing
       "sed 's|/lib64/ld-linux-x86-64|/lib64/no-linux-x86-64|; s|/lib/ld-linux-aarch64|/lib/no-linux-aarch64|' /bin/true > \(foreign)"
     ).run()
     try #require(made.termination.isSuccess)
-    await fails(Launch(foreign), "the loader it needs is missing; it may be for another system", ENOENT)
+    await fails(Launch(foreign), "the loader it needs is missing; it may be built for another system", ENOENT)
   }
 
   @Test func `says that its words are too many, or none`() async throws {
@@ -67,7 +67,7 @@ import Testing
       Launch("true", [String(repeating: "x", count: 1 << 20)]), "its arguments and its environment are too long", E2BIG)
     await fails(
       Launch("true", ["a\u{0}b"]),
-      "a word of its command or its environment has a NUL byte, or it is no program for this system", EINVAL)
+      "a word of its command or its environment contains a NUL byte, or it is not a program for this system", EINVAL)
   }
 
   @Test func `says that somebody writes to it`() async throws {

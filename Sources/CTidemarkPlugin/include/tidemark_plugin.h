@@ -1,12 +1,12 @@
-/* What a plugin of Tidemark is built against when it is a shared object: `library` in tidemark.toml(5).
+/* The interface of a Tidemark plugin that is a shared object: `library` in tidemark.toml(5).
  *
  * The library exports one function, tidemark_plugin_main, which returns a table of functions. For each shard the daemon opens the
- * plugin once, hands it one page of events after the other, and closes it; all calls for one shard come from one thread, one at a
- * time. Those for different shards come from different threads at once: tidemark_plugin_main and open too may run in parallel.
- * Whatever is handed over is valid until the call returns, and must not be changed.
+ * plugin once, hands it one page of events after another, and closes it. All calls for one shard come from one thread, one at a
+ * time. Calls for different shards come from different threads and may run in parallel, including tidemark_plugin_main and open.
+ * Everything passed to the plugin is valid until the call returns, and must not be changed.
  *
- * It all happens in the daemon's process: a crash here is a crash of the daemon. Positions stay right, and systemd starts it again.
- * See tidemark-plugin(7).
+ * The plugin runs in the daemon's process: if it crashes, the daemon crashes. Positions stay correct, and systemd restarts the
+ * daemon. See tidemark-plugin(7).
  */
 #ifndef TIDEMARK_PLUGIN_H
 #define TIDEMARK_PLUGIN_H
@@ -18,21 +18,21 @@
 extern "C" {
 #endif
 
-/* The version of what follows. The daemon refuses a plugin that was built for another. */
+/* The version of this interface. The daemon refuses a plugin built for another version. */
 #define TIDEMARK_PLUGIN_ABI 1
 
-/* UTF-8 that does not end in a zero. Without bytes it is SQL's NULL, or nothing. */
+/* UTF-8, not zero-terminated. If `bytes` is NULL, the text is an SQL NULL, or absent. */
 typedef struct tidemark_text {
     const char *bytes;
     size_t length;
 } tidemark_text;
 
 typedef struct tidemark_event {
-    /* Its number in the whole store: what tells a repetition. */
+    /* The event's number in the whole store; it identifies an event that is delivered again. */
     int64_t seq_id;
-    /* Its number in its stream, from 1. */
+    /* The event's number in its stream, from 1. */
     int64_t version;
-    /* Microseconds since 1970, UTC. INT64_MAX and INT64_MIN stand for PostgreSQL's infinities; a time beyond the year 294246 is
+    /* Microseconds since 1970, UTC. INT64_MAX and INT64_MIN are PostgreSQL's infinities; a time beyond the year 294246 is
      * INT64_MAX - 1. */
     int64_t timestamp_us;
     tidemark_text id;
@@ -47,14 +47,14 @@ typedef struct tidemark_event {
 } tidemark_event;
 
 typedef struct tidemark_page {
-    /* The position before the page, and the position after it. There may be fewer events than numbers. */
+    /* The position before the page, and the position after it. A page may hold fewer events than numbers. */
     int64_t floor;
     int64_t ceiling;
     size_t count;
     const tidemark_event *events;
 } tidemark_page;
 
-/* What an event failed of, and so what is done about it: see [[on_error]] in tidemark.toml(5). */
+/* The class of a failure, which decides how the daemon handles it: see [[on_error]] in tidemark.toml(5). */
 typedef enum tidemark_class {
     TIDEMARK_CLASS_EVENT = 0,
     TIDEMARK_CLASS_SERIALIZATION = 1,
@@ -71,52 +71,52 @@ typedef enum tidemark_level {
     TIDEMARK_LEVEL_ERROR = 4
 } tidemark_level;
 
-/* What the daemon does for a plugin. What is passed in is copied at once. `context` is passed as it is. Each call of the plugin is
- * given a host of its own, which stays valid: its `log` may be called at any time and from any thread, the others only during that
- * call, and are ignored when they come later. */
+/* Functions of the daemon that a plugin may call. Pass `context` unchanged; arguments are copied at once. Each call of the plugin
+ * gets its own host, which stays valid: `log` may be called at any time and from any thread, the others only during that call; they
+ * are ignored afterwards. */
 typedef struct tidemark_host {
     void *context;
     void (*log)(void *context, tidemark_level level, tidemark_text message);
-    /* With effects = "database": one statement of the answer, in the order of the calls. `values` are for $1, $2 and so on; one
-     * without bytes is NULL. */
+    /* With effects = "database": adds one statement to the answer, in the order of the calls. `values` are for $1, $2 and so on; a
+     * value whose `bytes` is NULL is an SQL NULL. */
     void (*sql)(void *context, tidemark_text text, const tidemark_text *values, size_t count);
-    /* The event that failed, and why; then return TIDEMARK_FAILED. In open, where there is no event, with seq_id 0. */
+    /* Reports the event that failed, and why; then return TIDEMARK_FAILED. In open, which has no event, pass 0 as seq_id. */
     void (*failed)(void *context, int64_t seq_id, tidemark_class what, tidemark_text message);
 } tidemark_host;
 
 typedef struct tidemark_opening {
     /* The setting `config`. */
     tidemark_text config;
-    /* Like Search:All. */
+    /* The shard's name, like Search:All. */
     tidemark_text shard;
-    /* The name in the settings; main where there is only one. */
+    /* The database's name in the settings; "main" if there is only one. */
     tidemark_text database;
     /* "continuous" or "rebuild". */
     tidemark_text mode;
-    /* The last sequence that is applied: the first page is of events after it. */
+    /* The last sequence applied; the first page begins after it. */
     int64_t position;
 } tidemark_opening;
 
 enum {
-    /* Of apply: the whole page is done. */
+    /* From apply: the whole page is applied. */
     TIDEMARK_APPLIED = 1,
-    /* Of apply: `failed` has been told which event failed; everything before it is done. Of open: the plugin will not run here. */
+    /* From apply: one event failed, as reported with `failed`; all events before it are applied. From open: the plugin refuses to run. */
     TIDEMARK_FAILED = 2,
-    /* Of open: the plugin is ready. */
+    /* From open: the plugin is ready. */
     TIDEMARK_READY = 3
 };
 
 typedef struct tidemark_plugin {
     /* TIDEMARK_PLUGIN_ABI. */
     uint32_t abi;
-    /* Returns TIDEMARK_READY and sets *state, which is then passed to the others, or returns TIDEMARK_FAILED. */
+    /* Returns TIDEMARK_READY and sets *state, which is passed to the other functions, or returns TIDEMARK_FAILED. */
     int (*open)(const tidemark_opening *opening, const tidemark_host *host, void **state);
-    /* Returns TIDEMARK_APPLIED or TIDEMARK_FAILED; anything else counts as a failure of the plugin, and the page is handed over again. */
+    /* Returns TIDEMARK_APPLIED or TIDEMARK_FAILED; any other value is a failure of the plugin, and the page is handed over again. */
     int (*apply)(void *state, const tidemark_page *page, const tidemark_host *host);
     void (*close)(void *state);
 } tidemark_plugin;
 
-/* The plugin's own; what it returns stays valid for ever. */
+/* Defined by the plugin. The table it returns must stay valid as long as the process runs. */
 const tidemark_plugin *tidemark_plugin_main(void);
 
 #ifdef __cplusplus

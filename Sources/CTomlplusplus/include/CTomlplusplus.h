@@ -18,7 +18,7 @@ typedef struct {
   size_t length;
 } tidemark_toml_text;
 
-// What a value is. `text` says a date or a time as TOML writes it.
+// The kind of a value. A date or a time is in `text`, as TOML writes it.
 typedef enum {
   tidemark_toml_string,
   tidemark_toml_integer,
@@ -47,7 +47,7 @@ typedef struct {
   void (*error)(void *context, tidemark_toml_text message, tidemark_toml_place place);
 } tidemark_toml_visitor;
 
-// Parses the text and visits every value of it, or calls `error` once. Returns whether it could be parsed.
+// Parses the text and visits every value in it, or calls `error` once. Returns whether parsing succeeded.
 bool tidemark_toml_visit(const char *text, size_t length, const tidemark_toml_visitor *visitor);
 
 #ifdef __cplusplus

@@ -67,7 +67,7 @@ import Testing
     #expect(!Self.lives(pid))
     #expect(programs.lines("ended") == ["end of input", "SIGTERM"])
     let how = observed.all.compactMap { $0.when(.pluginEnded)?[.how] }
-    #expect(how == ["was ended by signal \(ignores ? 9 : 15)"])
+    #expect(how == ["was killed by signal \(ignores ? 9 : 15)"])
   }
 
   @Test func `by never answering does not keep the daemon from stopping`() async throws {

@@ -65,13 +65,13 @@ import Testing
 
   @Test func `because it exits at once is started again by the policy`() async throws {
     try await meets(
-      "TM502", "ended with status 3",
+      "TM502", "exited with status 3",
       python("pass", before: "if not is_mended(): print('no stamps', file=sys.stderr); sys.exit(3)"))
   }
 
   @Test func `by exiting in the middle of a page is handed that page again`() async throws {
     try await meets(
-      "TM502", "ended with status 0",
+      "TM502", "exited with status 0",
       { programs in
         try programs.program(
           """
@@ -101,7 +101,7 @@ import Testing
   func `by writing garbage is told with what it wrote`(garbage: String) async throws {
     let written = garbage.replacing("\"", with: "\\\"")
     try await meets(
-      "TM505", "no message of the protocol",
+      "TM505", "not a message of the protocol",
       python("sys.stdout.buffer.write(b\"\(written)\\n\"); sys.stdout.flush()"))
   }
 
@@ -113,7 +113,7 @@ import Testing
 
   @Test func `by telling the failure of an event it was not handed makes no letter`() async throws {
     try await meets(
-      "TM507", "said that event 77 failed, which is not in its page",
+      "TM507", "reported a failure of event 77, which is not in its page",
       python("return {\"failed\": {\"seq_id\": 77, \"message\": \"x\"}}"))
   }
 
@@ -126,7 +126,7 @@ import Testing
   @Test func `by answering before it has read its page is ended`() async throws {
     let data = (1...5).map { _ in "\"\(String(repeating: "x", count: 400_000))\"" }
     try await meets(
-      "TM507", "answered before it had read the page",
+      "TM507", "answered before reading the whole page",
       { programs in
         try programs.program(
           """
@@ -150,7 +150,7 @@ import Testing
     // One piece, which is more than the pipe holds: the last write is the one that fails.
     let data = (1...3).map { _ in "\"\(String(repeating: "x", count: 50_000))\"" }
     try await meets(
-      "TM507", "answered before it had read the page",
+      "TM507", "answered before reading the whole page",
       { programs in
         try programs.program(
           """
@@ -175,15 +175,15 @@ import Testing
 
   @Test func `by writing a line beyond all bounds is ended`() async throws {
     try await meets(
-      "TM506", "a line of the plugin is longer than 64 MiB",
+      "TM506", "a line from or for the plugin is longer than 64 MiB",
       python("for _ in range(65): sys.stdout.write('x' * (1 << 20))\nsys.stdout.flush()\ntime.sleep(60)"))
   }
 
   @Test(arguments: [
-    ("TM505", "no message of the protocol", "print('hello there', flush=True)"),
+    ("TM505", "not a message of the protocol", "print('hello there', flush=True)"),
     ("TM507", "answered before it was handed a page", "say(applied(page))"),
     ("TM503", "closed its standard output", "os.close(1)"),
-    ("TM502", "ended with status 3", "os._exit(3)"),
+    ("TM502", "exited with status 3", "os._exit(3)"),
   ])
   func `between two pages has the next fail, once, and as the policy says`(code: String, words: String, misdeed: String)
     async throws
@@ -270,7 +270,7 @@ import Testing
     let plugin = try programs.python("", before: "say({'ready': {'protocol': 2}}); time.sleep(60)")
     try await withDaemon(try await database.installPlugin([plugin])) { daemon in
       let failure = try await daemon.observed.first("it stops") { $0.when(.shardStopped)?.failure }
-      #expect(failure.message == "the plugin speaks version 2 of the protocol, and this daemon 1", "\(failure)")
+      #expect(failure.message == "the plugin speaks version 2 of the protocol, but this daemon speaks 1", "\(failure)")
       #expect(failure.sqlState == "TM508" && failure.hint?.contains("for version 1") == true, "\(failure)")
     }
   }

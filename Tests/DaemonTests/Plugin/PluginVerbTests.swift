@@ -62,7 +62,7 @@ import Testing
     let checked = try await Program.run(["check", "-c", config])
     #expect(checked.code == 1)
     for words in [
-      "4 things to mend", "projections.Nowhere: the plugin sh cannot be run: no directory in PATH",
+      "4 problems found", "projections.Nowhere: the plugin sh cannot be run: no directory in PATH",
       "projections.Bad: the plugin \(programs.directory)/none cannot be run: there is no such file",
       "projections.Unknown: the plugin no-such-program-anywhere cannot be run: no directory in PATH",
       "projections.Library: the plugin \(programs.directory)/none.so cannot be run",
