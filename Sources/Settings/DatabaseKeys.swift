@@ -4,43 +4,43 @@ extension DatabaseSettings {
     connectionString(
       "url",
       """
-      The database with the event store and the read models. Everything libpq understands is allowed, as are its environment
-      variables (PGHOST, PGSERVICE, PGPASSFILE…), from which an empty string takes everything.
+      The database with the event store and the read models. It takes everything that libpq understands. libpq's environment
+      variables (PGHOST, PGSERVICE, PGPASSFILE…) apply too; with an empty string they supply everything.
       """, put: { $0.url = $1 }, get: { $0.givenURL }),
     connectionString(
       "lock_url",
       """
-      Where url goes through a pooler in session mode: a direct connection to the same database, for the session whose locks say
-      that this node lives and what it leads, so that the server, and not the pooler, sees it go. A pooler in transaction mode is
-      refused for both: what it hands out is no session.
+      If url goes through a pooler in session mode: a direct connection to the same database for the session that holds this
+      node's locks, which show that the node is alive and which shards it leads. The server itself, and not the pooler, then
+      notices when the node goes. For both keys the daemon refuses a pooler in transaction mode, which does not provide a session.
       """, example: "\"postgresql://db.example/shop\"", put: { $0.lockURL = $1.isEmpty ? nil : $1 }, get: { $0.lockURL }
     ),
     .optionalString(
       "password_file", \.passwordFile, "the path of a file", example: "database-password",
       """
-      A file that holds the password and nothing else; a line break at its end is cut off. A name without a slash is looked for
-      among the credentials that systemd passes on (LoadCredential=), then beside the settings file.
+      A file that holds only the password; a line break at its end is ignored. A name without a slash is looked up among the
+      credentials that systemd passes to the service (LoadCredential=), then in the directory of the settings file.
       """),
     .integer(
       "pool_size", \.poolSize, 1...200,
       """
-      Most sessions that all shards together use at once. Four more follow the event sequence, keep the books, look for operators'
-      wishes, and hold the locks by which the node is known; a rebuild has its own beside them.
+      The most sessions that all shards together use at once. Four more sessions follow the event sequence, write Tidemark's
+      own tables, read operators' requests, and hold the node's locks. A rebuild adds its own.
       """
     ),
     .memory(
       "work_mem", \.workMemory,
-      "PostgreSQL's work_mem for the statements of projections: what one sort or hash of a page may take before it spills to disk."
+      "PostgreSQL's work_mem for the statements of projections: the memory for one sort or hash of a page before it spills to disk."
     ),
     .duration(
       "connect_timeout", \.connectTimeout, .seconds(1)...(.seconds(600)),
-      "Longest to wait for a connection, where the url does not say connect_timeout."),
+      "The longest wait for a connection, unless the url sets connect_timeout."),
     .string(
       "application_name", \.applicationName, "a name",
-      "What pg_stat_activity shows, where the url does not say application_name."),
+      "The application_name in pg_stat_activity, unless the url sets one."),
   ]
 
-  /// A key whose value may hold a password.
+  /// A key whose value may contain a password.
   private static func connectionString(
     _ path: String, _ meaning: String, example: String? = nil,
     put: @escaping @Sendable (inout DatabaseSettings, String) -> Void,
@@ -58,7 +58,7 @@ extension DatabaseSettings {
 }
 
 extension Key<DatabaseSettings> {
-  /// The same key in `[database]` of the whole.
+  /// The same key as part of `[database]` in the whole settings.
   var inSettings: Key<Settings> {
     Key<Settings>(
       path: "database.\(path)", form: form, meaning: meaning, example: example, isSecret: isSecret,

@@ -1,8 +1,8 @@
 import Rules
 
-/// Reads which databases to follow, and where their passwords are.
+/// Reads the databases to follow and their passwords.
 extension SettingsReader {
-  /// `[database]`, or several `[databases.NAME]` with what `[database]` says in common.
+  /// Reads `[database]` alone, or several `[databases.NAME]` that share the keys of `[database]`.
   mutating func readDatabases(_ entries: [TOMLEntry], file: String) {
     let common = entries.first { $0.key == "database" }
     let commonURL = common?.value.entries.first { $0.key == "url" }
@@ -21,7 +21,7 @@ extension SettingsReader {
     if let commonURL {
       add(
         .conflict, location(commonURL.place, file), "database.url",
-        "does not go with [databases.NAME], which have a url each")
+        "cannot be combined with [databases.NAME], which each have a url")
     }
     for table in tables { readDatabase(table, file: file) }
   }
@@ -52,7 +52,7 @@ extension SettingsReader {
       hint: "for example url = \"postgresql:///shop?host=/run/postgresql\"")
   }
 
-  /// What `password_file` holds.
+  /// Reads `password_file`.
   private mutating func password(
     of database: DatabaseSettings, _ path: String, _ table: TOMLEntry?, _ file: String
   ) -> Secret? {
@@ -77,7 +77,7 @@ extension SettingsReader {
     case .failure(let problem):
       add(
         .unreadable, location(place, file), key, "\(target) cannot be read: \(problem.message)",
-        hint: credential.map { "neither is there \($0)" })
+        hint: credential.map { "there is no \($0) either" })
       return nil
     }
   }

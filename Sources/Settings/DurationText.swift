@@ -1,5 +1,5 @@
 extension Duration {
-  /// Reads what the settings call a duration: a whole number and a unit, `250ms`, `30s`, `5m`, `1h`, `7d`.
+  /// Parses a duration as the settings write it: a whole number and a unit, `250ms`, `30s`, `5m`, `1h`, `7d`.
   package init?(setting text: String) {
     let digits = text.prefix { $0.isASCII && $0.isNumber }
     let unit = text.dropFirst(digits.count).drop { $0 == " " }
@@ -7,12 +7,12 @@ extension Duration {
       return nil
     }
     let (milliseconds, overflow) = number.multipliedReportingOverflow(by: scale.milliseconds)
-    // A century; beyond it arithmetic with clocks would overflow.
+    // A century; clock arithmetic with longer durations would overflow.
     guard !overflow, milliseconds <= 100 * 366 * 86_400_000 else { return nil }
     self = .milliseconds(milliseconds)
   }
 
-  /// The shortest text that `init(setting:)` reads as this duration; below a millisecond it is cut off.
+  /// The shortest text that `init(setting:)` parses as this duration, truncated to whole milliseconds.
   package var settingText: String {
     let milliseconds = components.seconds * 1000 + components.attoseconds / 1_000_000_000_000_000
     guard milliseconds != 0 else { return "0s" }

@@ -1,6 +1,6 @@
 import Rules
 
-/// `[[on_error]]` as it stands in a file.
+/// `[[on_error]]` as written in a file.
 struct FailureRuleDraft: Hashable, Sendable {
   var sqlStates: [String] = []
   var classes: [FailureClass] = []
@@ -13,32 +13,33 @@ struct FailureRuleDraft: Hashable, Sendable {
       sqlStates: sqlStates, classes: classes, message: message, projections: projections, actions: actions)
   }
 
-  /// Classes a rule may name; a lost connection is waited for, whatever the rules say.
+  /// The classes a rule may name. Rules do not apply to a lost connection: the daemon always waits for it.
   static let classes: [FailureClass] = [.transient, .event, .definition, .order, .unknownEvent]
 
   static let keys: [Key<FailureRuleDraft>] = [
     Key(
       path: "sqlstate", form: "a SQLSTATE like \"23505\", a class like \"23*\", or an array of them",
       meaning: """
-        The failures that the rule is for, by PostgreSQL's error code; any where it is left out. Codes of a class that PostgreSQL does not
-        use are those of your own functions, RAISE … USING ERRCODE, and count as the data of one event.
+        The PostgreSQL error codes that the rule matches; all if omitted. Codes of a class that PostgreSQL does not use come from your
+        own functions (RAISE … USING ERRCODE) and count as class event.
         """,
       example: "[\"40001\", \"40P01\"]",
       decode: { toml, root throws(Mismatch) in
         root.sqlStates = try oneOrMore(toml)
         let wrong = root.sqlStates.filter { $0.wholeMatch(of: #/[0-9A-Z]{5}|[0-9A-Z]{2}\*/#) == nil }
         guard wrong.isEmpty else {
-          throw Mismatch(found: list(wrong), hint: "five digits or capital letters, or two and a *")
+          throw Mismatch(found: list(wrong), hint: "use five digits or capital letters, or two and a *")
         }
       },
       show: { $0.sqlStates.isEmpty ? nil : TOMLText.strings($0.sqlStates) }),
     Key(
       path: "class", form: Key<FailureRuleDraft>.oneOf(classes.map(\.rawValue)) + ", or an array of them",
       meaning: """
-        The same by what kind of failure it is: transient may pass by itself; event is the data of one event; definition is a statement
-        that can work for no event; order is a position that somebody else moved; unknown-event is a type without a statement.
-        Some statements fail on the data of one event with a code that counts as definition: bad text for to_tsquery is 42601, a row that a
-        policy forbids 42501. A rule that names such a code whole may skip those events; but if the statement itself is wrong, they all go.
+        The classes of failure that the rule matches; all if omitted. transient: it may pass on its own; event: the data of one event is
+        at fault; definition: the statement cannot succeed for any event; order: another process moved the position; unknown-event: the
+        projection has no statement for the type. Some statements fail on the data of one event with a code of class definition: bad text
+        for to_tsquery is 42601, a row that a policy forbids is 42501. A rule that names such a code in full may skip those events; but if
+        the statement itself is wrong, it skips all of them.
         """,
       example: "\"event\"",
       decode: { toml, root throws(Mismatch) in
@@ -54,7 +55,7 @@ struct FailureRuleDraft: Hashable, Sendable {
       show: { $0.classes.isEmpty ? nil : TOMLText.strings($0.classes.map(\.rawValue)) }),
     Key(
       path: "message", form: "a regular expression",
-      meaning: "The same by the server's message, anywhere in it.", example: "\"no such driver\"",
+      meaning: "A pattern to find anywhere in the server's message.", example: "\"no such driver\"",
       decode: { toml, root throws(Mismatch) in
         guard case .string(let text) = toml.content, !text.isEmpty else { throw Mismatch() }
         do { _ = try Regex(text) } catch { throw Mismatch(hint: "\(error)") }
@@ -63,17 +64,18 @@ struct FailureRuleDraft: Hashable, Sendable {
       show: { $0.message.map(TOMLText.string) }),
     Key(
       path: "projection", form: "the name of a projection, or an array of them",
-      meaning: "Only failures of these projections.", example: "\"Trip\"",
+      meaning: "The projections whose failures the rule matches; all if omitted.", example: "\"Trip\"",
       decode: { toml, root throws(Mismatch) in root.projections = try oneOrMore(toml) },
       show: { $0.projections.isEmpty ? nil : TOMLText.strings($0.projections) }),
     Key(
       path: "do", form: "an array of actions, like [\"retry 250ms\", \"retry 1s\", \"pause 1m\"]",
       meaning: """
-        What is done, one step for each failure in a row: "retry" or "retry 250ms" tries the page again; "skip" makes the failing event
-        a dead letter and goes on; "ignore" leaves it out without one; "pause 1m" waits; "pause all 1m" has all shards that the node
-        runs in the same database wait; "stop" and "stop all" wait for `tidemark start`. After a pause at the end the chain begins again;
-        when any other chain has run out, the shard stops. While an event is looked for, a projection with `sql` is not bound by
-        statement_timeout but by a hundred times as much, so an event whose statement takes too long (57014) is found with `on` alone.
+        The actions to take, one for each consecutive failure: "retry" or "retry 250ms" tries the page again; "skip" makes the failing
+        event a dead letter and continues; "ignore" skips it without a dead letter; "pause 1m" waits; "pause all 1m" makes all shards
+        that the node runs in the same database wait; "stop" and "stop all" wait for `tidemark start`. A chain that ends with a pause
+        starts over after it; when any other chain is used up, the shard stops. While the daemon searches for the failing event, it
+        raises statement_timeout a hundredfold for a projection with `sql`, so it finds an event whose statement takes too long (57014)
+        only with `on`.
         """,
       decode: { toml, root throws(Mismatch) in
         let texts = try oneOrMore(toml)
@@ -109,13 +111,13 @@ struct FailureRuleDraft: Hashable, Sendable {
     return texts
   }
 
-  /// What does not go together; empty where all is well.
+  /// Conflicts between the keys of the rule; empty if there are none.
   var conflicts: [String] {
     var conflicts: [String] = []
     if actions.contains(where: \.passesEventOver) {
       if let cannot = classes.first(where: { [.definition, .order].contains($0) }) {
         conflicts.append(
-          "a failure of class \"\(cannot.rawValue)\" is no single event's fault, so none can be passed over")
+          "no single event is at fault in a failure of class \"\(cannot.rawValue)\", so there is none to skip")
       }
       conflicts += sqlStates.compactMap(FailureClass.objection(toPassingOver:))
     }
@@ -127,7 +129,7 @@ struct FailureRuleDraft: Hashable, Sendable {
 }
 
 extension FailureAction {
-  /// Reads `retry 250ms` and its like; nil for anything else.
+  /// Parses an action such as `retry 250ms`; nil for any other text.
   init?(setting text: String) {
     let words = text.split(separator: " ", omittingEmptySubsequences: false).map(String.init)
     switch (words.first, words.count) {

@@ -1,6 +1,6 @@
 import Rules
 
-/// Reads the rules on what is done about failures.
+/// Reads the `[[on_error]]` rules.
 extension SettingsReader {
   mutating func readRules(_ entries: [TOMLEntry], file: String) {
     guard let rules = entries.first(where: { $0.key == "on_error" }) else { return }

@@ -1,32 +1,32 @@
 import Rules
 
-/// The one description of a key: decoding, `print-config`, the sample file and the manual are all made from it.
+/// The single description of a key; decoding, `print-config`, the sample file and the manual all use it.
 struct Key<Root: Sendable>: Sendable {
-  /// With its tables, `event_store.gap_grace`; relative to the projection for a projection's keys.
+  /// The key with its tables, `event_store.gap_grace`; a projection's keys are relative to the projection.
   var path: String
-  /// What a value looks like: "an integer from 1 to 100".
+  /// The form of a value: "an integer from 1 to 100".
   var form: String
-  /// What it means, in full sentences: for the sample file and the manual.
+  /// The meaning in full sentences, for the sample file and the manual.
   var meaning: String
-  /// How a value would look where there is no default, in TOML.
+  /// An example value in TOML, for a key without a default.
   var example: String?
-  /// A running daemon takes a new value over at the next reload; otherwise it needs a restart.
+  /// A running daemon takes over a new value at the next reload; otherwise it needs a restart.
   var isReloadable = false
-  /// The value may hold a password, and is not repeated in a problem.
+  /// The value may contain a password, so a problem does not repeat it.
   var isSecret = false
-  /// Puts the value into the root, or throws what is wrong with it.
+  /// Stores the value in the root, or throws why it does not fit.
   var decode: @Sendable (TOMLValue, inout Root) throws(Mismatch) -> Void
-  /// The value in the root as TOML; nil where it is not set.
+  /// The value in the root as TOML; nil if it is not set.
   var show: @Sendable (Root) -> String?
 
   var name: String { String(path.split(separator: ".").last ?? "") }
 }
 
-/// A value that a key does not take.
+/// A value that a key does not accept.
 struct Mismatch: Error {
-  /// Nil where the key's form says it all.
+  /// Nil to report the key's form.
   var expected: String?
-  /// Nil where the value itself says it all.
+  /// Nil to report the value itself.
   var found: String?
   var hint: String?
 }
@@ -79,13 +79,13 @@ extension Key {
       show: { "\($0[keyPath: value])" })
   }
 
-  /// PostgreSQL's way to write an amount of memory.
+  /// An amount of memory in PostgreSQL's notation.
   static func memory(_ path: String, _ value: Path<String>, _ meaning: String) -> Key {
     Key(
       path: path, form: "an amount of memory, like \"64kB\", \"32MB\" or \"1GB\"", meaning: meaning,
       decode: { toml, root throws(Mismatch) in
         guard case .string(let text) = toml.content, text.wholeMatch(of: #/[1-9][0-9]{0,5}(kB|MB|GB)/#) != nil else {
-          throw Mismatch(hint: "the units are kB, MB and GB")
+          throw Mismatch(hint: "use the unit kB, MB or GB")
         }
         root[keyPath: value] = text
       },
@@ -144,7 +144,7 @@ enum TOMLText {
     "\"" + text.unicodeScalars.reduce(into: "") { $0 += escaped($1) } + "\""
   }
 
-  /// Over several lines where the text has them: as a literal where that is possible, since a person will read it.
+  /// Text with line breaks as a multi-line literal string if possible, since that is easier to read.
   static func block(_ text: String) -> String {
     let isLiteral = text.unicodeScalars.allSatisfy {
       $0 == "\n" || $0 == "\t" || ($0.value >= 0x20 && $0.value != 0x7F)

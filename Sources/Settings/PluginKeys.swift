@@ -1,6 +1,6 @@
 import Rules
 
-/// The keys of a projection that is a plugin, as the file has them.
+/// The keys of a plugin projection, as written in the file.
 struct PluginDraft: Hashable, Sendable {
   var exec: [String]?
   var library: String?
@@ -16,33 +16,33 @@ struct PluginDraft: Hashable, Sendable {
     var value: String
   }
 
-  /// The forms of a projection that each key goes with.
-  static let company = [
+  /// The forms of projection that accept each key.
+  static let forms = [
     "config": ["library"], "env": ["exec"], "working_directory": ["exec"], "effects": ["exec", "library"],
     "timeout": ["exec", "library"], "rebuild_external": ["exec", "library"],
   ]
 
-  /// What is said to whoever gives a key to another form.
+  /// The hint for a key in a projection of another form.
   static func hint(for key: String) -> String {
-    "it goes with \(company[key]!.map { "`\($0)`" }.joined(separator: " and "))"
+    "it is for projections with \(forms[key]!.map { "`\($0)`" }.joined(separator: " or "))"
   }
 
-  /// The first key that means nothing to a projection of this form.
+  /// The first key that a projection of this form does not accept.
   func stray(for form: String) -> String? {
     let given = [
       ("config", config != nil), ("env", environment != nil), ("working_directory", workingDirectory != nil),
       ("effects", effects != nil), ("timeout", timeout != nil), ("rebuild_external", rebuildExternal != nil),
     ].filter(\.1).map(\.0)
-    return given.first { !Self.company[$0]!.contains(form) }
+    return given.first { !Self.forms[$0]!.contains(form) }
   }
 
-  /// What it comes to; nil where no plugin is declared.
+  /// The definition; nil if no plugin is declared.
   ///
-  /// - Parameter file: whose directory relative paths start from.
+  /// - Parameter file: the file whose directory relative paths start from.
   func definition(besides file: String) -> PluginDefinition? {
     let program: PluginDefinition.Program
     if let exec {
-      // A name without a slash is looked for in PATH.
+      // A name without a slash is looked up in PATH.
       let path = exec[0].contains("/") ? SettingsReader.resolve(exec[0], besides: file) : exec[0]
       program = .exec([path] + exec.dropFirst())
     } else if let library {
@@ -63,9 +63,9 @@ extension ProjectionDraft {
     Key(
       path: "exec", form: "an array of a program and its arguments, like [\"/usr/lib/shop/mailer\", \"--verbose\"]",
       meaning: """
-        A plugin: a child process that is handed pages of events on its standard input and answers on its standard output, as
-        tidemark-plugin(7) describes. One runs for each shard, for as long as the shard does. A relative path starts from the directory
-        of this file; a name without a slash is looked for in PATH.
+        A plugin as a child process: it reads pages of events from standard input and writes answers to standard output, as described in
+        tidemark-plugin(7). Each shard has its own child, which runs as long as the shard does. A relative path starts from the directory
+        of this file; a name without a slash is looked up in PATH.
         """,
       example: "[\"/usr/lib/shop/mailer\", \"--verbose\"]",
       decode: { toml, root throws(Mismatch) in
@@ -85,18 +85,18 @@ extension ProjectionDraft {
     .optionalString(
       "library", \.plugin.library, "the path of a shared object", example: "/usr/lib/shop/libsearch.so",
       """
-      A plugin: a shared object with the interface of tidemark_plugin.h, for speed. It runs in the daemon's own process, so a crash of
-      it is one of the daemon; use exec unless the speed is needed.
+      A plugin as a shared object with the interface of tidemark_plugin.h, for speed. It runs in the daemon's own process, so if it
+      crashes, the daemon crashes. Use exec unless you need the speed.
       """),
     .optionalString(
       "config", \.plugin.config, "a text", example: "index=/var/lib/shop/search",
-      "With library: what the plugin is opened with."),
+      "With library: a text that the daemon passes to the plugin when it opens it."),
     Key(
       path: "effects", form: Key<ProjectionDraft>.oneOf(PluginDefinition.Effects.allCases.map(\.rawValue)),
       meaning: """
-        Of a plugin. With "external", the default, the position moves once the plugin has answered, so after a crash the same page
-        can come again: seq_id is what to tell a repetition by. With "database" the plugin answers with SQL statements, which are
-        applied in one transaction with the position: exactly once.
+        For a plugin. With "external", the default, the position moves after the plugin has answered, so after a crash the plugin may get
+        the same events again and can recognize them by seq_id. With "database" the plugin answers with SQL statements, which the daemon
+        applies in one transaction with the position: exactly once.
         """,
       example: "\"database\"",
       decode: { toml, root throws(Mismatch) in
@@ -111,8 +111,8 @@ extension ProjectionDraft {
     Key(
       path: "timeout", form: "a duration from 100ms to 1d, like \"30s\" or \"5m\"",
       meaning: """
-        Of a plugin: longest it may take for one page, and for its first word; 30s where it is left out. After that it is ended and
-        started again, and handed fewer events at once.
+        For a plugin: the longest time for one page, and for it to become ready; 30s if omitted. After that the daemon ends the plugin,
+        starts it again, and hands it fewer events at once.
         """,
       example: "\"30s\"",
       decode: { toml, root throws(Mismatch) in
@@ -125,7 +125,7 @@ extension ProjectionDraft {
     Key(
       path: "env", form: "a table of strings, like { SMTP_HOST = \"localhost\" }",
       meaning:
-        "With exec: variables that are added to the daemon's own environment. ${NAME} stands for one of the daemon's.",
+        "With exec: variables to add to the daemon's own environment. ${NAME} stands for a variable of the daemon.",
       example: "{ SMTP_HOST = \"localhost\" }",
       decode: { toml, root throws(Mismatch) in
         guard case .table(let entries) = toml.content, !entries.isEmpty else { throw Mismatch() }
@@ -151,12 +151,12 @@ extension ProjectionDraft {
       }),
     .optionalString(
       "working_directory", \.plugin.workingDirectory, "the path of a directory", example: "/var/lib/shop",
-      "With exec: where the plugin runs; in the daemon's own directory where it is left out."),
+      "With exec: the plugin's working directory; the daemon's own if omitted."),
     Key(
       path: "rebuild_external", form: "true or false",
       meaning: """
-        Of a plugin with effects = "external": whether `tidemark rebuild` may hand it every event again, with mode "rebuild" in its hello.
-        Where it is left out, or false, it may not: mails that were sent are not sent again.
+        For a plugin with effects = "external": whether `tidemark rebuild` may hand it every event again, with mode "rebuild" in its hello.
+        If omitted or false, it may not, so mail is not sent a second time.
         """,
       example: "true",
       decode: { toml, root throws(Mismatch) in

@@ -1,6 +1,6 @@
 package import Rules
 
-/// One thing that is wrong with a settings file, with what to do about it.
+/// One problem with a settings file, with a hint how to fix it.
 package struct Problem: Hashable, Sendable, CustomStringConvertible {
   package enum Code: String, ProblemCode {
     case unreadable = "TM101"
@@ -14,11 +14,11 @@ package struct Problem: Hashable, Sendable, CustomStringConvertible {
 
     package var meaning: String {
       switch self {
-      case .unreadable: "A settings file, or one that it names, cannot be read."
-      case .syntax: "A settings file is not TOML."
+      case .unreadable: "A settings file, or a file that it names, cannot be read."
+      case .syntax: "A settings file is not valid TOML."
       case .unknownKey: "There is no such key."
-      case .value: "A value has the wrong type, or is out of its range."
-      case .missingKey: "A key that is needed is missing."
+      case .value: "A value has the wrong type, or is out of range."
+      case .missingKey: "A required key is missing."
       case .unsetVariable: "${NAME} names an environment variable that is not set."
       case .conflict: "Two keys exclude each other, or the same thing is declared twice."
       case .statement: "The text of a statement cannot be used."
@@ -28,7 +28,7 @@ package struct Problem: Hashable, Sendable, CustomStringConvertible {
 
   package var code: Code
   package var location: SourceLocation
-  /// The key, with its tables: `database.pool_size`; empty for the file as a whole.
+  /// The key with its tables: `database.pool_size`; empty for the file as a whole.
   package var path: String
   package var message: String
   package var hint: String?

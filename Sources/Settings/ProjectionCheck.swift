@@ -1,6 +1,6 @@
 import Rules
 
-/// Holds the keys of one projection against each other, and makes the definition the daemon runs.
+/// Checks the keys of one projection against each other, and makes the definition that the daemon runs.
 struct ProjectionCheck {
   let declaration: ProjectionDeclaration
   let path: String
@@ -13,7 +13,7 @@ struct ProjectionCheck {
     self.path = path
   }
 
-  /// What is wrong with a projection's name; it becomes a key in a table and a field in the journal.
+  /// The problem with a projection's name, if any; the name becomes a key in a table and a field in the journal.
   static func problem(withName name: String) -> String? {
     let isPlain = name.utf8.allSatisfy {
       switch $0 {
@@ -29,18 +29,18 @@ struct ProjectionCheck {
         "expected a name of 1 to 100 letters, digits, \"_\", \"-\" and \".\", found \(TOMLText.string(String(name.prefix(100))))"
     }
     if let reserved = ShardName.reserved.first(where: { $0.lowercased() == name.lowercased() }) {
-      return "expected another name: \(reserved) is what the event store calls its own row of the progression"
+      return "expected another name: \(reserved) is the event store's own row in the progression table"
     }
     return nil
   }
 
-  /// - Parameter read: reads the file that a key names; nil where it cannot be read, which is then on the list of problems.
+  /// - Parameter read: reads the file that a key names; returns nil after it has reported why the file cannot be read.
   mutating func definition(read: (ProjectionDraft.Text, _ key: String) -> Statement?) -> ProjectionDefinition? {
     guard let effect = effect(read) else { return nil }
     let setup = text(draft.setup, "setup", draft.setupFile, "setup_file", read)
     if let setup, !checkStatements(SQLText.statements(in: setup.text), of: setup, "setup") { return nil }
     if draft.events != nil, draft.on != nil {
-      add(.conflict, nil, "events", "does not go with `on`, which takes the types it has statements for")
+      add(.conflict, nil, "events", "cannot be combined with `on`, which names its event types itself")
       return nil
     }
     return ProjectionDefinition(
@@ -67,7 +67,7 @@ struct ProjectionCheck {
       return nil
     }
     if let key = draft.plugin.stray(for: given[0]) {
-      add(.conflict, nil, key, "does not go with `\(given[0])`", hint: PluginDraft.hint(for: key))
+      add(.conflict, nil, key, "cannot be combined with `\(given[0])`", hint: PluginDraft.hint(for: key))
       return nil
     }
     if let plugin = draft.plugin.definition(besides: declaration.file) { return .plugin(plugin) }
@@ -91,7 +91,7 @@ struct ProjectionCheck {
       guard parts.count == 1 else {
         add(
           .statement, statement.source, key, "expected one statement, found \(parts.count)",
-          hint: "WITH can join several into one")
+          hint: "WITH can combine several into one")
         continue
       }
       do {

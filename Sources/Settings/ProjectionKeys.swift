@@ -1,11 +1,11 @@
 import Rules
 
-/// A projection as the file has it, before the keys are held against each other.
+/// A projection as written in the file, before its keys are checked against each other.
 struct ProjectionDraft: Hashable, Sendable {
   struct Text: Hashable, Sendable {
     var text: String
     var place: TOMLPlace
-    /// The line on which the text itself begins.
+    /// The line on which the text begins.
     var firstLine: Int
   }
 
@@ -35,30 +35,30 @@ struct ProjectionDraft: Hashable, Sendable {
     .integer(
       "version", \.version, 1...9999,
       """
-      Raise it, and name other tables, to begin again under a new name, beside the old one: Trip:V2:All has a position of its own. In
-      tables that the old one has filled, every event would count a second time.
+      Raise it, and name other tables, to start from the beginning under a new shard name beside the old one: Trip:V2:All has its own
+      position. In the tables that the old version filled, every event would count a second time.
       """),
     .strings(
       "events", \.events, of: "event types", example: ["trip_started", "travel"],
-      "The event types that `batch` shows; all of them where it is left out. Not with `on`, which takes the types it has statements for."
+      "The event types that `batch` shows; all if omitted. Not with `on`, which names its event types itself."
     ),
     Key(
       path: "tables", form: "an array of table names, like [\"trip\"]",
-      meaning: "The tables that the projection fills. `init` runs `setup` when one of them is missing.",
+      meaning: "The tables that the projection fills. `tidemark init` runs `setup` if one of them is missing.",
       example: "[\"trip\"]",
       decode: { toml, root throws(Mismatch) in root.tables = try Settings.strings(toml) },
       show: { $0.tables.isEmpty ? nil : TOMLText.strings($0.tables) }),
     .text(
       "sql", \.sql, "SQL statements", example: "INSERT INTO trip … SELECT … FROM batch …",
-      "The batch form: statements over the view `batch`, run in order once for each page of events, in one transaction with the position."
+      "The batch form: statements that read the view `batch`, run in order for each page of events, in one transaction with the position."
     ),
     .text(
       "sql_file", \.sqlFile, "the path of a file", example: "trip.sql",
-      "The same in a file of its own; relative to the directory of this one."),
+      "A file with the statements of `sql`; relative to the directory of this one."),
     Key(
       path: "on", form: "a table of statements, one for each event type",
       meaning: """
-        The event form: for each event type the statement that is run for each such event, in order. :seq_id, :id, :stream_id,
+        The event form: for each event type, the statement to run for each such event, in order. :seq_id, :id, :stream_id,
         :version, :type, :data, :timestamp, :tenant_id, :headers, :causation_id and :correlation_id stand for the event's columns.
         """,
       example: "{ travel = \"UPDATE trip SET legs = legs + 1 WHERE id = :stream_id\" }",
@@ -86,17 +86,18 @@ struct ProjectionDraft: Hashable, Sendable {
       }),
     .text(
       "setup", \.setup, "SQL statements", example: "CREATE TABLE trip (…)",
-      "Makes the tables; run by `tidemark init` when one of `tables` is missing, or each time where `tables` is empty."),
+      "Creates the tables; `tidemark init` runs it if one of `tables` is missing, or each time if `tables` is empty."),
     .text(
-      "setup_file", \.setupFile, "the path of a file", example: "trip-tables.sql", "The same in a file of its own."),
+      "setup_file", \.setupFile, "the path of a file", example: "trip-tables.sql",
+      "A file with the statements of `setup`; relative to the directory of this one."),
     Key(
       path: "start",
       form: "\"beginning\", \"present\", \"inline-handover\", a sequence, or a time like 2026-01-31T00:00:00Z",
       meaning: """
-        Where a shard without a position begins: with the first event; after the newest one; after a sequence; with the first event
-        at or after a time. "inline-handover" is for a read model that the application kept itself until now: it begins after the
-        newest event, and does not start while events are being appended, which `tidemark status` then says. A rebuild begins where
-        the shard did; after "inline-handover" with the first event, as the application's read model did.
+        Where a shard without a position begins: with the first event; after the newest event; after a sequence; or with the first event
+        at or after a time. "inline-handover" takes over a read model that the application has maintained itself until now: the shard
+        begins after the newest event, and does not start while events are being appended; `tidemark status` then says so. A rebuild
+        begins where the shard began; after "inline-handover" it begins with the first event, as the application's read model did.
         """,
       decode: { toml, root throws(Mismatch) in root.start = try start(toml) },
       show: { draft in
@@ -111,23 +112,23 @@ struct ProjectionDraft: Hashable, Sendable {
     .choice(
       "on_poison", \.onPoison,
       """
-      What a dead letter means for later events of its stream: "skip" applies them; "park-stream" makes dead letters of them too, to
-      be replayed in order, for read models in which an event builds on the one before.
+      What happens to later events of a stream with a dead letter: "skip" applies them; "park-stream" makes them dead letters too, to be
+      replayed in order, for read models in which each event builds on the one before.
       """),
     .optionalString(
       "key", \.key, "the name of a column", example: "id",
       """
-      The column of every table in `tables` that holds what identifies a stream, for read models in which each row is made of one
-      stream. `tidemark rebuild` can then rebuild the rows of single streams (--stream), and share streams out (--workers).
+      The column, in every table of `tables`, that holds the stream's identifier, for read models in which each row comes from one
+      stream. `tidemark rebuild` can then rebuild the rows of single streams (--stream), and divide streams among workers (--workers).
       """),
     .optionalString(
       "tenant_key", \.tenantKey, "the name of a column", example: "tenant_id",
-      "The column of every table in `tables` that holds the tenant: for `tidemark rebuild --tenant`."),
+      "The column, in every table of `tables`, that holds the tenant; for `tidemark rebuild --tenant`."),
     .choice(
       "parallel", \.parallel,
       """
-      "by-stream" says that what an event does depends on earlier events of its own stream alone, so that `tidemark rebuild --workers`
-      may share streams out, also without a `key`.
+      "by-stream" declares that the effect of an event depends only on earlier events of its own stream. `tidemark rebuild --workers` may
+      then divide streams among workers, even without a `key`.
       """),
   ]
 
@@ -146,7 +147,7 @@ struct ProjectionDraft: Hashable, Sendable {
     }
   }
 
-  /// Begins like `2026-01-31`; PostgreSQL reads the rest.
+  /// Whether the text begins like `2026-01-31`; PostgreSQL parses the rest.
   private static func isDate(_ text: String) -> Bool {
     let bytes = Array(text.utf8.prefix(10))
     guard bytes.count == 10 else { return false }
@@ -183,7 +184,7 @@ extension Key where Root == ProjectionDraft {
 }
 
 extension Settings {
-  /// An array of at least one string, none of them empty, none twice.
+  /// An array of at least one string, none empty, no duplicates.
   static func strings(_ toml: TOMLValue) throws(Mismatch) -> [String] {
     guard case .array(let values) = toml.content, !values.isEmpty else { throw Mismatch() }
     var strings: [String] = []
@@ -191,7 +192,7 @@ extension Settings {
       switch value.content {
       case .string(let text) where !text.isEmpty && !strings.contains(text): strings.append(text)
       case .string(let text) where !text.isEmpty:
-        throw Mismatch(expected: "each of them once", found: "\"\(text)\" twice")
+        throw Mismatch(expected: "no duplicates", found: "\"\(text)\" twice")
       case .unusable: break
       default: throw Mismatch()
       }

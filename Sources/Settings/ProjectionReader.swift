@@ -1,6 +1,6 @@
 import Rules
 
-/// Reads the projections of a file, with the files their statements are in.
+/// Reads the projections of a file, and the files with their statements.
 extension SettingsReader {
   mutating func readProjections(_ entries: [TOMLEntry], file: String) {
     guard let projections = entries.first(where: { $0.key == "projections" }) else { return }
@@ -20,18 +20,18 @@ extension SettingsReader {
     if let other = settings.declarations.first(where: { $0.name == entry.key }) {
       add(
         .conflict, location(entry.place, file), path,
-        "declared a second time; the first is at \(other.file):\(other.place.line)")
+        "declared twice; the first declaration is at \(other.file):\(other.place.line)")
     }
     let hadProblems = problems.count > problemsBefore
     settings.declarations.append(declaration)
     var check = ProjectionCheck(declaration: declaration, path: path)
     let definition = check.definition { readText($0, path: path, $1, file: file) }
-    // What follows from a problem that was already told is not told again.
+    // A key that is missing because its value was already reported as wrong is not reported again.
     problems += check.problems.filter { !hadProblems || $0.code != .missingKey }
     if let definition { settings.projections.append(definition) }
   }
 
-  /// The file that `sql_file` or `setup_file` names.
+  /// Reads the file that `sql_file` or `setup_file` names.
   private mutating func readText(_ reference: ProjectionDraft.Text, path: String, _ key: String, file: String)
     -> Statement?
   {

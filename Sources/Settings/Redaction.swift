@@ -1,4 +1,4 @@
-/// A value that is used and never shown.
+/// A value that is never shown.
 package struct Secret: Hashable, Sendable, CustomStringConvertible, CustomDebugStringConvertible, CustomReflectable {
   package let value: String
 
@@ -9,9 +9,9 @@ package struct Secret: Hashable, Sendable, CustomStringConvertible, CustomDebugS
   package var customMirror: Mirror { Mirror(self, children: []) }
 }
 
-/// A libpq connection string with the passwords in it replaced by `***`, in both of libpq's spellings.
+/// A libpq connection string, in either of libpq's notations, with its passwords replaced by `***`.
 ///
-/// Where the text is too odd to tell, all of it is replaced.
+/// If the text is too malformed to find the passwords, all of it is replaced.
 package func redacted(connectionString text: String) -> String {
   for scheme in ["postgresql://", "postgres://"] where text.hasPrefix(scheme) {
     return scheme + redactedURI(text.dropFirst(scheme.count))
@@ -24,12 +24,12 @@ private let secretKeys: Set<String> = ["password", "sslpassword", "oauth_client_
 private func redactedURI(_ rest: Substring) -> String {
   let queryStart = rest.firstIndex(of: "?") ?? rest.endIndex
   var authority = String(rest[..<queryStart])
-  // The last "@" ends the user part: a password may hold another one, unescaped, by mistake.
+  // The last "@" ends the user part: a password may contain an unescaped "@" by mistake.
   if let at = authority.lastIndex(of: "@"), let colon = authority[..<at].firstIndex(of: ":") {
     authority = authority[...colon] + "***" + authority[at...]
   }
   guard queryStart < rest.endIndex else { return authority }
-  // An "@" behind the first "?" may end a password with an unescaped "?" in it.
+  // An "@" after the first "?" may end a password that contains an unescaped "?".
   if rest[queryStart...].contains("@") { return "***" }
   let pairs = rest[rest.index(after: queryStart)...].split(separator: "&", omittingEmptySubsequences: false).map {
     pair in

@@ -2,35 +2,35 @@ package import Rules
 
 /// Everything the operator can set, checked and complete. Built by ``load(path:environment:)``.
 ///
-/// The keys, with their meaning, limits and defaults, are described once, in `SettingsKeys.swift` and `ProjectionKeys.swift`.
+/// `SettingsKeys.swift` and `ProjectionKeys.swift` describe the keys, with their meaning, limits and defaults.
 package struct Settings: Hashable, Sendable {
   package var mode = NodeMode.solo
   package var stopTimeout = Duration.seconds(30)
   package var monitorsLocks = true
-  /// The one database; with `[databases.NAME]`, what those do not say themselves.
+  /// The only database; with `[databases.NAME]`, the values they share.
   package var database = DatabaseSettings()
-  /// `[databases.NAME]`, in the order of the file; empty where there is one database only.
+  /// `[databases.NAME]`, in the order of the file; empty if there is only one database.
   package var namedDatabases: [DatabaseSettings] = []
   package var eventStore = EventStoreSettings()
   package var logLevel = LogLevel.info
   package var errors = ErrorSettings()
-  /// The same while a read model is rebuilt: there no event that fails is passed over unless the operator says so. Events of other types are
-  /// passed over all the same: in a store with several projections most of them are not for this one.
+  /// The error settings during a rebuild, which skips no failing event unless the operator allows it. Events of unknown
+  /// types are skipped by default here too: in a store with several projections most events are not for this one.
   package var rebuildErrors = ErrorSettings(skipApplyErrors: false, skipSerializationErrors: false)
   /// `[[on_error]]`, in the order of the file.
   package var failureRules: [FailureRule] { failureRuleDrafts.map(\.rule) }
   var failureRuleDrafts: [FailureRuleDraft] = []
   /// In the order of the files.
   package var projections: [ProjectionDefinition] = []
-  /// The same as the files have them, for `print-config`.
+  /// The projections as written in the files, for `print-config`.
   var declarations: [ProjectionDeclaration] = []
 
-  /// What goes into the log: this and what weighs more.
+  /// The lowest level that is logged.
   package enum LogLevel: String, CaseIterable, Sendable { case debug, info, notice, warning, error }
 }
 
 extension Settings {
-  /// Takes over what a running daemon can change.
+  /// Takes over the values that a running daemon can change.
   package mutating func takeOver(_ new: Settings) {
     projections = new.projections
     logLevel = new.logLevel
@@ -39,7 +39,7 @@ extension Settings {
     failureRuleDrafts = new.failureRuleDrafts
   }
 
-  /// What is done about failures while shards follow the store.
+  /// How failures are handled while shards follow the store.
   package var failurePolicy: FailurePolicy {
     FailurePolicy(
       rules: failureRules, skipApplyErrors: errors.skipApplyErrors,
@@ -48,7 +48,7 @@ extension Settings {
 }
 
 extension Settings {
-  /// The same while a read model is rebuilt.
+  /// How failures are handled during a rebuild.
   package var rebuildPolicy: FailurePolicy {
     FailurePolicy(
       rules: failureRules, skipApplyErrors: rebuildErrors.skipApplyErrors,
@@ -63,7 +63,7 @@ package struct ErrorSettings: Hashable, Sendable {
   package var skipUnknownEvents = true
 }
 
-/// `[projections.NAME]` as it stands in a file.
+/// `[projections.NAME]` as written in a file.
 struct ProjectionDeclaration: Hashable, Sendable {
   var name: String
   var draft = ProjectionDraft()
@@ -72,7 +72,7 @@ struct ProjectionDeclaration: Hashable, Sendable {
 }
 
 extension Settings {
-  /// These settings for each database on its own.
+  /// One copy of these settings for each database.
   package var perDatabase: [Settings] {
     guard !namedDatabases.isEmpty else { return [self] }
     return namedDatabases.map { database in
@@ -88,18 +88,18 @@ extension Settings {
 }
 
 package struct DatabaseSettings: Hashable, Sendable {
-  /// Of `[databases.NAME]`; nil for `[database]`.
+  /// The name in `[databases.NAME]`; nil for `[database]`.
   package var name: String?
   var givenURL: String?
-  /// A libpq connection string. May hold a password: show it through `redacted(connectionString:)` only.
+  /// A libpq connection string. It may contain a password: show it only through `redacted(connectionString:)`.
   package var url: String {
     get { givenURL ?? "" }
     set { givenURL = newValue }
   }
-  /// For the locks of leadership, where `url` goes through a pooler.
+  /// The connection for the leadership locks, if `url` goes through a pooler.
   package var lockURL: String?
   package var passwordFile: String?
-  /// What the password file holds.
+  /// The content of the password file.
   package var password: Secret?
   package var poolSize = 8
   package var workMemory = "32MB"

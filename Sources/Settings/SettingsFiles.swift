@@ -1,10 +1,10 @@
 import Glibc
 
-/// How the settings reach other files; a test gives its own.
+/// Access to the file system for reading settings; tests substitute their own.
 package struct SettingsFiles: Sendable {
-  /// The bytes of a file, or why it cannot be read, in the system's words.
+  /// The bytes of a file, or the system's reason why it cannot be read.
   package var read: @Sendable (String) -> Result<[UInt8], FileProblem>
-  /// The names in a directory; nil where there is none.
+  /// The names in a directory; nil if there is no such directory.
   package var list: @Sendable (String) -> Result<[String]?, FileProblem>
 
   package struct FileProblem: Error, Hashable, Sendable {
@@ -24,7 +24,7 @@ package struct SettingsFiles: Sendable {
   /// The files of this machine.
   package static let system = SettingsFiles(
     read: { path in
-      // Without blocking: a pipe that nobody writes to would never open.
+      // Non-blocking, since open(2) would wait for a writer if the path is a FIFO.
       let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
       guard descriptor >= 0 else { return .failure(FileProblem(errno)) }
       defer { close(descriptor) }

@@ -1,75 +1,75 @@
 import Rules
 
 extension Settings {
-  /// Every key outside of the projections, in the order of the sample file.
+  /// Every key outside the projections, in the order of the sample file.
   static let keys: [Key<Settings>] = general + DatabaseSettings.keys.map(\.inSettings) + store
 
   private static let general: [Key<Settings>] = [
     .choice(
       "mode", \.mode,
       """
-      How nodes share the work. With "solo" this one runs every shard, and no other may run beside it. With "hotcold" all nodes
-      with this mode share the shards of the store, each shard on one of them, and take over from one that fails. See SEVERAL
-      NODES in tidemark(7).
+      How nodes share the work. With "solo" this node runs every shard, and no other node may follow the same store. With "hotcold"
+      all nodes in this mode share the shards of the store; each shard runs on one node, and the others take over when a node
+      fails. See SEVERAL NODES in tidemark(7).
       """),
     .boolean(
       "monitor_locks", \.monitorsLocks,
       """
-      With "hotcold": watch the session that holds the locks of leadership between two turns, so that its end is noticed at once.
-      Otherwise it is noticed at the next turn, a tenth of a second later.
+      With "hotcold": watch the session that holds the leadership locks between two rounds of the election, so that the node notices
+      its end at once. Otherwise the node notices it in the next round, a tenth of a second later.
       """),
     .duration(
       "stop_timeout", \.stopTimeout, .seconds(1)...(.seconds(3600)),
-      "Longest a stop may take: shards finish the page they are in. After it the page is cancelled and rolled back; nothing is lost."
+      "How long a stop may take. Shards finish their page; a page that takes longer is rolled back, and nothing is lost."
     ),
 
   ]
 
   private static let store: [Key<Settings>] = [
-    .choice("event_store.dialect", \.eventStore.dialect, "How the event store lays out its tables."),
+    .choice("event_store.dialect", \.eventStore.dialect, "The table layout of the event store."),
     .string(
       "event_store.schema", \.eventStore.schema, "the name of a schema",
-      "The schema of the event store, as PostgreSQL spells it: without quotes, and in lower case unless it was made otherwise."
+      "The schema of the event store, as PostgreSQL spells it: without quotes, and in lower case unless it was created with quotes."
     ),
     .choice(
       "event_store.append", \.eventStore.append,
       """
       How applications append. "rich", Marten's default, reserves sequence numbers in one transaction and inserts the events in
-      another; "quick" does both in one, as does tidemark.append. Say "quick" only when every writer does: then each gap is
-      settled by proof, at once, and gap_grace is not needed.
+      another; "quick" does both in one, as tidemark.append does. Set "quick" only if every writer appends that way: the daemon then
+      settles each gap by proof, at once, and does not need gap_grace.
       """),
     .duration(
       "event_store.gap_grace", \.eventStore.gapGrace, .milliseconds(100)...(.seconds(3600)),
       """
-      With append = "rich": the longest time between the reservation of a number and the first statement on the event table of the
-      transaction that inserts its event. A missing number that nobody holds is passed only after this time.
+      With append = "rich": the longest time a writer takes from reserving a number to the first statement on the event table in the
+      transaction that inserts its event. The daemon skips a missing number that no transaction holds only after this time.
       """),
     .duration(
       "event_store.late_arrival_window", \.eventStore.lateArrivalWindow, .seconds(1)...(.seconds(7 * 86_400)),
       """
-      How long a passed gap is looked at every few seconds for an event that comes up in it after all, which becomes a dead letter.
-      After that it is looked at every ten minutes, for a week.
+      How long the daemon checks a skipped gap every few seconds for an event that arrives late; such an event becomes a dead letter.
+      After that it checks the gap every ten minutes, for a week.
       """
     ),
     .duration(
       "event_store.poll_min", \.eventStore.pollMin, .milliseconds(1)...(.seconds(60)),
-      "Shortest time between two looks at the event sequence: while events arrive."),
+      "The shortest time between two polls of the event sequence, used while events arrive."),
     .duration(
       "event_store.poll_max", \.eventStore.pollMax, .milliseconds(1)...(.seconds(60)),
-      "Longest time between two looks at the event sequence: while nothing happens."),
+      "The longest time between two polls of the event sequence, used while no events arrive."),
     .duration(
       "event_store.on_long_hold.after", \.eventStore.onLongHold.after, .seconds(1)...(.seconds(7 * 86_400)),
-      "When a transaction has kept the high-water mark at one number for this long, `do` says what happens."),
+      "How long a transaction may hold the high-water mark at one number before the daemon does what `do` says."),
     .choice(
       "event_store.on_long_hold.do", \.eventStore.onLongHold.action,
       """
-      "wait" keeps waiting, and says who holds the mark. "skip" passes the numbers that transaction may still use: should it commit
-      after all, its events become dead letters.
+      "wait" keeps waiting, and logs which transaction holds the mark. "skip" skips the numbers that the transaction may still use: if it
+      commits after all, its events become dead letters.
       """),
 
     .boolean(
       "errors.skip_apply_errors", \.errors.skipApplyErrors,
-      "An event on which a projection's statement fails becomes a dead letter, and the shard goes on; otherwise the shard stops there.",
+      "An event on which a projection's statement fails becomes a dead letter, and the shard continues; if false, the shard stops there.",
       reloadable: true),
     .boolean(
       "errors.skip_serialization_errors", \.errors.skipSerializationErrors,
@@ -77,17 +77,19 @@ extension Settings {
       reloadable: true),
     .boolean(
       "errors.skip_unknown_events", \.errors.skipUnknownEvents,
-      "With `on`: events of a type without a statement are passed over; otherwise the shard stops at the first of them.",
+      "With `on`: events of a type without a statement are skipped; if false, the shard stops at the first one.",
       reloadable: true),
     .boolean(
       "rebuild_errors.skip_apply_errors", \.rebuildErrors.skipApplyErrors,
-      "The same three while a read model is rebuilt.", reloadable: true),
+      "Like skip_apply_errors in [errors], but during a rebuild.", reloadable: true),
     .boolean(
-      "rebuild_errors.skip_serialization_errors", \.rebuildErrors.skipSerializationErrors, "See above.",
+      "rebuild_errors.skip_serialization_errors", \.rebuildErrors.skipSerializationErrors,
+      "Like skip_serialization_errors in [errors], but during a rebuild.",
       reloadable: true),
     .boolean(
-      "rebuild_errors.skip_unknown_events", \.rebuildErrors.skipUnknownEvents, "See above.", reloadable: true),
+      "rebuild_errors.skip_unknown_events", \.rebuildErrors.skipUnknownEvents,
+      "Like skip_unknown_events in [errors], but during a rebuild.", reloadable: true),
 
-    .choice("log.level", \.logLevel, "The least weighty entries that are logged.", reloadable: true),
+    .choice("log.level", \.logLevel, "The lowest level that is logged.", reloadable: true),
   ]
 }

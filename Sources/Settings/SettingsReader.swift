@@ -1,7 +1,7 @@
 import Rules
 
 extension Settings {
-  /// Reads the settings file, and `projections.d/*.toml` beside it.
+  /// Reads the settings file, and `projections.d/*.toml` in its directory.
   ///
   /// - Throws: every problem of all files at once.
   package static func load(
@@ -12,9 +12,9 @@ extension Settings {
     return try reader.finish()
   }
 
-  /// The same from a text that is not in a file yet.
+  /// Reads settings from a text instead of a file.
   ///
-  /// - Parameter file: what the text is called in problems, and whose directory relative paths start from.
+  /// - Parameter file: the name of the text in problems; relative paths start from its directory.
   package static func parse(
     _ text: String, file: String = "tidemark.toml", environment: [String: String] = [:], files: SettingsFiles = .system
   ) throws(SettingsProblems) -> Settings {
@@ -44,7 +44,7 @@ struct SettingsReader {
   // MARK: Files
 
   mutating func readMain(_ path: String) {
-    guard let text = text(of: path, hint: "Name another with --config, or in TIDEMARK_CONFIG.") else { return }
+    guard let text = text(of: path, hint: "Name another file with --config or TIDEMARK_CONFIG.") else { return }
     readMain(text: text, file: path)
   }
 
@@ -98,12 +98,12 @@ struct SettingsReader {
     do {
       return try TOML.parse(text).map { filled($0, path: $0.key, file: file) }
     } catch {
-      add(.syntax, location(error.place, file), "", "this is not TOML: \(error.message)")
+      add(.syntax, location(error.place, file), "", "not valid TOML: \(error.message)")
       return nil
     }
   }
 
-  /// A path of the operator's, absolute or relative to the directory of the file that names it.
+  /// Resolves a path from a settings file; a relative one starts from the directory of that file.
   static func resolve(_ path: String, besides file: String) -> String {
     guard !path.hasPrefix("/"), let slash = file.lastIndex(of: "/") else { return path }
     return file[...slash] + path
@@ -129,7 +129,7 @@ struct SettingsReader {
     }
   }
 
-  /// The entries of a table; nil, and a problem, where the value is something else.
+  /// The entries of a table; for any other value it adds a problem and returns nil.
   mutating func table(_ value: TOMLValue, _ path: String, _ file: String, expected: String = "a table") -> [TOMLEntry]?
   {
     if case .table(let entries) = value.content { return entries }
@@ -159,13 +159,13 @@ struct SettingsReader {
     ).sorted()
     var hint = nearestName(to: entry.key, in: siblings).map { "did you mean \"\($0)\"?" }
     if hint == nil, let elsewhere = paths.first(where: { $0.hasSuffix("." + entry.key) }) {
-      hint = "there is a key \(display)\(elsewhere)"
+      hint = "did you mean \(display)\(elsewhere)?"
     }
     let known = siblings.isEmpty ? "no key" : "one of " + siblings.joined(separator: ", ")
-    add(.unknownKey, location(entry.place, file), display + path, "unknown key", hint: hint ?? "known here: \(known)")
+    add(.unknownKey, location(entry.place, file), display + path, "unknown key", hint: hint ?? "expected \(known)")
   }
 
-  // MARK: What several keys say together
+  // MARK: Checks across keys
 
   private mutating func checkPolling(_ entries: [TOMLEntry], file: String) {
     guard settings.eventStore.pollMin > settings.eventStore.pollMax else { return }
@@ -178,7 +178,7 @@ struct SettingsReader {
 
   // MARK: Words
 
-  /// The same entry with `${NAME}` replaced in every string.
+  /// The entry with `${NAME}` replaced in every string.
   private mutating func filled(_ entry: TOMLEntry, path: String, file: String) -> TOMLEntry {
     var entry = entry
     entry.value = filled(entry.value, path: path, file: file)
@@ -195,7 +195,7 @@ struct SettingsReader {
         add(
           .unsetVariable, location(value.place, file), path,
           "expected the environment variable \(name), found it unset",
-          hint: "write $${\(name)} where the dollar is meant")
+          hint: "write $${\(name)} for the text ${\(name)} itself")
       }
       if case .string(let written) = value.content { value.written = written }
       value.content = text.map { .string($0) } ?? .unusable
@@ -222,7 +222,7 @@ struct SettingsReader {
     }
   }
 
-  /// What kind of value it is, for a key whose value may be a secret.
+  /// The kind of a value, for a key whose value may be secret.
   private func kind(_ value: TOMLValue) -> String {
     switch value.content {
     case .string: "a string"

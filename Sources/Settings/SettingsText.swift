@@ -1,17 +1,17 @@
 import Rules
 
-/// The settings as text: what is in effect, and the sample file that explains every key.
+/// The settings as text: the values in effect, and the sample file that explains every key.
 extension Settings {
-  /// The keys whose new values a running daemon does not take over.
+  /// The keys whose new values need a restart of the daemon.
   package func keysThatNeedRestart(for new: Settings) -> [String] {
     var paths = Settings.keys.filter { !$0.isReloadable && $0.show(self) != $0.show(new) }.map(\.path)
-    // A password is never shown, so a change of nothing else is not seen above.
+    // Passwords are never shown, so the comparison above misses a change of only the password.
     if paths.allSatisfy({ !$0.hasPrefix("database.") }), database != new.database { paths.append("database.url") }
     if namedDatabases != new.namedDatabases { paths.append("databases") }
     return paths
   }
 
-  /// A settings file with the same meaning: every key, defaults included. Secrets are shown as `***`.
+  /// A settings file with the same meaning, with every key, defaults included. Secrets are shown as `***`.
   package static func printConfig(_ settings: Settings) -> String {
     var text = TOMLWriter()
     for key in keys {
@@ -38,18 +38,18 @@ extension Settings {
     return text.text
   }
 
-  /// What `[databases.NAME]` means.
+  /// The meaning of `[databases.NAME]`.
   private static let databases = """
-    Several databases, for example one for each tenant: a table [databases.NAME] for each, with a url of its own and any of the other
-    keys of [database], which says what they have in common and then has no url. Each has the same event store and the same projections.
+    Several databases, for example one per tenant: one table [databases.NAME] for each, with its own url and any other keys of [database].
+    [database] then holds the values they share, and has no url. Every database has the same kind of event store and the same projections.
     With "hotcold" all shards of a database run on one node. Verbs take --database NAME.
     """
 
-  /// Every key with its meaning and its default; a key without a default stands in a comment.
+  /// Every key with its meaning and default; a key without a default is commented out.
   package static func sampleFull() -> String {
     var text = TOMLWriter()
     text.comment(
-      "Every key of Tidemark's settings, with its default. See tidemark.toml(5); `tidemark check` reads the file.")
+      "Every key of Tidemark's settings, with its default. See tidemark.toml(5); `tidemark check` checks the file.")
     var settings = Settings()
     settings.database.url = "postgresql:///shop?host=/run/postgresql"
     for key in keys {
@@ -66,7 +66,7 @@ extension Settings {
     let rule = FailureRuleDraft(
       sqlStates: ["40001", "40P01"],
       actions: [.retry(after: .milliseconds(50)), .retry(after: .seconds(1)), .pause(.seconds(60))])
-    text.comment("As many as are needed; the first that matches a failure decides, and these come before the defaults.")
+    text.comment("Any number of rules. The first one that matches a failure applies; they come before the defaults.")
     for key in FailureRuleDraft.keys {
       text.comment(key.meaning)
       text.comment("Expected: \(key.form).")
@@ -95,7 +95,7 @@ extension Settings {
   }
 }
 
-/// Writes keys into a TOML file, with a header where a table begins.
+/// Writes keys as TOML, with a header at the start of each table.
 private struct TOMLWriter {
   var text = ""
   private var table = ""
@@ -135,19 +135,19 @@ private struct TOMLWriter {
   }
 }
 
-/// What the manual says of one key.
+/// The manual's entry for one key.
 package struct KeyDocument: Sendable, Hashable {
   /// With its table: `event_store.gap_grace`, `projections.NAME.sql`.
   package var path: String
   package var form: String
   package var meaning: String
-  /// In TOML; nil where there is none.
+  /// The default in TOML; nil if there is none.
   package var standard: String?
   package var isReloadable: Bool
 }
 
 extension Settings {
-  /// Every key, those of projections last.
+  /// Every key; those of projections come last.
   package static var documents: [KeyDocument] {
     let defaults = Settings()
     let draft = ProjectionDraft()

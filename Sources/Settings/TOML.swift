@@ -1,6 +1,6 @@
 import CTomlplusplus
 
-/// A TOML file as a tree in which every key and every value knows its place.
+/// A TOML file as a tree in which every key and every value has its place.
 struct TOMLValue: Sendable {
   enum Content: Sendable {
     case string(String)
@@ -11,15 +11,15 @@ struct TOMLValue: Sendable {
     case time(String)
     case array([TOMLValue])
     case table([TOMLEntry])
-    /// A string that could not be filled in; the problem is on the list already.
+    /// A string with an unset variable; the problem has been reported already.
     case unusable
   }
 
   var content: Content
   var place: TOMLPlace
-  /// What the file says, where `${NAME}` in it was replaced. Only this is ever shown.
+  /// The text in the file, if `${NAME}` in it was replaced. Only this is shown.
   var written: String?
-  /// The line on which a string's text begins: the one after the quotes where they open a block.
+  /// The line on which a string's text begins: for a multi-line string, the line after the opening quotes.
   var textLine = 0
 
   /// The entries of a table in the order of the file; empty for anything else.
@@ -48,9 +48,9 @@ struct TOMLError: Error, Hashable {
 }
 
 enum TOML {
-  /// Larger files are refused: a settings file is written by hand.
+  /// Larger files are refused: nobody writes a settings file of this size by hand.
   static let sizeLimit = 1 << 20
-  /// Deeper keys are refused before toml++ sees them: it recurses once a level.
+  /// Deeper keys are refused before toml++ sees them: it recurses once per level.
   static let depthLimit = 64
 
   /// The entries of a whole file.
@@ -81,7 +81,7 @@ enum TOML {
     }
   }
 
-  /// The line with the first dotted key beyond the limit.
+  /// The line of the first dotted key deeper than the limit.
   private static func lineOfDeepKey(_ text: String) -> Int? {
     var line = 1
     var dots = 0
@@ -107,7 +107,7 @@ enum TOML {
   }
 }
 
-/// Puts the tree together from toml++'s visits.
+/// Builds the tree from toml++'s visits.
 private final class TreeBuilder {
   var root: [TOMLEntry] = []
   var error: TOMLError?
@@ -144,7 +144,7 @@ private final class TreeBuilder {
     if isArray {
       entry.value.content = .array(children.map(\.value))
     } else {
-      // toml++ keeps keys in alphabetical order; people think in the order of the file.
+      // toml++ sorts keys alphabetically; restore the order of the file.
       entry.value.content = .table(children.sorted { $0.place < $1.place })
     }
     add(entry)

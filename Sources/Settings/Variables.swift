@@ -1,6 +1,6 @@
 /// Replaces `${NAME}` from the environment; `$${NAME}` stands for `${NAME}` itself.
 enum Variables {
-  /// Calls `unset` for each name without a value, and returns nil then.
+  /// Returns the text with variables replaced. For each unset variable it calls `unset`, and then returns nil.
   static func fill(_ text: String, from environment: [String: String], unset: (String) -> Void) -> String? {
     var result = ""
     var isComplete = true
@@ -28,7 +28,8 @@ enum Variables {
     return isComplete ? result + rest : nil
   }
 
-  /// The name in `${NAME}` at the start of the text; any other dollar is left alone, as in `$1` and `$${…}` of SQL.
+  /// The name in `${NAME}` at the start of the text; nil for any other dollar, as in `$1` or `$${…}`, which stays
+  /// unchanged.
   private static func name(at text: Substring) -> String? {
     guard text.hasPrefix("${"), let end = text.firstIndex(of: "}") else { return nil }
     let name = text.dropFirst(2)[..<end]

@@ -28,7 +28,7 @@ import Testing
       ["/etc/projections.d/x.toml": "[projections.A]\nsql = \"SELECT 2\"\n"])
     #expect(
       said == [
-        "/etc/projections.d/x.toml:1:14: projections.A: declared a second time; the first is at /etc/tidemark.toml:3 (TM107)"
+        "/etc/projections.d/x.toml:1:14: projections.A: declared twice; the first declaration is at /etc/tidemark.toml:3 (TM107)"
       ])
   }
 
@@ -37,7 +37,7 @@ import Testing
       database, ["/etc/projections.d/x.toml": "[database]\nurl = \"x\"\n", "/etc/projections.d/y.toml": "= 1"])
     #expect(said.count == 2)
     #expect(said.first?.hasPrefix("/etc/projections.d/x.toml:1:2: database: unknown key") == true)
-    #expect(said.last?.hasPrefix("/etc/projections.d/y.toml:1:1: this is not TOML") == true)
+    #expect(said.last?.hasPrefix("/etc/projections.d/y.toml:1:1: not valid TOML") == true)
   }
 
   @Test func `of a file that is not there say how to name another`() {
@@ -47,7 +47,7 @@ import Testing
     } catch {
       #expect(
         error.problems.map { "\($0)" } == [
-          "/nowhere/tidemark.toml: cannot be read: No such file or directory (TM101); Name another with --config, or in TIDEMARK_CONFIG."
+          "/nowhere/tidemark.toml: cannot be read: No such file or directory (TM101); Name another file with --config or TIDEMARK_CONFIG."
         ])
     }
   }
