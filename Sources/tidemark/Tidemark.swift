@@ -4,47 +4,48 @@ import Concurrency
 import Processes
 import Telemetry
 
-/// The program: its command line, whose verbs are in `Verbs/`, and its exit status.
+/// The program: its command line and its exit status. The verbs are in `Verbs/`.
 @main
 enum Tidemark {
   static let program: Verb = Verb(
     "tidemark", about: "Keeps read models up to date from an event table in PostgreSQL.",
     discussion: """
-      Tidemark follows an event table, knows up to which sequence it is safe to read, and feeds every event, in order and once, through the
-      projections of tidemark.toml(5).
+      Tidemark follows an event table, determines up to which sequence it is safe to read, and feeds every event, in order and once, through
+      the projections of tidemark.toml(5).
 
-      Where the settings have several databases, `init`, `check`, `status`, `wait`, `pause`, `resume`, `stop` and `start` take them one
-      after the other, and one that is away does not keep the others from their turn; --database chooses one, and is needed by the other
-      verbs that ask a database.
+      If the settings have several databases, `init`, `check`, `status`, `wait`, `pause`, `resume`, `stop` and `start` process them one
+      after another; an unreachable database does not stop them from processing the others. --database selects one database; the other verbs
+      that use a database require it.
 
       Exit status: \(ExitStatus.allCases.map { "\($0.rawValue) \($0.meaning)" }.joined(separator: ", ")).
       """,
     groups: [
       VerbGroup("Set up", [Init.verb, Check.verb, PrintConfig.verb, Demo.verb]),
       VerbGroup("Follow", [Run.verb, List.verb, Status.verb, Wait.verb]),
-      VerbGroup("Steer", [Pause.verb, Resume.verb, StopVerb.verb, Start.verb, RebuildVerb.verb, Forget.verb]),
-      VerbGroup("Look after events and plugins", [DeadLettersVerb.verb, PluginVerb.verb]),
+      VerbGroup("Control", [Pause.verb, Resume.verb, StopVerb.verb, Start.verb, RebuildVerb.verb, Forget.verb]),
+      VerbGroup("Manage dead letters and plugins", [DeadLettersVerb.verb, PluginVerb.verb]),
       VerbGroup("Help", [.helpVerb, Completions.verb, Manual.verb { program }, Complete.verb { program }]),
     ])
 
   static func main() {
-    // A closed pipe is an error to handle where it is written to.
+    // The code that writes to a closed pipe handles the error.
     signal(SIGPIPE, SIG_IGN)
-    // Our parent may ignore it, and then the system keeps no status of a child that has ended.
+    // If our parent ignores SIGCHLD, we inherit that, and the system would discard the exit status of our children.
     signal(SIGCHLD, SIG_DFL)
-    // A stream that is closed would be the number of the next file that is opened.
+    // If a standard stream is closed, the next opened file would get its number.
     for stream: Int32 in 0...2 where fcntl(stream, F_GETFD) < 0 { _ = open("/dev/null", O_RDWR) }
-    // Before the first thread. This one takes signals from here on, and all else happens on others.
+    // Hold signals before the first thread starts. From here on this thread only takes signals; everything else runs on
+    // other threads.
     _ = signals
     setvbuf(stdout, nil, _IOLBF, 0)
     let line = parsedLine()
-    // The daemon is told to stop from its first moment on, and other verbs end as any program does.
+    // The daemon handles stop signals from its first moment; for other verbs they keep their default effect.
     if line.verb.name == Run.verb.name { _ = Run.stops }
     Task.detached { await work(line) }
     signals.take(beforeEnd: Child.killDependants)
   }
 
-  /// What is asked for; answers by itself what needs no verb, and every wrong use.
+  /// The parsed command line. Prints help, the version and usage errors itself, and exits then.
   private static func parsedLine() -> ParsedLine {
     do throws(UsageProblems) {
       switch try program.parse(Array(CommandLine.arguments.dropFirst())) {

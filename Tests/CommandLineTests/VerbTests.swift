@@ -20,7 +20,7 @@ import Testing
     #expect(unmade.error.contains("tidemark init"))
     let made = try await Program.run(["init", "-c", config])
     #expect(made.code == 0 && made.output.contains("made the tables of projection Trip"))
-    #expect(try await Program.run(["init", "-c", config]).output == "nothing to do: everything is there\n")
+    #expect(try await Program.run(["init", "-c", config]).output == "nothing to do: everything exists\n")
     let checked = try await Program.run(["check", "-c", config])
     #expect(checked.code == 0 && checked.output.hasPrefix("ok: 3 projections"), "\(checked)")
     let listed = try await Program.run(["list", "--json"], environment: ["TIDEMARK_CONFIG": config])
@@ -93,7 +93,7 @@ import Testing
     let lines = outcome.error.replacing(config, with: "FILE").split(separator: "\n").map(String.init)
     #expect(
       lines == [
-        "tidemark: 4 things to mend",
+        "tidemark: 4 problems found",
         "  FILE:9: projections.A: column \"nonsense\" does not exist (SQLSTATE 42703)",
         "  FILE:12: projections.B: there is no unique or exclusion constraint matching the ON CONFLICT specification (SQLSTATE 42P10)",
         "  FILE:14: projections.C: relation \"missing\" does not exist (SQLSTATE 42P01)",

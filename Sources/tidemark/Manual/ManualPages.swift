@@ -4,13 +4,13 @@ import Rules
 import Settings
 import Telemetry
 
-/// The pages that are made from what the program itself knows: its verbs, its keys and its observations.
+/// The manual pages that are generated from the program's own descriptions of its verbs, keys and observations.
 enum ManualPages {
   static let names = ["tidemark.1", "tidemark.toml.5", "tidemark.observations.7"]
 
   /// - Parameters:
-  ///   - program: of tidemark(1).
-  ///   - shared: options that several verbs have, told once.
+  ///   - program: the program that tidemark(1) describes.
+  ///   - shared: options of several verbs, described once.
   static func page(_ name: String, of program: Verb, shared: [any DescribedOption]) -> String? {
     switch name {
     case "tidemark.1": verbs(of: program, shared: shared)
@@ -29,12 +29,12 @@ enum ManualPages {
     page.verbs(of: program, shared: shared)
     page.section("ENVIRONMENT")
     page.beginList()
-    page.variable(["TIDEMARK_CONFIG"], "The settings file, where -c, or --config, is not given.")
-    page.variable(["NO_COLOR"], "No colours on a terminal.")
-    page.variable(["COLUMNS"], "How wide help is, where it does not go to a terminal; 80 unless set, and 120 at most.")
+    page.variable(["TIDEMARK_CONFIG"], "The settings file, unless -c or --config is given.")
+    page.variable(["NO_COLOR"], "If set, disables colours on a terminal.")
+    page.variable(["COLUMNS"], "The width of help that does not go to a terminal; 80 if unset, at most 120.")
     page.variable(
       ["PGHOST", "PGPORT", "PGUSER", "PGPASSFILE", "PGSERVICE"],
-      "These and others: what libpq takes from its environment.")
+      "These and all other environment variables of libpq apply.")
     page.endList()
     page.section("FILES")
     page.beginList()
@@ -61,15 +61,17 @@ enum ManualPages {
     page.lead(
       """
       The daemon and every verb of tidemark(1) read one TOML file, /etc/tidemark/tidemark.toml unless --config or TIDEMARK_CONFIG
-      names another, and then, in the order of their names, the files projections.d/*.toml beside it, which hold projections only.
+      names another, and then, in the order of their names, the files projections.d/*.toml in the same directory, which may only contain
+      projections.
       """)
     page.paragraph(
       """
-      In every string, ${NAME} stands for an environment variable; one that is not set is an error. $${NAME} stands for the text
-      ${NAME} itself. Other dollars, such as the quotes of SQL, are left alone. Durations are a whole number and a unit: ms, s, m, h, d.
+      In every string, ${NAME} stands for an environment variable; an unset variable is an error. $${NAME} stands for the text
+      ${NAME} itself. Other dollar signs, such as SQL's dollar quotes, are left unchanged. A duration is a whole number and a unit: ms, s, m,
+      h, d.
       """)
     page.paragraph(
-      "Every problem of all files is told at once, with file, line, key, what was expected and what was found. `tidemark check` looks a file over without starting anything."
+      "The program reports all problems of all files at once, each with file, line, key, the expected value and the value found. `tidemark check` checks the settings without starting the daemon."
     )
     let documents = Settings.documents
     page.section("KEYS")
@@ -93,25 +95,25 @@ enum ManualPages {
     for document in documents {
       page.item(document.path, document.meaning)
       let standard = document.standard.map { " Default: \($0)." } ?? ""
-      let reload = document.isReloadable ? " Taken over by a reload." : ""
+      let reload = document.isReloadable ? " A reload applies a new value." : ""
       page.more("Expected: \(document.form).\(standard)\(reload)")
     }
     page.endList()
   }
 
   private static var observations: String {
-    var page = Mdoc(title: "tidemark.observations", section: 7, about: "what the tidemark daemon writes into the log")
+    var page = Mdoc(title: "tidemark.observations", section: 7, about: "log messages and codes of the tidemark daemon")
     page.section("DESCRIPTION")
     page.lead(
       """
       Each entry of the daemon's log is one of the following. In the systemd journal an entry carries its message id and its data as
-      fields: `journalctl -u tidemark TIDEMARK_SHARD=Trip:All` shows what concerns one shard, `journalctl MESSAGE_ID=...` one kind of
-      entry, and `journalctl -u tidemark -p err` what somebody must look at. Bodies of events and passwords are in none of them.
+      fields: `journalctl -u tidemark TIDEMARK_SHARD=Trip:All` shows the entries of one shard, `journalctl MESSAGE_ID=...` those of one
+      kind, and `journalctl -u tidemark -p err` those that need an operator. No entry contains the body of an event or a password.
       """)
     page.paragraph(
       """
-      The same failure of the same shard is written again after one minute, two, four, and so on up to an hour; `tidemark status`
-      shows it all the while.
+      If the same failure of the same shard persists, it is logged again after one minute, two, four, and so on up to an hour;
+      `tidemark status` shows it all the time.
       """)
     page.section("OBSERVATIONS")
     page.beginList()
@@ -124,8 +126,8 @@ enum ManualPages {
     page.section("CODES")
     page.lead(
       """
-      What Tidemark itself objects to has a code, which stays what it is whatever becomes of the words. It stands beside the error in
-      the log and in what the verbs say; `sqlstate` in [[on_error]] can name those that a page fails with.
+      Every problem that Tidemark itself reports has a code, which does not change when its wording does. The log and the verbs show it
+      with the error; `sqlstate` in [[on_error]] can name the codes with which a page fails.
       """)
     codes("Settings", of: Problem.Code.self, &page)
     codes("The event store", of: StoreCode.self, &page)
@@ -134,7 +136,7 @@ enum ManualPages {
     codes("Plugins", of: PluginProblem.Code.self, &page)
     page.section("FIELDS")
     page.lead(
-      "Where they apply: TIDEMARK_SHARD, TIDEMARK_DATABASE (the name of one of several databases), TIDEMARK_SEQUENCE, TIDEMARK_POSITION, TIDEMARK_MARK, TIDEMARK_ERROR, TIDEMARK_SOURCE (file and line of the statement), ERROR_CODE (the SQLSTATE, or a code of Tidemark's own), MESSAGE_ID."
+      "Present where they apply: TIDEMARK_SHARD, TIDEMARK_DATABASE (the name of one of several databases), TIDEMARK_SEQUENCE, TIDEMARK_POSITION, TIDEMARK_MARK, TIDEMARK_ERROR, TIDEMARK_SOURCE (file and line of the statement), ERROR_CODE (the SQLSTATE, or a code of Tidemark's own), MESSAGE_ID."
     )
     page.seeAlso([("tidemark", 1), ("tidemark.toml", 5), ("tidemark", 7), ("tidemark-plugin", 7)])
     return page.text

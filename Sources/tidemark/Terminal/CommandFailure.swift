@@ -9,19 +9,19 @@ enum ExitStatus: Int32, CaseIterable {
   case unreachable = 3
   case timedOut = 4
 
-  /// For help and manual.
+  /// The meaning, for help and manual.
   var meaning: String {
     switch self {
     case .done: "done"
-    case .failed: "the thing asked for failed"
-    case .usage: "usage or configuration"
-    case .unreachable: "the database cannot be reached"
+    case .failed: "the operation failed"
+    case .usage: "wrong usage or settings"
+    case .unreachable: "the database is unreachable"
     case .timedOut: "timed out"
     }
   }
 }
 
-/// A verb that did not do what was asked: what to print, and how to exit.
+/// A failed verb: the message to print, and the exit status.
 struct CommandFailure: Error, CustomStringConvertible {
   var status: ExitStatus
   var message: String
@@ -38,7 +38,7 @@ struct CommandFailure: Error, CustomStringConvertible {
   }
 }
 
-/// On standard error; in the journal as entries of level error, which is what the prefix of sd-daemon(3) asks for.
+/// Prints to standard error. In the journal the lines become entries of level error, by the prefix of sd-daemon(3).
 func printError(_ text: String) {
   let lines = text.split(separator: "\n").map { Journal.isStandardError ? "<3>\($0)" : String($0) }
   fputs(lines.joined(separator: "\n") + "\n", stderr)

@@ -1,6 +1,6 @@
 import FoundationEssentials
 
-/// JSON for a script, over several lines, keys in order.
+/// JSON for scripts: indented, with sorted keys.
 func json(_ value: some Encodable) throws -> String {
   let encoder = JSONEncoder()
   encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes, .prettyPrinted]

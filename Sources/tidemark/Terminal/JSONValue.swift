@@ -1,6 +1,6 @@
 import Telemetry
 
-/// Any JSON, to be passed on: rows of the operator's tables, whose columns this program does not know.
+/// Any JSON value. Holds rows of the operator's tables, whose columns this program does not know.
 enum JSONValue: Codable {
   case null
   case boolean(Bool)

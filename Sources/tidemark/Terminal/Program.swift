@@ -1,7 +1,7 @@
 import Concurrency
 import Glibc
 
-/// A hangup means "read the settings again" once the daemon runs, and nothing before.
+/// SIGHUP makes a running daemon read the settings again; before it runs, the signal waits.
 let signals = Signals(holding: [SIGHUP, SIGTERM, SIGINT])
 
 let tidemarkVersion = "0.1.0"

@@ -1,10 +1,11 @@
 @preconcurrency import Glibc
 
-/// Asks the operator at the terminal, on standard error, since standard output may be led elsewhere; nil at the end of input.
+/// Asks the operator at the terminal, on standard error, since standard output may be redirected; nil at the end of
+/// input.
 func answer(to question: String) -> String? {
   fputs(question, stderr)
   let line = readLine()
-  // What is said next begins a line of its own.
+  // The next output begins on a new line.
   if line == nil { fputs("\n", stderr) }
   return line
 }

@@ -1,6 +1,6 @@
 @preconcurrency import Glibc
 
-/// Columns of the terminal on standard output; where it is none, what COLUMNS says, and else 80.
+/// The columns of the terminal on standard output; if it is not a terminal, the value of COLUMNS, or else 80.
 func terminalWidth() -> Int {
   var size = winsize()
   if ioctl(STDOUT_FILENO, UInt(TIOCGWINSZ), &size) == 0, size.ws_col > 0 { return Int(size.ws_col) }

@@ -11,8 +11,8 @@ struct Check {
   static let verb = Verb(
     "check", about: "Check the settings file, and every statement of every projection against the database.",
     discussion: """
-      Has PostgreSQL plan the statements, and changes nothing. Exit status 2 where the settings are wrong, 1 where the database
-      objects, 3 where it cannot be asked.
+      PostgreSQL plans the statements; nothing is changed. The exit status is 2 if the settings are wrong, 1 if the database reports an
+      error, and 3 if it is unreachable.
       """,
     options: SettingsOption.options + [offline]
   ) { try await Check(line: $0).run() }
@@ -25,7 +25,7 @@ struct Check {
     let settings = try SettingsOption(line).load()
     let count = settings.projections.count
     if line[Self.offline] {
-      print("ok: \(counted(count, "projection")); the database was not asked")
+      print("ok: \(counted(count, "projection")); not checked against the database")
       return
     }
     try await withEachSession(settings) { settings, session in
@@ -33,7 +33,7 @@ struct Check {
       try await SchemaPlan.refuseMissing(session, shape: shape)
       var findings = try await DefinitionCheck(shape: shape).findings(settings.projections, session)
       let refused = Set(findings.map(\.projection))
-      // Nothing more can be said of a projection whose statements cannot be planned.
+      // A projection whose statements cannot be planned needs no further checks.
       for projection in settings.projections where !refused.contains(projection.name) {
         findings += try await Redirection(shape: shape).strays(projection, ConnectionOptions(settings.database))
       }
@@ -41,7 +41,7 @@ struct Check {
       guard findings.isEmpty else {
         throw CommandFailure(
           .failed,
-          "\(counted(findings.count, "thing")) to mend\n"
+          "\(counted(findings.count, "problem")) found\n"
             + findings.map { "  \($0)" }.joined(separator: "\n"))
       }
       let notes = try await StartCheck(shape: shape).notes(settings.projections, session)
@@ -52,17 +52,17 @@ struct Check {
     }
   }
 
-  /// What a rebuild of a plugin comes to, as nothing of that can be planned.
+  /// A note on how a plugin can be rebuilt, since PostgreSQL cannot plan any of its statements.
   private static func note(_ definition: ProjectionDefinition) -> String? {
     guard definition.plugin != nil else { return nil }
     do throws(RebuildProblem) {
       switch try definition.rebuildKind() {
       case .replay: return "note: a rebuild hands \(definition.shard) every event again"
       case .tables where definition.tables.isEmpty:
-        return "note: \(definition.shard) cannot be rebuilt: it does not say which tables it fills"
+        return "note: \(definition.shard) cannot be rebuilt: it declares no tables"
       case .tables:
         return
-          "note: a rebuild of \(definition.shard) shows by its pages whether the plugin writes its tables without their schema"
+          "note: only a rebuild of \(definition.shard) can show, page by page, whether the plugin names its tables without their schema"
       }
     } catch {
       return "note: \(definition.shard) cannot be rebuilt: \(error.message)"

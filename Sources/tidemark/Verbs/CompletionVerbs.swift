@@ -2,14 +2,14 @@ import Commands
 import Rules
 import Settings
 
-/// Prints what makes a shell complete our command lines.
+/// Prints the completion script of a shell.
 enum Completions {
   static let verb = Verb(
     "completions", about: "Print the completion script of a shell.",
     discussion: """
       The script completes verbs, options and their values, and the shards, projections, plugins and databases of the settings file: the
-      one that the line names, or TIDEMARK_CONFIG, or the default. It asks this program, and no database. Packages put the scripts where
-      the shells look for them; for yourself, one of these lines makes a difference:
+      file named on the command line, in TIDEMARK_CONFIG, or the default. It calls this program, which does not connect to a database.
+      Packages install the scripts where the shells find them; without a package, add one of these lines:
 
         source <(tidemark completions bash)     # in ~/.bashrc
         source <(tidemark completions zsh)      # in ~/.zshrc, after compinit
@@ -21,12 +21,12 @@ enum Completions {
   static let shell: Argument<Shell> = .one(.choice("SHELL"), "The shell.")
 }
 
-/// For the scripts: what fits at the end of a command line. Says nothing else, whatever is wrong, and never exits with an error: it is
-/// called while somebody types.
+/// For the scripts: prints the completions for the end of a command line. It prints nothing else and never exits with
+/// an error, since the shell calls it while the user types.
 enum Complete {
-  /// - Parameter program: whose lines are completed.
+  /// - Parameter program: the program whose command lines are completed.
   static func verb(of program: @escaping @Sendable () -> Verb) -> Verb {
-    Verb("complete", about: "Print what completes a command line.", arguments: [words], isHidden: true) { line in
+    Verb("complete", about: "Print the completions of a command line.", arguments: [words], isHidden: true) { line in
       let offer = program().complete(line[words], names: names)
       print(offer.lines.joined(separator: "\n"))
     }
@@ -39,7 +39,7 @@ enum Complete {
     return candidates(kind, settings).filter { isPlain($0.text) }
   }
 
-  /// What a shell takes as it stands: a name that it would read as more than a name, or that spans lines, is not offered.
+  /// Whether a shell reads the name as one plain word. A name with special characters or line breaks is not offered.
   private static func isPlain(_ name: String) -> Bool {
     name.utf8.allSatisfy { byte in
       byte >= 0x80 || "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./:+,@%=".utf8.contains(byte)
@@ -63,7 +63,8 @@ enum Complete {
     }
   }
 
-  /// The settings that the line names. What is wrong with them is not for somebody who types: then nothing is offered.
+  /// The settings that the line names; nil if they have problems, so that nothing is offered and no error disturbs the
+  /// user's typing.
   private static func settings(_ line: ParsedLine) -> Settings? {
     var file = SettingsOption(line).file
     if file.hasPrefix("~/"), let home = environment["HOME"] { file = home + file.dropFirst() }

@@ -11,26 +11,27 @@ import Telemetry
 
 struct DeadLettersVerb {
   static let verb = Verb(
-    "dead-letters", about: "Events that shards gave up on: look at them, apply them again, or let them go.",
+    "dead-letters", about: "Inspect, replay or discard dead letters: events that shards gave up on.",
     discussion: """
-      Each verb takes filters: a letter is meant when it fits every one that is given, and one of its values where it is repeated. Without
-      a filter all letters are meant.
+      Each verb takes filters. A dead letter is selected if it matches every given filter; a repeated filter matches any of its values.
+      Without a filter, all dead letters are selected.
       """,
     groups: [VerbGroup("", [ListLetters.verb, ShowLetters.verb, ReplayLetters.verb, DiscardLetters.verb])])
 }
 
-/// Which letters; what several options say holds together.
+/// Selects dead letters; all given options must match.
 struct LetterFilter {
-  static let shards: Option<[String]> = .values("shard", ShardArguments.value, "Of this shard or projection.")
-  static let types: Option<[String]> = .values("type", .text("TYPE"), "Of this event type.")
+  static let shards: Option<[String]> = .values("shard", ShardArguments.value, "Only this shard or projection.")
+  static let types: Option<[String]> = .values("type", .text("TYPE"), "Only this event type.")
   static let classes: Option<[String]> = .values(
-    "class", .text("CLASS", completion: .words(classNames)), "Of this class: \(classNames.joined(separator: ", ")).")
-  static let streams: Option<[String]> = .values("stream", .text("ID"), "Of this stream.")
+    "class", .text("CLASS", completion: .words(classNames)), "Only this class: \(classNames.joined(separator: ", ")).")
+  static let streams: Option<[String]> = .values("stream", .text("ID"), "Only this stream.")
   static let sequences: Option<[Int64]> = .values(
-    "sequence", .integer("SEQUENCE"), "Of the event with this sequence.")
+    "sequence", .integer("SEQUENCE"), "Only the event with this sequence.")
   static let since: Option<String?> = .value(
-    "since", .text("TIME"), "First failed at or after this time, as PostgreSQL reads it.")
-  static let until: Option<String?> = .value("until", .text("TIME"), "First failed before this time.")
+    "since", .text("TIME"), "Only those that first failed at or after this time, in any form PostgreSQL accepts.")
+  static let until: Option<String?> = .value(
+    "until", .text("TIME"), "Only those that first failed before this time.")
 
   static let options: [any DescribedOption] = [shards, types, classes, streams, sequences, since, until]
   private static let classNames = ["event", "transient", "parked", "late_arrival", "unknown-event"]
@@ -39,7 +40,7 @@ struct LetterFilter {
 
   func filter(_ settings: Settings) -> DeadLetters.Filter {
     var filter = DeadLetters.Filter()
-    // A shard that is no longer declared has letters too.
+    // A shard that is no longer declared may still have dead letters.
     filter.shards = line[Self.shards].map { name in
       settings.projections.first { $0.name == name }.map { "\($0.shard)" }
         ?? (name.contains(":") ? name : "\(name):All")
@@ -58,7 +59,9 @@ struct ListLetters {
   static let verb = Verb(
     "list", about: "List dead letters.",
     options: SettingsOption.options + LetterFilter.options + [limit, OutputOption.json],
-    examples: [Example("tidemark dead-letters list --shard Trip --since yesterday", "See what a shard gave up on.")]
+    examples: [
+      Example("tidemark dead-letters list --shard Trip --since yesterday", "List the events a shard gave up on.")
+    ]
   ) { try await ListLetters(line: $0).run() }
 
   static let limit: Option<Int> = .value("limit", .integer("NUMBER"), default: 1000, "At most this many.")
@@ -88,15 +91,15 @@ struct ListLetters {
         ])
       }
       print(table.text)
-      if count > rows.count { print("… and \(count - rows.count) more; --limit shows them") }
+      if count > rows.count { print("… and \(count - rows.count) more; raise --limit to see them") }
     }
   }
 }
 
 struct ShowLetters {
   static let verb = Verb(
-    "show", about: "Show everything that is known of dead letters.",
-    discussion: "The event itself: `SELECT * FROM mt_events WHERE seq_id = …`",
+    "show", about: "Show dead letters with all their details.",
+    discussion: "To see the event itself, use `SELECT * FROM mt_events WHERE seq_id = …`",
     options: SettingsOption.options + LetterFilter.options + [limit, OutputOption.json]
   ) { try await ShowLetters(line: $0).run() }
 
@@ -131,18 +134,18 @@ struct ShowLetters {
 
 struct ReplayLetters {
   static let verb = Verb(
-    "replay", about: "Apply the events of dead letters with the projections as they are declared now.",
+    "replay", about: "Apply the events of dead letters with the projections as declared now.",
     discussion: """
-      Each event in one transaction with the removal of its letter, so never twice. Events that came after it were applied
-      already, unless the projection says on_poison = "park-stream". Says what it will do and asks, unless --yes is given.
+      Each event is applied in the transaction that removes its dead letter, so never twice. Later events have been applied already,
+      unless the projection sets on_poison = "park-stream". The command says what it will do and asks first, unless --yes is given.
       """,
     options: SettingsOption.options + LetterFilter.options + [yes, OutputOption.json],
     examples: [
-      Example("tidemark dead-letters replay --shard Trip", "Apply them, now that the statement of Trip is mended.")
+      Example("tidemark dead-letters replay --shard Trip", "Replay dead letters after fixing the statement of Trip.")
     ]
   ) { try await ReplayLetters(line: $0).run() }
 
-  static let yes: Option<Bool> = .flag("yes", short: "y", "Do not ask.")
+  static let yes: Option<Bool> = .flag("yes", short: "y", "Do not ask for confirmation.")
 
   let line: ParsedLine
 
@@ -176,7 +179,7 @@ struct ReplayLetters {
         case .notTaken: report.left += 1
         case .nothingToApply:
           report.failed.append(
-            "\(row.shard) \(row.sequence): the event is archived, or the projection has no statement for it; `discard` it"
+            "\(row.shard) \(row.sequence): the event is archived, or the projection has no statement for it; use `discard`"
           )
         case .failed(let reason): report.failed.append("\(row.shard) \(row.sequence): \(reason)")
         }
@@ -186,22 +189,22 @@ struct ReplayLetters {
     if line[OutputOption.json] {
       print(try tidemark.json(report))
     } else {
-      print("applied \(report.applied), failed again \(report.failed.count), left alone \(report.left)")
+      print("applied \(report.applied), failed again \(report.failed.count), skipped \(report.left)")
       for failed in report.failed { printError("  \(printable(failed))") }
       if report.left > 0 {
-        print("left alone: taken by somebody else, or an earlier event of the stream has to go first")
+        print("skipped: another command has the dead letter, or an earlier event of the stream must be applied first")
       }
     }
     guard report.failed.isEmpty else {
-      throw CommandFailure(.failed, "\(counted(report.failed.count, "dead letter")) failed again, and stay")
+      throw CommandFailure(.failed, "\(counted(report.failed.count, "dead letter")) failed again and were kept")
     }
   }
 }
 
 struct DiscardLetters {
   static let verb = Verb(
-    "discard", about: "Forget dead letters: their events stay in the store, and are never applied.",
-    discussion: "Says what it will do and asks, unless --yes is given.",
+    "discard", about: "Delete dead letters. Their events stay in the store, and are never applied.",
+    discussion: "The command says what it will do and asks first, unless --yes is given.",
     options: SettingsOption.options + LetterFilter.options + [ReplayLetters.yes, OutputOption.json]
   ) { try await DiscardLetters(line: $0).run() }
 
@@ -216,11 +219,11 @@ struct DiscardLetters {
     let filter = LetterFilter(line: line)
     let discarded = try await withSession(settings) { session in
       let letters = DeadLetters(try await StoreShape.read(session, schema: settings.eventStore.schema))
-      // Letters that are written while the answer is awaited were not asked about.
+      // Delete only the dead letters the operator was asked about, not those written while the question was open.
       let keys = try await letters.keys(filter.filter(settings), session)
       try confirm(
         line[ReplayLetters.yes],
-        "forget \(counted(keys.count, "dead letter")) for good; their events are never applied to the read models",
+        "permanently delete \(counted(keys.count, "dead letter")); their events will never be applied to the read models",
         keys.count)
       return try await letters.discard(keys, session)
     }
@@ -228,13 +231,13 @@ struct DiscardLetters {
   }
 }
 
-/// Says what will happen, and asks on a terminal; without one, `--yes` has to be said.
+/// Prints what will happen and asks on a terminal; without a terminal, `--yes` is required.
 private func confirm(_ yes: Bool, _ what: String, _ count: Int) throws {
   guard count > 0, !yes else { return }
   guard isatty(STDIN_FILENO) == 1 else {
-    throw CommandFailure(.usage, "this would \(what)", hint: "Say --yes to do it.")
+    throw CommandFailure(.usage, "this would \(what)", hint: "Use --yes to proceed.")
   }
-  guard ["y", "yes"].contains(answer(to: "This will \(what). Go on? [y/N] ")?.lowercased()) else {
-    throw CommandFailure(.failed, "nothing was done")
+  guard ["y", "yes"].contains(answer(to: "This will \(what). Continue? [y/N] ")?.lowercased()) else {
+    throw CommandFailure(.failed, "cancelled; nothing was changed")
   }
 }

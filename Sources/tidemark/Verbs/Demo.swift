@@ -14,19 +14,19 @@ import Telemetry
 
 struct Demo {
   static let verb = Verb(
-    "demo", about: "Show Tidemark at work on a private PostgreSQL with lively sample events, then recount.",
+    "demo", about: "Run Tidemark on a private PostgreSQL with sample events, then check the result.",
     discussion: """
-      Starts a cluster of its own in a temporary directory from the installed server programs, makes an event store, appends trips and
+      Starts a private cluster in a temporary directory from the installed server programs, creates an event store, appends trips and
       accounts from several writers (with rollbacks, savepoints and slow commits), and follows them with three projections. At the end
-      the read models are compared with a recount of the events. Ctrl-C ends it early; nothing is left behind.
+      it compares the read models with a recount of the events. Ctrl-C ends it early; it leaves nothing behind.
       """,
     options: [seconds, writers, verbose],
     examples: [Example("tidemark demo --seconds 5 --writers 8", "Watch eight writers for five seconds.")]
   ) { try await Demo(line: $0).run() }
 
   static let seconds: Option<Int> = .value(
-    "seconds", .integer("NUMBER", 1...86_400), default: 20, "How long the writers write.")
-  static let writers: Option<Int> = .value("writers", .integer("NUMBER", 1...64), default: 4, "How many writers.")
+    "seconds", .integer("NUMBER", 1...86_400), default: 20, "How long the writers run.")
+  static let writers: Option<Int> = .value("writers", .integer("NUMBER", 1...64), default: 4, "The number of writers.")
   static let verbose: Option<Bool> = .flag("verbose", short: "v", "Print the daemon's log too.")
 
   let line: ParsedLine
@@ -47,7 +47,7 @@ struct Demo {
   }
 }
 
-/// The demo: a server, a store, a daemon and writers side by side, status every two seconds, and the recount.
+/// The demo: a server, a store, a daemon and writers, the status every two seconds, and the recount.
 private struct DemoShow: Service {
   let writers: Int
   let duration: Duration
@@ -72,7 +72,7 @@ private struct DemoShow: Service {
       [database]
       url = "\(conninfo)"
 
-      # Every writer draws its numbers in the transaction that inserts the events, so no gap has to wait for a clock.
+      # Every writer takes its numbers in the transaction that inserts the events, so no gap has to wait for gap_grace.
       [event_store]
       append = "quick"
 
@@ -90,7 +90,7 @@ private struct DemoShow: Service {
 
     let daemon = Daemon(
       settings: settings, version: tidemarkVersion, observer: LogObserver(TerminalLog(), level: level))
-    // It goes on while the demo counts, whatever the terminal says.
+    // The daemon keeps running while the demo counts, regardless of signals from the terminal.
     let running = ServiceRun(daemon)
     try await withThrowingTaskGroup(of: Void.self) { tasks in
       tasks.addTask { try await running.run() }
@@ -103,7 +103,8 @@ private struct DemoShow: Service {
     }
   }
 
-  /// Lets the writers write for the demo's time, or until Ctrl-C, with the status every two seconds. Returns the events committed.
+  /// Runs the writers for the demo's time, or until Ctrl-C, and prints the status every two seconds. Returns the number
+  /// of events committed.
   private func write(
     _ options: ConnectionOptions, showing session: Session, _ shape: StoreShape, _ settings: Settings
   ) async throws -> Int {
@@ -133,7 +134,7 @@ private struct DemoShow: Service {
     }
     let statistics = try await Statistics.read(session, shape: shape)
     print("The writers stopped. Recount of \(counted(statistics.events, "event")):")
-    // A commit that was cut off may have happened without its writer's knowledge, so there may be more, never fewer.
+    // A writer that was cancelled during its commit did not count it, so there may be more events, but never fewer.
     var isEqual = statistics.eventsAreEstimated || statistics.events >= committed
     if !isEqual { print("  events: of \(grouped(Int64(committed))) committed some ARE MISSING") }
     for recount in SampleProjections.recounts {
@@ -145,7 +146,7 @@ private struct DemoShow: Service {
     }
     print(
       isEqual
-        ? "Equal: every event was applied once, in order, past \(grouped(statistics.missingNumbers)) numbers that were rolled back."
+        ? "Equal: every event was applied once, in order, across \(grouped(statistics.missingNumbers)) rolled-back numbers."
         : "NOT EQUAL")
     return isEqual
   }

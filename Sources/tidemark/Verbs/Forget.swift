@@ -7,10 +7,10 @@ import Settings
 
 struct Forget {
   static let verb = Verb(
-    "forget", about: "Forget shards that are not in the settings any more: position, state and dead letters.",
+    "forget", about: "Delete the position, state and dead letters of shards that are no longer in the settings.",
     discussion: """
-      An older version of a projection, or one that was removed, keeps its position, so that it can go on where it was. Forgetting
-      cannot be undone; tables are left alone. A shard that the settings declare is refused.
+      An older version of a projection, or one that was removed, keeps its position, so that it can continue later. Forgetting
+      cannot be undone. The tables of the read model stay. The command refuses a shard that the settings declare.
       """,
     options: SettingsOption.options, arguments: [shards],
     examples: [
@@ -34,9 +34,9 @@ struct Forget {
       for name in shards {
         guard try await forgetShard(name, shape: shape, session) else {
           throw CommandFailure(
-            .failed, "there is no shard \(name)", hint: "`tidemark list` names the shards that have a position.")
+            .failed, "there is no shard \(name)", hint: "`tidemark list` shows the shards that have a position.")
         }
-        print("\(name) is forgotten")
+        print("\(name) forgotten")
       }
     }
   }

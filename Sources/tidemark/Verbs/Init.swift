@@ -7,21 +7,21 @@ import Settings
 
 struct Init {
   static let verb = Verb(
-    "init", about: "Make, or bring up to date, what Tidemark needs in the database.",
+    "init", about: "Create or update the objects that Tidemark needs in the database.",
     discussion: """
-      On a database with an event store: Tidemark's own schema, and the tables of projections that declare `setup`. On a database
-      without one: an event store in Marten's shape first. Safe to repeat: what is there is left alone.
+      In a database with an event store: Tidemark's own schema, and the tables of projections that declare `setup`. In a database
+      without one: first an event store with Marten's table layout. Safe to repeat: it leaves existing objects alone.
       """,
     options: SettingsOption.options + [dryRun, streamIdentity],
     examples: [
-      Example("tidemark init --dry-run | psql shop", "Have a person of other rights make what is missing.")
+      Example("tidemark init --dry-run | psql shop", "Create the missing objects as another role.")
     ]
   ) { try await Init(line: $0).run() }
 
   static let dryRun: Option<Bool> = .flag(
-    "dry-run", "Print the statements instead of running them, for a person or for psql(1).")
+    "dry-run", "Print the statements instead of running them, to read or to run with psql(1).")
   static let streamIdentity: Option<StreamIdentity> = .value(
-    "stream-identity", .choice("TYPE"), default: .uuid, "What identifies a stream in a new event store.")
+    "stream-identity", .choice("TYPE"), default: .uuid, "The type of stream identifiers in a new event store.")
 
   enum StreamIdentity: String, CaseIterable {
     case uuid, string
@@ -41,7 +41,7 @@ struct Init {
         return
       }
       let plan = try await setup.install(session, streamIDType: streamIDType)
-      if plan.isEmpty { print("\(settings.prefix)nothing to do: everything is there") }
+      if plan.isEmpty { print("\(settings.prefix)nothing to do: everything exists") }
       for step in plan.steps { print("\(settings.prefix)made \(step.title)") }
     }
   }

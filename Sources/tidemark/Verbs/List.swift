@@ -9,8 +9,8 @@ struct List {
   static let verb = Verb(
     "list", about: "List the projections of the settings file, and shards that only the database knows.",
     discussion: """
-      Each with its position. A shard that is not in the settings has a position from an older version of a projection, or from one that was removed;
-      `tidemark forget` removes it. Where the database cannot be asked, the settings file alone is listed.
+      Each is listed with its position. A shard that is not in the settings belongs to an older version of a projection, or to one that was
+      removed; `tidemark forget` deletes its position. If the database is unreachable, only the settings file is listed.
       """,
     options: SettingsOption.options + [offline, OutputOption.json]
   ) { try await List(line: $0).run() }
@@ -33,7 +33,7 @@ struct List {
 
   func run() async throws {
     let settings = try SettingsOption(line).load()
-    // Several databases have positions of their own each: one of them is asked when it is named.
+    // Each database has its own positions, so they are listed only for a database that was named.
     let positions = line[Self.offline] || !settings.namedDatabases.isEmpty ? nil : await positions(settings)
     var items = settings.projections.map { projection in
       let form =
@@ -67,13 +67,13 @@ struct List {
       table.add([
         item.shard, item.position.map(grouped) ?? "-", item.form ?? "-",
         item.declared ? item.events?.joined(separator: ",") ?? "all" : "-", item.tables.joined(separator: ","),
-        item.source ?? "nowhere: the database only",
+        item.source ?? "only in the database",
       ])
     }
     print(table.text)
   }
 
-  /// Every shard's position; nil where the database cannot be asked.
+  /// Every shard's position; nil if the database cannot be read.
   private func positions(_ settings: Settings) async -> [String: Int64]? {
     do {
       return try await withSession(settings) { session in

@@ -2,7 +2,7 @@ import Commands
 
 /// For packagers: prints a generated manual page.
 enum Manual {
-  /// - Parameter program: of which tidemark(1) tells.
+  /// - Parameter program: the program that tidemark(1) describes.
   static func verb(of program: @escaping @Sendable () -> Verb) -> Verb {
     Verb("manual", about: "Print a generated manual page.", arguments: [page], isHidden: true) { line in
       let name = line[page]

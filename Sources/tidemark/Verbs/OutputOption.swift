@@ -1,6 +1,6 @@
 import Commands
 
-/// How a verb prints what it found.
+/// The output format of a verb.
 enum OutputOption {
   static let json: Option<Bool> = .flag("json", "Print JSON, for scripts.")
 }

@@ -11,23 +11,23 @@ import Synchronization
 import Telemetry
 
 struct PluginVerb {
-  static let verb = Verb("plugin", about: "Work on plugins.", groups: [VerbGroup("", [TryPlugin.verb])])
+  static let verb = Verb("plugin", about: "Develop plugins.", groups: [VerbGroup("", [TryPlugin.verb])])
 }
 
 struct TryPlugin {
   static let verb = Verb(
     "try",
     about:
-      "Run a plugin over a few real events and show what it answers; no position moves, and no statement is applied.",
+      "Run a plugin over a few real events and show its answers; no position moves, and no statement is applied.",
     discussion: """
-      What it does outside the database it does. Arguments of the plugin that begin with a dash come after `--`. A command that ends in
-      .so is loaded as a library. Exit status 1 when the plugin fails, or says that an event does. See tidemark-plugin(7).
+      The plugin's effects outside the database are real. Write `--` before arguments of the plugin that begin with a dash. A command that
+      ends in .so is loaded as a library. The exit status is 1 if the plugin fails or reports a failed event. See tidemark-plugin(7).
       """,
     options: SettingsOption.options + [from, limit, types, configText, timeout], arguments: [command],
     examples: [
       Example(
         "tidemark plugin try --from 812 --limit 5 -- /usr/lib/shop/mailer --verbose",
-        "See what a program does with five events.")
+        "Show how a program handles five events.")
     ]
   ) { try await TryPlugin(line: $0).run() }
 
@@ -36,12 +36,13 @@ struct TryPlugin {
   static let from: Option<Int64> = .value(
     "from", .integer("SEQUENCE", 1 ... .max, noun: "a sequence"), default: 1, "The sequence of the first event.")
   static let limit: Option<Int> = .value(
-    "limit", .integer("NUMBER", 1...100_000), default: 10, "How many events, at most.")
+    "limit", .integer("NUMBER", 1...100_000), default: 10, "The most events to hand over.")
   static let types: Option<[String]> = .values("type", .text("TYPE"), "Only events of this type.")
-  static let configText: Option<String?> = .value("config-text", .text("TEXT"), "What a library is opened with.")
+  static let configText: Option<String?> = .value(
+    "config-text", .text("TEXT"), "The text passed to a library when it is opened.")
   static let timeout: Option<Duration> = .value(
     "timeout", .duration(), default: .seconds(30),
-    "Longest the plugin may take for its first word and for a page, like 30s.")
+    "The longest time for the plugin to become ready, and for one page, like 30s.")
 
   let line: ParsedLine
 
@@ -95,7 +96,7 @@ struct TryPlugin {
   }
 }
 
-/// Prints what a plugin says, and nothing else.
+/// Prints the plugin's log messages and standard error, and nothing else.
 private struct PrintingObserver: Observer {
   func observe(_ observation: Observation, in database: String?) {
     switch observation.fact {

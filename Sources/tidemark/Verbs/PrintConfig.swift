@@ -4,12 +4,12 @@ import Settings
 struct PrintConfig {
   static let verb = Verb(
     "print-config", about: "Print the settings as the daemon would use them, defaults included.",
-    discussion: "The output is a settings file itself. Secrets are shown as ***.",
+    discussion: "The output is itself a settings file. Secrets are shown as ***.",
     options: SettingsOption.options + [sample]
   ) { try PrintConfig(line: $0).run() }
 
   static let sample: Option<Bool> = .flag(
-    "sample", "Print the commented sample file with every key instead; needs no settings file.")
+    "sample", "Print the commented sample file with every key instead; this needs no settings file.")
 
   let line: ParsedLine
 

@@ -14,62 +14,63 @@ import Telemetry
 struct RebuildVerb {
   static let verb = Verb(
     "rebuild",
-    about: "Replay projections into new tables and exchange them for the old ones, which serve readers meanwhile.",
+    about: "Replay all events into new tables, then exchange them for the old ones, which serve readers meanwhile.",
     discussion: discussion,
     options: SettingsOption.options + [interactive, all] + RebuildChoice.options
       + [yes, restart, abort, here, OutputOption.json],
     arguments: [ShardArguments.any],
     alternatives: [["interactive", "all", "SHARD"], ["restart", "abort"], ["stream", "tenant"]],
     examples: [
-      Example("tidemark rebuild Trip", "Rebuild a read model after its statement was changed."),
+      Example("tidemark rebuild Trip", "Rebuild a read model after changing its statement."),
       Example(
         "tidemark rebuild Trip --diff --dry-run",
-        "See what a changed statement makes different, before it is exchanged."),
+        "Show the effect of a changed statement before exchanging the tables."),
     ]
   ) { try await RebuildVerb(line: $0).run() }
 
   private static let discussion = """
-    Shards are named, or chosen from a list with --interactive, or --all are meant: one of these three. The new tables stand beside the
-    old ones, which go on serving readers and being kept up to date, until they are exchanged in one commit. The node that leads the shard
-    does the work, and this command watches it, until Ctrl-C, which leaves the work alone; with --here, while no node runs, the command
-    does it itself, and Ctrl-C ends it. Where several operators ask for the same at once, it is done once and all watch it; what differs
-    from the one under way is refused. Where the settings have several databases, --database names the one whose read models are meant.
+    Name the shards, or choose them from a list with --interactive, or use --all: one of these three. The old tables keep serving readers
+    and being updated until one commit exchanges them for the new tables. The node that leads the shard does the work. This command watches
+    it, and Ctrl-C ends only the watching. With --here, while no node runs, this command does the work itself, and Ctrl-C interrupts it. If
+    several operators request the same rebuild, it runs once and all of them watch it; a request that differs from the running rebuild is
+    refused. If the settings have several databases, --database names the one whose read models to rebuild.
 
-    One that was interrupted, by Ctrl-C, a crash or a restart of the server, goes on where it was when the same command is given again, and
-    by itself where a node did it; --restart begins anew, and --abort removes what was made. The old tables are untouched either way. Of
-    several shards, one that fails does not keep the others from their turn; the command names it at its end.
+    A rebuild that was interrupted, by Ctrl-C, a crash or a restart of the server, continues where it was when the same command is given
+    again; if a node was doing the work, it continues automatically. --restart starts over, and --abort removes the new tables. The old
+    tables stay untouched either way. If one of several shards fails, the command still rebuilds the others, and names the failed one at the
+    end.
 
-    A rebuild begins where the shard began, by `start`: with `present` and with a time, events from before are left out again.
+    A rebuild begins where the shard began according to `start`: with `present` or a time, it leaves out earlier events too.
 
-    --by says how the tables are exchanged. `swap` gives the new table the name of the old one, whatever their size, and needs that
-    nothing hangs on it: no view, foreign key, trigger, policy, publication. `copy` deletes and inserts the rows that differ, and keeps all
-    of these. A row is the same row while it has the key that foreign keys refer to, or else the primary key; where foreign keys refer to
-    several keys of a table it is refused. `auto` swaps where it can, copies where it cannot, and says why.
+    --by selects how to exchange the tables. `swap` gives the new table the name of the old one, regardless of size, and requires that
+    nothing depends on the old table: no view, foreign key, trigger, policy or publication. `copy` deletes and inserts the rows that differ,
+    and keeps all of these. It identifies a row by the key that foreign keys reference, or else by the primary key; it refuses a table whose
+    rows foreign keys reference by several keys. `auto` swaps if possible, copies otherwise, and says why.
 
-    --diff prints what differs between old and new, with examples, and with --dry-run stops there; the same command without it then goes on
-    to the exchange. The live shard waits until a snapshot has both at the same position, and goes on while they are compared; the exchange
-    comes after that, so events in between are in the new rows and not in what was printed.
+    --diff prints the differences between old and new rows, with examples. With --dry-run the command stops there; the same command without
+    --dry-run then continues with the exchange. The live shard waits until a snapshot shows both at the same position, and continues while
+    they are compared. The exchange comes later, so it includes events that the printed differences do not.
 
-    --to ends at a sequence, from where the live shard then goes on; none before the shard's beginning. --workers shares the streams out to
-    several sessions, for projections with `key` or `parallel`. --stream and --tenant rebuild only their rows, for projections with `key` or
-    `tenant_key`. A stream or tenant without events is refused, as is a table that numbers its rows itself, by an identity or serial column:
-    the new rows would get the numbers of other streams' rows.
+    --to ends at a sequence, where the live shard then continues; it must not be before the shard's beginning. --workers divides the streams
+    among several sessions, for projections with `key` or `parallel`. --stream and --tenant rebuild only their rows, for projections with
+    `key` or `tenant_key`. A stream or tenant without events is refused. So is a table with an identity or serial column: the new rows could
+    get the numbers of other streams' rows.
 
-    --in-place is for projections whose statements cannot be led to new tables: it empties the old ones and fills them again, and readers
-    see that. It asks first, unless --yes is given.
+    --in-place is for projections whose statements cannot be redirected to new tables: it empties the old tables and refills them, which
+    readers can see. It asks first, unless --yes is given.
 
-    A plugin with effects outside the database is handed every event again instead, where `rebuild_external` is set, which is asked about
-    first too; nothing is exchanged, and of these options only --restart, --abort, --here, --yes and --json go with it. --workers, --stream
-    and --tenant go with no plugin. --json prints how it ended, and the differences, for a script.
+    A plugin with effects outside the database is handed every event again instead, if `rebuild_external` is set; the command asks first here
+    too. Nothing is exchanged, and only the options --restart, --abort, --here, --yes and --json apply. --workers, --stream and --tenant are
+    not available for plugins. --json prints the result and the differences for scripts.
     """
 
-  static let all: Option<Bool> = .flag("all", "Every shard of the settings file, one after the other.")
+  static let all: Option<Bool> = .flag("all", "Rebuild every shard of the settings file, one after another.")
   static let interactive: Option<Bool> = .flag("interactive", short: "i", "Choose from a list on the terminal.")
   static let here: Option<Bool> = .flag("here", "Do the work in this process, while no node runs.")
-  static let restart: Option<Bool> = .flag("restart", "Begin anew what is half done.")
+  static let restart: Option<Bool> = .flag("restart", "Discard an unfinished rebuild and start over.")
   static let abort: Option<Bool> = .flag(
-    "abort", "End a rebuild and remove its new tables; the old ones stay as they are.")
-  static let yes: Option<Bool> = .flag("yes", "Do not ask back.")
+    "abort", "End a rebuild and remove its new tables; the old tables stay as they are.")
+  static let yes: Option<Bool> = .flag("yes", "Do not ask for confirmation.")
 
   let line: ParsedLine
 
@@ -104,7 +105,7 @@ struct RebuildVerb {
           if let failure = Self.failure(row) { failures.append((definition.shard, failure)) }
         }
       } catch let problem as RebuildProblem {
-        // Of this one alone: the others can be done all the same.
+        // Only this rebuild failed; the others can still run.
         failures.append((definition.shard, CommandFailure(.failed, "\(problem)", hint: problem.hint)))
       } catch {
         if json, !results.isEmpty { print(try tidemark.json(results)) }
@@ -125,7 +126,7 @@ struct RebuildVerb {
   private static func failure(_ row: RebuildTable.Row) -> CommandFailure? {
     switch row.state {
     case .failed: CommandFailure(.failed, row.error ?? "the rebuild failed", hint: row.hint)
-    case .aborted: CommandFailure(.failed, "the rebuild of \(row.shard) was ended by an operator")
+    case .aborted: CommandFailure(.failed, "an operator aborted the rebuild of \(row.shard)")
     case .asked, .replaying, .compared, .done: nil
     }
   }
@@ -134,13 +135,14 @@ struct RebuildVerb {
     let (all, interactive, shards) = (line[Self.all], line[Self.interactive], line[ShardArguments.any])
     let ways = [all, interactive, !shards.isEmpty].count { $0 }
     guard ways == 1 else {
-      throw CommandFailure(.usage, "expected names of shards, --all or -i\(ways == 0 ? "" : ", found several of them")")
+      throw CommandFailure(
+        .usage, "expected one of names of shards, --all and -i\(ways == 0 ? "" : ", found several of them")")
     }
     guard all || interactive else { return try ShardArguments(settings: settings).definitions(shards) }
     var list: [ProjectionDefinition] = []
     for definition in settings.projections {
       if let reason = reasonAgainst(definition) {
-        if all { printError("\(definition.shard) is left out: \(reason)") }
+        if all { printError("\(definition.shard) skipped: \(reason)") }
       } else {
         list.append(definition)
       }
@@ -148,51 +150,51 @@ struct RebuildVerb {
     return all ? list : try ask(list)
   }
 
-  /// Why a projection is not among those to choose from; nil where it is.
+  /// Why a projection cannot be chosen; nil if it can.
   private func reasonAgainst(_ definition: ProjectionDefinition) -> String? {
     do throws(RebuildProblem) {
       let isWithout = try definition.rebuildKind() == .tables && definition.tables.isEmpty
-      return isWithout ? "projection \(definition.name) does not say which tables it fills" : nil
+      return isWithout ? "projection \(definition.name) declares no tables" : nil
     } catch {
       return error.message
     }
   }
 
-  /// Asks until the answer is one that can be done.
+  /// Asks until the answer is valid.
   private func ask(_ list: [ProjectionDefinition]) throws -> [ProjectionDefinition] {
     guard isatty(STDIN_FILENO) == 1 else { throw CommandFailure(.usage, "-i needs a terminal") }
     for (index, projection) in list.enumerated() {
       printError("\(index + 1)  \(projection.shard)  \(projection.tables.joined(separator: ", "))")
     }
     while true {
-      let words = (answer(to: "Which? Numbers with spaces between them: ") ?? "").split { $0 == " " || $0 == "," }
-      if words.isEmpty { throw CommandFailure(.failed, "nothing was chosen, so nothing was changed") }
+      let words = (answer(to: "Which ones? Numbers separated by spaces: ") ?? "").split { $0 == " " || $0 == "," }
+      if words.isEmpty { throw CommandFailure(.failed, "nothing was chosen; nothing was changed") }
       let numbers = words.map { word in list.indices.first { "\($0 + 1)" == word } }
       guard let wrong = numbers.firstIndex(of: nil) else {
-        // Each once, in the order they were named.
+        // Each once, in the order given.
         return numbers.indices.filter { !numbers[..<$0].contains(numbers[$0]) }.map { list[numbers[$0]!] }
       }
       printError("expected numbers from 1 to \(list.count), found \"\(words[wrong])\"")
     }
   }
 
-  /// Asks back where there is no way back.
+  /// Asks for confirmation of a rebuild that cannot be undone.
   private func confirm(_ definitions: [ProjectionDefinition], _ request: RebuildTable.Request) throws {
     let replayed = definitions.filter { (try? $0.rebuildKind()) == .replay }
     if request.way == .inPlace {
       let tables = definitions.flatMap(\.tables).joined(separator: ", ")
       printError(
         """
-        --in-place empties \(tables) now and fills them again from the first event. Until that is done, readers see rows missing and \
-        values that are too old, and whatever refers to these rows must bear with their being gone. There is no way back.
+        --in-place empties \(tables) now and refills them from the first event. Until it is done, readers see missing and stale rows, and \
+        anything that references them must tolerate that. This cannot be undone.
         """)
     } else if !replayed.isEmpty {
       for definition in replayed {
         printError(
           """
-          \(definition.shard): \(definition.plugin!.programName) is handed every event again, from the first to where the shard is, and \
-          told that it is a rebuild. What it does outside the database it does again, unless it minds that; new events wait. \
-          There is no way back.
+          \(definition.shard): \(definition.plugin!.programName) will be handed every event again, from the first to the shard's position, \
+          with mode "rebuild". Its external effects are repeated unless it checks for that mode; new events wait. \
+          This cannot be undone.
           """)
       }
     } else {
@@ -201,9 +203,11 @@ struct RebuildVerb {
     if line[Self.yes] { return }
     guard isatty(STDIN_FILENO) == 1 else {
       throw CommandFailure(
-        .usage, "\(request.way == .inPlace ? "--in-place" : "this rebuild") needs --yes where nobody can be asked")
+        .usage, "\(request.way == .inPlace ? "--in-place" : "this rebuild") needs --yes without a terminal")
     }
-    guard answer(to: "Go on? Type yes: ") == "yes" else { throw CommandFailure(.failed, "nothing was changed") }
+    guard answer(to: "Type yes to continue: ") == "yes" else {
+      throw CommandFailure(.failed, "cancelled; nothing was changed")
+    }
   }
 
   private func end(_ definition: ProjectionDefinition, _ settings: Settings) async throws {
@@ -213,17 +217,17 @@ struct RebuildVerb {
     }
     print(
       !hasEnded
-        ? "there is no rebuild of \(name) to end"
+        ? "there is no rebuild of \(name) to abort"
         : (try? definition.rebuildKind()) == .replay
-          ? "the rebuild of \(name) is ended; what its plugin was handed stays handed over"
-          : "the rebuild of \(name) is ended; its new tables are gone")
+          ? "rebuild of \(name) aborted; the plugin keeps the events it was handed"
+          : "rebuild of \(name) aborted; its new tables were removed")
   }
 
   private func rebuild(
     _ definition: ProjectionDefinition, _ request: RebuildTable.Request, _ settings: Settings, _ watch: RebuildWatch
   ) async throws -> RebuildTable.Row {
     let here = line[Self.here]
-    // From before the request is there: from then on an end of this command has to be told apart from an end of the rebuild.
+    // Listen before the request is written: from then on the end of this command is not the end of the rebuild.
     let stops = signals.listen(for: [SIGINT, SIGTERM], once: true)
     let interruption = Interruption()
     return try await withThrowingTaskGroup(of: RebuildTable.Row?.self) { group in
@@ -232,8 +236,8 @@ struct RebuildVerb {
         interruption.words.withLock {
           $0 =
             here
-            ? "interrupted; the same command goes on from here, --abort removes what was made"
-            : "the rebuild goes on in the node; the same command watches it again, --abort ends it"
+            ? "interrupted; the same command continues from here, --abort removes the new tables"
+            : "the rebuild continues in the node; the same command watches it again, --abort ends it"
         }
         watch.say(answer, definition.shard)
         guard here else { return try await watch.untilEnded("\(definition.shard)", here: false) }
@@ -251,7 +255,7 @@ struct RebuildVerb {
     }
   }
 
-  /// Writes down what is wanted, where somebody is there to do it.
+  /// Writes the request to the database, if a node or this process is there to do the work.
   private func ask(
     for definition: ProjectionDefinition, _ request: RebuildTable.Request, _ settings: Settings
   ) async throws -> (StoreShape, RebuildDesk.Answer) {
@@ -261,12 +265,12 @@ struct RebuildVerb {
       try await SchemaPlan.refuseMissing(session, shape: shape)
       let nodes = try await Membership().live(session).map(\.name)
       if here, let node = nodes.first {
-        throw CommandFailure(.failed, "\(node) follows this store", hint: "Leave --here out: that node does the work.")
+        throw CommandFailure(.failed, "\(node) follows this store", hint: "Omit --here: that node does the work.")
       }
       if !here, nodes.isEmpty {
         throw CommandFailure(
-          .failed, "no node follows this store that could do the work",
-          hint: "Start the service, or say --here to do it in this process.")
+          .failed, "no node follows this store, so there is none to do the work",
+          hint: "Start the service, or use --here to do the work in this process.")
       }
       let desk = RebuildDesk(by: operatorName(), byNode: !here)
       return (shape, try await desk.ask(request, for: definition, restart: restart, session))
@@ -285,7 +289,7 @@ struct RebuildVerb {
         do {
           try await runner.run()
         } catch is RebuildProblem {
-          // The row has it, or is somebody else's, whose work is watched.
+          // The row records the error, or belongs to another process, whose work this command watches.
         }
         return nil
       }
@@ -299,24 +303,24 @@ struct RebuildVerb {
   }
 }
 
-/// What an interrupted command says, which depends on how far it has come.
+/// The message of an interrupted command, which depends on how far it got.
 private final class Interruption: Sendable {
-  let words = Mutex("interrupted while the rebuild was asked for; the same command begins it, or goes on")
+  let words = Mutex("interrupted while requesting the rebuild; the same command begins it, or continues it")
 }
 
-/// What exactly is rebuilt, and how it ends.
+/// The options that select what to rebuild, and how it ends.
 struct RebuildChoice {
   static let by: Option<By> = .value(
-    "by", .choice("WAY"), default: .auto, "How the new tables take the old ones' place.")
+    "by", .choice("WAY"), default: .auto, "How the new tables replace the old ones.")
   static let inPlace: Option<Bool> = .flag(
-    "in-place", "Without new tables: empty the old ones and fill them again before the readers' eyes.")
-  static let diff: Option<Bool> = .flag("diff", "Print what differs between old and new.")
+    "in-place", "Use no new tables: empty the old ones and refill them, visible to readers.")
+  static let diff: Option<Bool> = .flag("diff", "Print the differences between old and new rows.")
   static let dryRun: Option<Bool> = .flag("dry-run", "With --diff: stop there, and leave the old tables in place.")
   static let to: Option<Int64?> = .value(
     "to", .integer("SEQUENCE", 0 ... .max, noun: "a sequence"),
-    "End at this sequence rather than where the shard is, and let it go on from there.")
+    "End at this sequence rather than at the shard's position; the shard continues from there.")
   static let workers: Option<Int> = .value(
-    "workers", .integer("NUMBER", 1...64), default: 1, "Sessions to share the streams out to.")
+    "workers", .integer("NUMBER", 1...64), default: 1, "The number of sessions to divide the streams among.")
   static let streams: Option<[String]> = .values("stream", .text("ID"), "Only the rows of this stream.")
   static let tenants: Option<[String]> = .values("tenant", .text("ID"), "Only the rows of this tenant.")
 
@@ -337,20 +341,21 @@ struct RebuildChoice {
     request.workers = workers
     request.streams = line[Self.streams].isEmpty ? nil : line[Self.streams]
     request.tenants = line[Self.tenants].isEmpty ? nil : line[Self.tenants]
-    if dryRun, !diff { throw CommandFailure(.usage, "--dry-run goes with --diff") }
+    if dryRun, !diff { throw CommandFailure(.usage, "--dry-run needs --diff") }
     if to != nil, request.isPartial {
       throw CommandFailure(
-        .usage, "--to does not go with --stream or --tenant: the shard has one position for all rows")
+        .usage, "--to cannot be combined with --stream or --tenant: the shard has one position for all rows")
     }
     if inPlace, by != .auto || diff || to != nil || workers > 1 || request.isPartial {
       throw CommandFailure(
-        .usage, "--in-place does not go with --by, --diff, --to, --workers, --stream or --tenant: it has no new tables")
+        .usage,
+        "--in-place cannot be combined with --by, --diff, --to, --workers, --stream or --tenant: it has no new tables")
     }
     return request
   }
 }
 
-/// Who gives an order, for the row that holds it.
+/// The operator's name, for the row of a request.
 func operatorName() -> String {
   "\(environment["SUDO_USER"] ?? environment["USER"] ?? "an operator") on \(nodeName().prefix { $0 != "/" })"
 }

@@ -9,7 +9,8 @@ import Settings
 import Synchronization
 import Telemetry
 
-/// Shows how a rebuild is going, from its row in the database: a bar on a terminal, a line now and then elsewhere.
+/// Shows the progress of a rebuild, from its row in the database: as a bar on a terminal, as occasional lines
+/// elsewhere.
 final class RebuildWatch: Observer {
   private let settings: Settings
   private let isQuiet: Bool
@@ -21,25 +22,25 @@ final class RebuildWatch: Observer {
     self.isQuiet = isQuiet
   }
 
-  /// Between two looks.
+  /// The time between two reads of the row.
   static let cadence = Duration.milliseconds(100)
-  /// Between two lines where there is no terminal.
+  /// The time between two lines if there is no terminal.
   static let lineEvery = Duration.seconds(10)
-  /// A node takes a rebuild up within a second; after this long it is worth a word.
+  /// How long to wait for a node before saying so; normally a node starts a rebuild within a second.
   static let takeUpLimit = Duration.seconds(10)
 
   func say(_ answer: RebuildDesk.Answer, _ shard: ShardName) {
     switch answer {
-    case .begun: line("\(shard): begun")
-    case .resumed(let position): line("\(shard): goes on at \(grouped(position))")
-    case .begunAnew: line("\(shard): begun anew, as the definition has changed since it was half done")
-    case .joined: line("\(shard): is under way already")
+    case .begun: line("\(shard): started")
+    case .resumed(let position): line("\(shard): continues at \(grouped(position))")
+    case .begunAnew: line("\(shard): started over, as the definition has changed since the unfinished rebuild")
+    case .joined: line("\(shard): already running")
     }
   }
 
   /// Follows the row until the rebuild has ended one way or another, and returns it.
   ///
-  /// - Parameter here: the work is done in this process, and tells what it meets by itself.
+  /// - Parameter here: whether this process does the work, and so prints its failures itself.
   func untilEnded(_ shard: String, here: Bool) async throws -> RebuildTable.Row {
     let began = ContinuousClock.now
     var lastLine = began
@@ -58,11 +59,11 @@ final class RebuildWatch: Observer {
             let now = ContinuousClock.now
             if row.state == .asked, !hasWarned, now - began > Self.takeUpLimit {
               hasWarned = true
-              line("\(shard): no node has taken it up yet: does one run the shard? `tidemark status` says")
+              line("\(shard): no node has started it yet; check with `tidemark status` that a node runs the shard")
             }
             if row.error != trouble, !here {
               trouble = row.error
-              if let trouble { line("\(shard): a page failed and will be tried again: \(trouble)") }
+              if let trouble { line("\(shard): a page failed; trying again: \(trouble)") }
             }
             if row.state != .asked, first == nil { first = (row.position, now) }
             let rate = first.map { Double(row.position - $0.position) / max(0.001, (now - $0.at) / .seconds(1)) } ?? 0
@@ -78,14 +79,14 @@ final class RebuildWatch: Observer {
         endBar()
         return row
       } catch let error as PostgresError where error.isConnectionLoss {
-        // The rebuild outlives a server that restarts; so does whoever watches it.
-        line("\(shard): the database is away: \(error.message)")
+        // The rebuild survives a restart of the server, and so does the watching.
+        line("\(shard): the database is unreachable: \(error.message)")
         try await Task.sleep(for: .seconds(1))
       }
     }
   }
 
-  /// Of the work in this process; what the bar says already is left out.
+  /// Prints observations of the work in this process, except those that the bar shows already.
   func observe(_ observation: Observation, in database: String?) {
     guard let words = words(observation) else { return }
     line((observation.shard.map { "\($0): " } ?? "") + words)
@@ -94,11 +95,11 @@ final class RebuildWatch: Observer {
   private func words(_ observation: Observation) -> String? {
     let failure = observation.failure?.description ?? ""
     return switch observation.fact {
-    case .rebuildHindered: "the exchange is put off for a moment: \(observation[.reason] ?? "")"
-    case .rebuildRetrying: "tried again in \((observation[.retryIn] ?? .zero).brief): \(failure)"
+    case .rebuildHindered: "exchange delayed: \(observation[.reason] ?? "")"
+    case .rebuildRetrying: "trying again in \((observation[.retryIn] ?? .zero).brief): \(failure)"
     case .pluginSaid: "\(observation.level): \(observation[.text] ?? "")"
-    case .deadLetter: "event \(observation[.sequence] ?? 0) was passed over: \(failure)"
-    case .databaseUnreachable: "the database is away: \(failure)"
+    case .deadLetter: "skipped event \(observation[.sequence] ?? 0): \(failure)"
+    case .databaseUnreachable: "the database is unreachable: \(failure)"
     default: nil
     }
   }
@@ -108,7 +109,7 @@ final class RebuildWatch: Observer {
     var text = "\(row.shard): \(grouped(row.position)) of \(grouped(target))"
     if target > 0 { text += " (\(min(100, row.position * 100 / target)) %)" }
     if rate >= 1 {
-      text += ", \(grouped(Int64(rate))) a second"
+      text += ", \(grouped(Int64(rate))) per second"
       if target > row.position { text += ", \(Duration.seconds(Double(target - row.position) / rate).brief) left" }
     }
     return text
@@ -139,7 +140,7 @@ final class RebuildWatch: Observer {
   }
 }
 
-/// How a rebuild ended, for people and for scripts.
+/// The result of a rebuild, for people and for scripts.
 struct RebuildResult: Encodable {
   struct Table: Codable {
     struct Example: Codable {
@@ -148,7 +149,7 @@ struct RebuildResult: Encodable {
     }
 
     var table: String
-    /// Rows.
+    /// Numbers of rows.
     var old: Int64
     var new: Int64
     var only_old: Int64
@@ -183,7 +184,7 @@ struct RebuildResult: Encodable {
     var lines: [String] = []
     for table in tables ?? [] {
       lines.append(
-        "\(table.table): \(grouped(table.old)) rows old, \(grouped(table.new)) new; \(grouped(table.only_old)) only in the old, "
+        "\(table.table): \(grouped(table.old)) old rows, \(grouped(table.new)) new; \(grouped(table.only_old)) only in the old table, "
           + "\(grouped(table.only_new)) only in the new, \(grouped(table.changed)) changed")
       for example in table.examples {
         if let old = example.old { lines.append("  - \(old.text)") }
@@ -197,7 +198,7 @@ struct RebuildResult: Encodable {
     case "done": lines.append("\(shard): rebuilt up to \(grouped(position))\(took), by \(way ?? "") (\(reason ?? ""))")
     case "compared":
       lines.append(
-        "\(shard): compared at \(grouped(position))\(took); nothing was exchanged. `tidemark rebuild` exchanges, with --abort it removes"
+        "\(shard): compared at \(grouped(position))\(took); nothing was exchanged. Run `tidemark rebuild` to exchange, or with --abort to remove the new tables"
       )
     default: lines.append("\(shard): \(state) at \(grouped(position))")
     }

@@ -10,20 +10,20 @@ struct Run {
   static let verb = Verb(
     "run", about: "Follow the event table and keep the read models up to date, until SIGTERM or Ctrl-C.",
     discussion: """
-      SIGTERM and SIGINT let every shard finish the page it is in; a second one ends at once.
+      On SIGTERM or SIGINT every shard finishes its current page; a second signal ends the daemon at once.
 
-      SIGHUP reads the settings again: shards that were added, removed or changed follow, all others are not touched, and settings with
-      problems change nothing.
+      On SIGHUP the daemon reads the settings again. It starts, stops or restarts shards that were added, removed or changed, and leaves all
+      others running. If the settings have problems, nothing changes.
 
-      With mode = "solo" it refuses to run where another node follows the same store, unless --beside is given.
+      With mode = "solo" the daemon refuses to run if another node follows the same store, unless --beside is given.
       """,
     options: [SettingsOption.config, SettingsOption.database.hidden, beside]
   ) { try await Run(line: $0).run() }
 
   static let beside: Option<Bool> = .flag(
-    "beside", "With mode = \"solo\": run although another node follows the same store.")
+    "beside", "With mode = \"solo\": run even if another node follows the same store.")
 
-  /// The first read of this begins to listen.
+  /// Listening begins with the first access.
   static let stops = signals.listen(for: [SIGTERM, SIGINT], once: true)
 
   let line: ParsedLine
@@ -31,7 +31,8 @@ struct Run {
   func run() async throws {
     let option = SettingsOption(line)
     guard option.database == nil else {
-      throw CommandFailure(.usage, "--database does not go with `run`, which follows every database of the settings")
+      throw CommandFailure(
+        .usage, "--database cannot be combined with `run`, which follows every database of the settings")
     }
     let settings = try option.load()
     let log = LogObserver(
@@ -70,8 +71,8 @@ extension LogLevel {
   }
 }
 
-/// Runs a service until SIGTERM or SIGINT, and cancels what it does when it takes longer than `patience` to end. A second signal ends
-/// the process at once, with its usual effect: the server rolls back what is open.
+/// Runs a service until SIGTERM or SIGINT, and cancels it if it takes longer than `patience` to end. A second signal
+/// has its default effect and ends the process at once; the server then rolls back open transactions.
 func serve(
   _ service: any Service, patience: Duration? = nil,
   stops: AsyncStream<Int32> = signals.listen(for: [SIGTERM, SIGINT], once: true)

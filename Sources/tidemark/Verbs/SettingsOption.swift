@@ -5,14 +5,14 @@ import Glibc
 import Postgres
 import Settings
 
-/// Which settings file, for every verb that needs one; and the way from there to a session.
+/// The options that name the settings file and the database, for every verb that needs settings.
 struct SettingsOption {
   static let config: Option<String?> = .value(
     "config", short: "c", .text("FILE", completion: .files),
     "The settings file. Default: $TIDEMARK_CONFIG, or /etc/tidemark/tidemark.toml.")
   static let database: Option<String?> = .value(
     "database", .text("NAME", completion: .names([.databases])),
-    "Where the settings have several databases, only this one: its NAME in [databases.NAME].")
+    "If the settings have several databases, use only this one: its NAME in [databases.NAME].")
 
   static let options: [any DescribedOption] = [config, database]
 
@@ -26,7 +26,7 @@ struct SettingsOption {
 
   var file: String { path ?? environment["TIDEMARK_CONFIG"] ?? "/etc/tidemark/tidemark.toml" }
 
-  /// Loads the settings, or ends with every problem they have.
+  /// Loads the settings, or throws all their problems.
   func load() throws -> Settings {
     do {
       return try chosen(try Settings.load(path: file, environment: environment))
@@ -35,14 +35,14 @@ struct SettingsOption {
     }
   }
 
-  /// The settings of the database that was asked for.
+  /// The settings of the selected database.
   private func chosen(_ settings: Settings) throws -> Settings {
     guard let database else { return settings }
     guard let found = settings.perDatabase.first(where: { $0.database.name == database }) else {
       let names = settings.databaseNames
       throw CommandFailure(
         .usage, "--database: there is no [databases.\(database)] in the settings",
-        hint: names.isEmpty ? "There is one database only." : "There are: \(names.joined(separator: ", "))")
+        hint: names.isEmpty ? "There is only one database." : "There are: \(names.joined(separator: ", "))")
     }
     return found
   }
@@ -67,7 +67,7 @@ var environment: [String: String] {
   return result
 }
 
-/// Opens one session for a verb, gives it over, closes it; turns what can go wrong into an exit status.
+/// Opens a session for a verb, runs the body, and closes the session. Turns errors into an exit status.
 func withSession<T>(_ settings: Settings, _ body: (Session) async throws -> T) async throws -> T {
   try settings.refuseSeveralDatabases()
   let options = ConnectionOptions(settings.database)
@@ -84,7 +84,7 @@ func withSession<T>(_ settings: Settings, _ body: (Session) async throws -> T) a
   }
 }
 
-/// The same for each database. One that fails does not keep the others from their turn; the failures are told at the end.
+/// Opens a session for each database in turn. A failure does not stop the others; all failures are reported at the end.
 func withEachSession(_ settings: Settings, _ body: (Settings, Session) async throws -> Void) async throws {
   var failures: [(name: String, failure: CommandFailure)] = []
   for settings in settings.perDatabase {
@@ -104,14 +104,14 @@ func withEachSession(_ settings: Settings, _ body: (Settings, Session) async thr
 }
 
 extension Settings {
-  /// In front of what is said of one of several databases.
+  /// The prefix of messages about one of several databases.
   var prefix: String { database.name.map { "\($0): " } ?? "" }
 
-  /// For verbs that are about one database: where there are several, it has to be named.
+  /// For verbs that use one database: if there are several, the command line must name one.
   func refuseSeveralDatabases() throws {
     guard namedDatabases.isEmpty else {
       throw CommandFailure(
-        .usage, "the settings have several databases: say --database NAME",
+        .usage, "the settings have several databases: name one with --database NAME",
         hint: "There are: \(databaseNames.joined(separator: ", "))")
     }
   }
@@ -121,7 +121,7 @@ func commandFailure(_ error: any Error) -> any Error {
   switch error {
   case let problem as StoreProblem: CommandFailure(.failed, "\(problem)", hint: problem.hint)
   case let error as PostgresError where error.isConnectionLoss:
-    CommandFailure(.unreachable, "the database went away: \(error.message)")
+    CommandFailure(.unreachable, "the connection to the database was lost: \(error.message)")
   case let error as PostgresError:
     CommandFailure(
       .failed, error.message + (error.sqlState.map { " (SQLSTATE \($0.code))" } ?? ""), hint: error.hint ?? error.detail

@@ -2,10 +2,10 @@ import Commands
 import Rules
 import Settings
 
-/// Finds the shards that an operator names: `Trip:All`, or `Trip`, the name of its projection.
+/// Finds the shards that an operator names: `Trip:All`, or `Trip`, the projection's name.
 struct ShardArguments {
   static let value: Value<String> = .text("SHARD", completion: .names([.shards, .projections]))
-  /// For verbs that can do without.
+  /// For verbs that also run without names.
   static let any: Argument<[String]> = .any(value, "Shards like Trip:All, or projections like Trip.")
 
   let settings: Settings

@@ -11,11 +11,11 @@ import Telemetry
 
 struct Status {
   static let verb = Verb(
-    "status", about: "Show the event store, the high-water mark, and where every shard stands.",
-    discussion: "Of every shard: its position, how far that is behind the mark, and how fast it moves.",
+    "status", about: "Show the event store, the high-water mark, and the state of every shard.",
+    discussion: "For every shard: its position, its lag behind the mark, and its rate.",
     options: SettingsOption.options + [watch, OutputOption.json],
     examples: [
-      Example("tidemark status --watch", "See the shards move."),
+      Example("tidemark status --watch", "Watch the shards move."),
       Example(
         "tidemark status --json | jq '.shards[] | select(.lag > 1000)'", "Find the shards that are far behind."),
     ]
@@ -53,7 +53,7 @@ struct Status {
       }
       fflush(stdout)
       if let failure {
-        // A database that is away comes back, and whoever watches wants to see it.
+        // Keep watching an unreachable database, to show when it comes back.
         guard watch, failure.status == .unreachable else { throw failure }
         printError(failure.description)
       }
@@ -75,9 +75,9 @@ extension StatusReport {
     var notes: [String] = []
     if let stands = store.mark_stands_for, stands >= 5 {
       notes.append(
-        "the mark has not moved for \(Duration.seconds(stands).brief): the daemon's log says why, where one runs")
+        "the mark has not moved for \(Duration.seconds(stands).brief); if a daemon runs, its log says why")
     }
-    if store.recorded_gaps > 0 { notes.append("\(counted(store.recorded_gaps, "gap")) passed by the clock") }
+    if store.recorded_gaps > 0 { notes.append("\(counted(store.recorded_gaps, "gap")) skipped after gap_grace") }
     if store.late_arrivals > 0 { notes.append("\(counted(store.late_arrivals, "late arrival"))") }
     if store.dead_letters > 0 { notes.append("\(counted(store.dead_letters, "dead letter"))") }
     if !notes.isEmpty { lines.append(notes.joined(separator: " · ")) }

@@ -9,15 +9,18 @@ import Settings
 struct Wait {
   static let verb = Verb(
     "wait", about: "Wait until shards have applied everything appended so far.",
-    discussion: "Exit status 4 when the timeout passes first. Without names: every shard of the settings file.",
+    discussion: """
+      The exit status is 4 if the timeout passes first. Without names, it waits for every shard of the settings file.
+      """,
     options: SettingsOption.options + [timeout], arguments: [ShardArguments.any],
     examples: [
-      Example("tidemark wait Trip --timeout 5m", "After a migration, hold a deployment until the read model has it.")
+      Example(
+        "tidemark wait Trip --timeout 5m", "After a migration, delay a deployment until the read model is up to date.")
     ]
   ) { try await Wait(line: $0).run() }
 
   static let timeout: Option<Duration> = .value(
-    "timeout", .duration(), default: .seconds(30), "How long to wait, like 30s or 5m.")
+    "timeout", .duration(), default: .seconds(30), "The longest wait, like 30s or 5m.")
 
   let line: ParsedLine
 
@@ -36,7 +39,7 @@ struct Wait {
         let list = late.map { "\($0.shard) at \($0.position.map(grouped) ?? "no position")" }.joined(separator: ", ")
         throw CommandFailure(
           .timedOut, "not caught up after \(timeout.settingText): \(list), of \(grouped(late[0].target))",
-          hint: "`tidemark status` says why; `journalctl -u tidemark` says more.")
+          hint: "`tidemark status` shows why; `journalctl -u tidemark` has the details.")
       }
     }
   }

@@ -4,11 +4,12 @@ import Daemon
 import Rules
 import Settings
 
-/// Which shards an operator's wish is about. It is written down in the database, and obeyed by whatever node runs them.
+/// The shards of an operator's request. The verb writes it to the database, and the node that runs the shard carries it
+/// out.
 struct WishOptions {
   static let all: Option<Bool> = .flag("all", "Every shard of the settings file.")
 
-  /// A verb that writes a wish down.
+  /// A verb that writes a request.
   static func verb(
     _ name: String, about: String, discussion: String = "", options: [any DescribedOption] = [],
     examples: [Example] = [], run: @escaping Verb.Run
@@ -20,12 +21,12 @@ struct WishOptions {
 
   let line: ParsedLine
 
-  /// - Parameter done: what is said of each shard.
+  /// - Parameter done: the words to print after each shard's name.
   func wish(_ kind: ShardWishes.Wish.Kind, for length: Duration? = nil, _ done: String) async throws {
     let settings = try SettingsOption(line).load()
     let (all, shards) = (line[Self.all], line[ShardArguments.any])
     guard all != !shards.isEmpty else {
-      throw CommandFailure(.usage, all ? "expected names or --all, found both" : "expected names of shards, or --all")
+      throw CommandFailure(.usage, all ? "expected names or --all, found both" : "expected names of shards or --all")
     }
     let names = all ? settings.projections.map { "\($0.shard)" } : try ShardArguments(settings: settings).names(shards)
     try await withEachSession(settings) { settings, session in
@@ -38,12 +39,12 @@ struct WishOptions {
 
 enum Pause {
   static let verb = WishOptions.verb(
-    "pause", about: "Have shards wait, until `resume` or for a time; their positions stay.",
+    "pause", about: "Pause shards until `resume`, or for a given time; positions are kept.",
     discussion: """
-      The wish is a row in the database: whatever node runs the shard obeys within a second, and it outlasts restarts.
+      The request is a row in the database. The node that runs the shard carries it out within a second, and it survives restarts.
       """,
     options: [length],
-    examples: [Example("tidemark pause Ledger --for 10m", "Keep a read model still while its table is worked on.")]
+    examples: [Example("tidemark pause Ledger --for 10m", "Keep a read model unchanged during maintenance.")]
   ) { line in
     let length = line[length]
     let words = length.map { " for \($0.settingText)" } ?? ""
@@ -51,24 +52,24 @@ enum Pause {
   }
 
   static let length: Option<Duration?> = .value(
-    "for", .duration(isPositive: true), "How long, like 10m; until `resume` where it is left out.")
+    "for", .duration(isPositive: true), "How long, like 10m; if omitted, until `resume`.")
 }
 
 enum Resume {
   static let verb = WishOptions.verb(
-    "resume", about: "Let shards go on that were paused, by an operator or after a failure."
-  ) { try await WishOptions(line: $0).wish(.run, "goes on") }
+    "resume", about: "Resume shards that were paused by an operator or after a failure."
+  ) { try await WishOptions(line: $0).wish(.run, "resumes") }
 }
 
 enum StopVerb {
   static let verb = WishOptions.verb(
-    "stop", about: "Stop shards until `start`; this outlasts restarts of the service.",
-    discussion: "The same as `pause` without an end."
+    "stop", about: "Stop shards until `start`; this survives restarts of the service.",
+    discussion: "The same as `pause` without a time limit."
   ) { try await WishOptions(line: $0).wish(.stop, "stops") }
 }
 
 enum Start {
   static let verb = WishOptions.verb(
-    "start", about: "Let shards go on that were stopped, by an operator or after a failure."
-  ) { try await WishOptions(line: $0).wish(.run, "goes on") }
+    "start", about: "Start shards that were stopped by an operator or after a failure."
+  ) { try await WishOptions(line: $0).wish(.run, "starts") }
 }

@@ -274,7 +274,7 @@ import Testing
       // A later one of the stream cannot go first.
       let config = try Program.settings(database.conninfo, parking)
       let early = try await Program.run(["dead-letters", "replay", "--yes", "--sequence", "12", "-c", config])
-      #expect(early.output.contains("applied 0, failed again 0, left alone 2"), "\(early)")
+      #expect(early.output.contains("applied 0, failed again 0, skipped 2"), "\(early)")
       try await database.script("UPDATE mt_events SET data = '{\"n\": \"5\"}' WHERE seq_id = 5")
       let replayed = try await Program.run(["dead-letters", "replay", "--yes", "-c", config])
       #expect(replayed.code == 0 && replayed.output.contains("applied \(2 * ofStream.count)"), "\(replayed)")

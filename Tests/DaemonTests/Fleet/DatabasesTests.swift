@@ -58,7 +58,7 @@ private let projection = """
 
     let vague = try await Program.run(["dead-letters", "list", "-c", config])
     #expect(vague.code == 2)
-    #expect(vague.error.contains("say --database NAME"))
+    #expect(vague.error.contains("name one with --database NAME"))
     #expect(vague.error.contains("acme, globex"))
     let unknown = try await Program.run(["status", "--database", "initech", "-c", config])
     #expect(unknown.code == 2)

@@ -43,7 +43,7 @@ import Testing
 
   private func choosing(_ config: String, _ more: String...) async throws -> TerminalSession {
     let terminal = try await TerminalSession([Program.path, "rebuild", "-i", "--here", "-c", config] + more)
-    try await terminal.says("Which? Numbers with spaces between them: ")
+    try await terminal.says("Which ones? Numbers separated by spaces: ")
     return terminal
   }
 
@@ -79,7 +79,7 @@ import Testing
     let (database, config) = try await prepared()
     let terminal = try await choosing(config)
     terminal.type(typed)
-    try await terminal.says("nothing was chosen, so nothing was changed")
+    try await terminal.says("nothing was chosen; nothing was changed")
     #expect(try await terminal.end() == .exited(1))
     #expect(try await counts(database) == [6, 6, 6])
     #expect(try await database.value("SELECT count(*) FROM tidemark.rebuild", as: Int.self) == 0)
@@ -102,13 +102,13 @@ import Testing
     try await terminal.says("━")
     try await eventually("some pages") { try await database.progress() >= 1_000 }
     terminal.type(Self.ctrlC)
-    try await terminal.says("interrupted; the same command goes on from here, --abort removes what was made")
+    try await terminal.says("interrupted; the same command continues from here, --abort removes the new tables")
     #expect(try await terminal.end() == .exited(1))
     #expect(try await database.wrongLegs() == 0)
     try await database.pause(nil)
     let again = try await choosing(config)
     again.type("1\n")
-    try await again.says("Slow:All: goes on at ")
+    try await again.says("Slow:All: continues at ")
     try await again.says("Slow:All: rebuilt up to 20,000")
     #expect(try await again.end() == .exited(0))
     #expect(try await database.wrongLegs() == 0)
@@ -120,7 +120,7 @@ import Testing
     let terminal = try await choosing(config, "--in-place")
     terminal.type("1\n")
     try await terminal.says("--in-place empties p1 now")
-    try await terminal.says("Go on? Type yes: ")
+    try await terminal.says("Type yes to continue: ")
     terminal.type(typed)
     try await terminal.says(rows == 5 ? "P1:All: rebuilt up to 5" : "nothing was changed")
     #expect(try await terminal.end() == .exited(rows == 5 ? 0 : 1))

@@ -176,7 +176,7 @@ import Testing
     var times: [Duration] = []
     repeat {
       let terminal = try await TerminalSession([Program.path, "rebuild", "Trip", "--in-place", "-c", config])
-      try await terminal.says("Go on? Type yes: ")
+      try await terminal.says("Type yes to continue: ")
       let began = ContinuousClock.now
       // Ctrl-C, or a signal to the process alone.
       if signal == 0 { terminal.type("\u{3}") } else { terminal.send(signal) }
