@@ -4,9 +4,9 @@ import Postgres
 import Processes
 import Sandbox
 
-/// The ways people follow an event table by hand, under concurrent writers: what each of them lost.
+/// Measures how many events each hand-written way to follow an event table loses under concurrent writers.
 enum Against {
-  /// Copies of sequences that were seen, one table for each way.
+  /// Tables with the sequences that each way has seen.
   private static let setup = """
     CREATE TABLE poll_psql (seq bigint); CREATE TABLE poll_server (seq bigint); CREATE TABLE poll_statement (seq bigint);
     CREATE TABLE poll_position (who text PRIMARY KEY, last bigint);
@@ -18,7 +18,7 @@ enum Against {
     setup = "CREATE TABLE copy (seq bigint)"
     sql = "INSERT INTO copy SELECT seq_id FROM batch"
     """
-  /// `id > last`, the way it is written by hand.
+  /// `id > last`, as people usually write it.
   private static func poll(_ who: String) -> String {
     """
     WITH page AS MATERIALIZED (
@@ -42,7 +42,7 @@ enum Against {
         group.addTask { try await byLoop(options, every: .milliseconds(20)) }
         group.addTask { try await byStatement(options, every: .milliseconds(500)) }
         let committed = try await write(options, for: bench.isQuick ? .seconds(4) : .seconds(30))
-        // All of them get the time to see the last event.
+        // Give each way time to see the last event.
         try await database.reached(try await Self.last(database), "Copy:All")
         try await Task.sleep(for: .seconds(1))
         group.cancelAll()
@@ -85,7 +85,7 @@ enum Against {
 
   private static func byLoop(_ options: ConnectionOptions, every pause: Duration) async throws -> Int {
     let session = try await Session.connect(options, threadName: "loop")
-    // In a procedure, as a function cannot commit between two rounds.
+    // A DO block, since a function cannot commit between two rounds.
     _ = try? await session.script(
       "DO $$ BEGIN LOOP \(poll("server")); COMMIT; PERFORM pg_sleep(\(pause / .seconds(1))); END LOOP; END $$")
     await session.close()

@@ -2,7 +2,7 @@ import Books
 import Operator
 import Postgres
 
-/// Where the time of a page goes: each part on its own round trip, so that the next thing to mend is known.
+/// Measures the parts of a page, each with its own round trip, to show what to optimize next.
 enum Anatomy {
   static func measure(_ bench: Bench) async throws -> [Figure] {
     let count = bench.isQuick ? 100_000 : 500_000

@@ -7,16 +7,17 @@ import Processes
 import Sandbox
 import Settings
 
-/// What every measurement needs: a server of its own, databases with events, and the real program as a process.
+/// The setting of a measurement: a private server, databases with events, and the real program as a process.
 struct Bench: Sendable {
   let cluster: PrivateCluster
   /// The path of `tidemark`.
   let program: String
-  /// Less of everything, for a look.
+  /// Whether to measure less of everything, for a short run.
   let isQuick: Bool
   let runs: Int
 
-  /// The server as Debian installs it, with memory and log sized for a machine that does nothing else; every commit reaches the disk.
+  /// The server as Debian installs it, with memory and write-ahead log sized for a dedicated machine; every commit
+  /// reaches the disk.
   static let serverSettings = [
     "fsync": "on", "shared_buffers": "1GB", "max_wal_size": "8GB", "checkpoint_timeout": "30min",
   ]
@@ -27,7 +28,7 @@ struct Bench: Sendable {
     return Database(conninfo: options.conninfo, session: try await Session.connect(options, threadName: "benchmark"))
   }
 
-  /// Runs the daemon around a measurement.
+  /// Runs the daemon during a measurement.
   func withDaemon<T: Sendable>(
     _ database: Database, _ projections: String, _ body: @Sendable (DaemonProcess) async throws -> T
   ) async throws -> T {
@@ -46,17 +47,17 @@ struct Bench: Sendable {
   }
 }
 
-/// A measurement that cannot be made.
+/// Why a measurement failed.
 struct Trouble: Error, CustomStringConvertible {
   var description: String
   init(_ description: String) { self.description = description }
 }
 
-/// What the kernel says of the daemon.
+/// The daemon's resource usage, from the kernel.
 struct DaemonProcess: Sendable {
   var pid: pid_t
 
-  /// Processor time since it started, in seconds.
+  /// Processor time since the start, in seconds.
   var processorTime: Double {
     let text = (try? String(contentsOfFile: "/proc/\(pid)/stat", encoding: .utf8)) ?? ""
     let fields = text.split(separator: ")").last?.split(separator: " ") ?? []
@@ -96,9 +97,9 @@ struct Database: Sendable {
 
   /// How events are spread over streams.
   enum Spread: Sendable {
-    /// As in most stores: a stream lives for a while, 1,000 of them at a time, and has 20 events.
+    /// As in most stores: a stream is active for a while, 1,000 streams at a time, and has 20 events.
     case lifetimes
-    /// Any of 50,000 streams at any time: what is hardest on whoever works page by page.
+    /// Any of 50,000 streams at any time: the hardest case for work page by page.
     case random
 
     var stream: String {
@@ -111,7 +112,7 @@ struct Database: Sendable {
     func streams(events: Int) -> Int { self == .random ? 50_000 : (events + 19_999) / 20_000 * 1000 }
   }
 
-  /// Events of about 250 bytes, in 30 days.
+  /// Loads events of about 250 bytes, spread over 30 days.
   func load(events: Int, _ spread: Spread = .lifetimes) async throws {
     _ = try await session.script(
       """
@@ -135,19 +136,19 @@ struct Database: Sendable {
         "SELECT last_seq_id FROM mt_event_progression WHERE name = \(shard) AND last_seq_id >= \(sequence)")
       if !rows.rows.isEmpty { return }
       guard ContinuousClock.now < deadline else { throw Trouble("\(shard) did not reach \(sequence) within \(limit)") }
-      // Seldom: asking takes of what is measured, on a machine of two cores.
+      // Poll rarely: on a machine with two cores the query takes time from the measured work.
       try await Task.sleep(for: .milliseconds(5))
     }
   }
 
-  /// Back to before the first event.
+  /// Resets the read model and the position to before the first event.
   func reset(_ table: String, _ shard: String) async throws {
     _ = try await session.script(
       "TRUNCATE \(table); DELETE FROM mt_event_progression WHERE name = '\(shard)'; CHECKPOINT")
   }
 }
 
-/// How long something took, in seconds.
+/// Runs the work, and returns the seconds it took.
 func seconds(_ work: () async throws -> Void) async rethrows -> Double {
   let began = ContinuousClock.now
   try await work()

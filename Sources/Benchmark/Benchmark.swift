@@ -4,28 +4,31 @@ import Foundation
 import Postgres
 import Sandbox
 
-/// Measures the real program against a private PostgreSQL, and against other ways to do the same work on the same server.
+/// Measures the real program on a private PostgreSQL, and compares it with other ways to do the same work on the same
+/// server.
 @main
 struct Benchmark {
   static let verb = Verb(
-    "benchmark", about: "Measures tidemark against a private PostgreSQL, in one run, and prints ratios.",
+    "benchmark", about: "Measure tidemark on a private PostgreSQL, in one run, and print ratios.",
     discussion: "Build it with `-c release`; packaging/benchmark does.",
     options: [quick, against, only, runs, json, program], alternatives: [["against", "only"]], hasVersion: false
   ) { try await Benchmark(line: $0).run() }
 
-  static let quick: Option<Bool> = .flag("quick", "Less of everything: under a minute, for a look.")
+  static let quick: Option<Bool> = .flag("quick", "Measure less of everything, in under a minute.")
   static let against: Option<Bool> = .flag(
-    "against", "Only this: ways to follow an event table by hand under concurrent writers, and what each of them lost.")
+    "against",
+    "Measure only how many events hand-written ways to follow an event table lose under concurrent writers.")
   static let only: Option<[Measurement]?> = .value(
     "only", .measurements,
     "Only these, separated by commas: \(Measurement.allCases.map(\.rawValue).joined(separator: ", ")).")
   static let runs: Option<Int?> = .value(
-    "runs", .integer("NUMBER"), "How often what varies is measured: 5 times unless given, once with --quick.")
+    "runs", .integer("NUMBER"), "How often to repeat each varying measurement. Default: 5, or 1 with --quick.")
   static let json: Option<String?> = .value(
     "json", .text("FILE", completion: .files),
-    "Write the figures as JSON into this file; - is standard output, instead of the table.")
+    "Write the figures as JSON to this file; - writes them to standard output instead of the table.")
   static let program: Option<String?> = .value(
-    "program", .text("FILE", completion: .files), "The tidemark to measure, where it is not beside this program.")
+    "program", .text("FILE", completion: .files),
+    "The tidemark program to measure. Default: the one beside this program.")
 
   static func main() async {
     do {

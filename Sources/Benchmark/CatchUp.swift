@@ -1,7 +1,7 @@
 import Operator
 import Postgres
 
-/// From the first event to the last: against one statement that does the same work at once.
+/// Catch-up from the first event to the last, compared with one statement that does the same work at once.
 enum CatchUp {
   struct Case: Sendable {
     var name: String
@@ -29,7 +29,8 @@ enum CatchUp {
     var statement: String { "\(insert) \(select) FROM mt_events WHERE type = 'travel' AND NOT is_archived \(rest)" }
     var shard: String { "\(name):All" }
 
-    /// The pages the daemon applies far behind, in a loop inside the server: what is left when the daemon itself costs nothing.
+    /// The pages that the daemon applies during a long catch-up, in a loop inside the server: the limit if the daemon
+    /// itself cost nothing.
     func loop(events: Int, width: Int) -> String {
       """
       DO $$
@@ -49,7 +50,7 @@ enum CatchUp {
     }
   }
 
-  /// What the daemon gives its own sessions by default: a statement that spills to disk would be no measure.
+  /// The daemon's default for its own sessions: a statement that spills to disk would not be comparable.
   static let sameMemory = "SET work_mem = '32MB'"
 
   static let trip = Case(

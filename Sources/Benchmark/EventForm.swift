@@ -1,6 +1,6 @@
 import Postgres
 
-/// Event by event: against the same statement in a loop inside the server.
+/// The event form, compared with the same statement in a loop inside the server.
 enum EventForm {
   private static let upsert = (
     head: "INSERT INTO one AS o (id, legs, traveled)",

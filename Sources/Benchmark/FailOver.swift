@@ -5,14 +5,15 @@ import Processes
 import Rules
 import Sandbox
 
-/// From `kill -9` of a node to the moment when every shard it ran has applied, on another node, an event written after the kill.
+/// The time from `kill -9` of a node until every shard it ran has applied, on another node, an event written after the
+/// kill.
 ///
 /// Three nodes share twelve shards, and events are written all the time.
 enum FailOver {
   private static let nodes = 3
   private static let shards = 12
 
-  /// Each keeps the last sequence it applied, as a read model that shows what was written after the kill.
+  /// Projections whose read model is the last applied sequence, so that it shows events written after the kill.
   private static var projections: String {
     (1...shards).map { number in
       """
@@ -69,7 +70,8 @@ enum FailOver {
     ]
   }
 
-  /// Waits until every node leads something, every shard is led, and everything is quiet; returns shards by process.
+  /// Waits until every node leads a shard, every shard has a leader, and leadership is stable; returns the shards of
+  /// each process.
   private static func balanced(_ database: Database) async throws -> [pid_t: Set<Int>] {
     let deadline = ContinuousClock.now + .seconds(30)
     let keys = (1...shards).map { LeaderLock.key(schema: "public", shard: "P\($0):All") }
@@ -95,10 +97,10 @@ enum FailOver {
       before = led
       try await Task.sleep(for: .milliseconds(150))
     }
-    throw Trouble("\(shards) shards are not led by \(nodes) nodes: \(before)")
+    throw Trouble("the \(nodes) nodes do not lead all \(shards) shards: \(before)")
   }
 
-  /// So that nodes are killed in the middle of pages: about 500 events a second.
+  /// Writes about 500 events per second, so that nodes are killed in the middle of pages.
   private static func write(_ database: Database) async throws {
     let session = try await Session.connect(ConnectionOptions(conninfo: database.conninfo), threadName: "writer")
     while !Task.isCancelled {
@@ -121,7 +123,7 @@ enum FailOver {
     let table = "p\(number)"
     while try await database.session.prepared("SELECT FROM \(identifier: table) WHERE last >= \(sequence)").rows.isEmpty
     {
-      guard ContinuousClock.now < deadline else { throw Trouble("P\(number) did not go on within a minute") }
+      guard ContinuousClock.now < deadline else { throw Trouble("P\(number) did not continue within a minute") }
       try await Task.sleep(for: .milliseconds(1))
     }
   }

@@ -1,6 +1,6 @@
 import Foundation
 
-/// One thing that was measured, as often as it was measured.
+/// One measured quantity, with the values of all runs.
 struct Figure: Codable, Sendable {
   enum Better: String, Codable, Sendable { case higher, lower }
 
@@ -8,7 +8,7 @@ struct Figure: Codable, Sendable {
   var unit: String
   var runs: [Double]
   var better: Better
-  /// What is to be reached; nil where a figure only informs.
+  /// The target; nil if the figure is only informative.
   var target: Double?
 
   init(_ name: String, _ unit: String, _ runs: [Double], _ better: Better, target: Double? = nil) {
@@ -49,7 +49,7 @@ struct Figure: Codable, Sendable {
 }
 
 extension [Double] {
-  /// By nearest rank; 0 of nothing.
+  /// The percentile by nearest rank; 0 for an empty array.
   func percentile(_ percent: Double) -> Double {
     guard !isEmpty else { return 0 }
     let rank = Int((percent / 100 * Double(count)).rounded(.up))
@@ -57,7 +57,7 @@ extension [Double] {
   }
 }
 
-/// Everything of one run of the benchmark, for scripts.
+/// All results of one run of the benchmark, for scripts.
 struct Report: Codable, Sendable {
   var machine: [String: String]
   var command: String
@@ -89,7 +89,7 @@ extension Figure {
     return text
   }
 
-  /// Three digits that matter.
+  /// The value with three significant digits.
   private static func text(_ value: Double) -> String {
     switch abs(value) {
     case 1000...:

@@ -1,6 +1,6 @@
 import Postgres
 
-/// From a writer's rollback to the next event being visible: how long a dead number holds the others up.
+/// The time from a writer's rollback until the next event is visible: how long a dead number delays the others.
 enum Gaps {
   static func measure(_ bench: Bench) async throws -> [Figure] {
     let database = try await bench.database()
@@ -12,7 +12,7 @@ enum Gaps {
         _ = try await writer.script("BEGIN")
         _ = try await append(writer)
         let next = try await append(database.session)
-        // The event is committed, and waits for the number below it.
+        // The event is committed, and waits for the lower number.
         try await Task.sleep(for: .milliseconds(20))
         _ = try await writer.script("ROLLBACK")
         let began = ContinuousClock.now

@@ -1,6 +1,6 @@
 import Postgres
 
-/// How the cost at the tail grows with the events in the store, which it must not, and with the number of shards.
+/// How the cost of new events grows with the size of the store, which it must not, and with the number of shards.
 enum Growth {
   static func measure(_ bench: Bench) async throws -> [Figure] {
     var figures: [Figure] = []
@@ -28,12 +28,12 @@ enum Growth {
       try await database.load(events: 10_000)
       let (load, transactions) = try await bench.withDaemon(database, projections) { daemon in
         for number in 1...shards { try await database.reached(10_000, "P\(number):All") }
-        // Sessions report what they did when they have been idle for ten seconds.
+        // Sessions report their statistics after ten idle seconds.
         try await Task.sleep(for: .seconds(bench.isQuick ? 2 : 12))
         let before = try await database.transactions()
         let interval = Duration.seconds(bench.isQuick ? 3 : 15)
         let load = try await daemon.load(over: interval)
-        // What this session itself did in between is one.
+        // Subtract the one transaction of this session.
         return (load, (try await database.transactions() - before - 1) / (interval / .seconds(1)))
       }
       await database.session.close()
@@ -47,7 +47,7 @@ enum Growth {
 }
 
 extension Database {
-  /// Committed so far. Sessions report once a second at most, so it lags a little.
+  /// The transactions committed so far. Sessions report at most once a second, so the number lags a little.
   fileprivate func transactions() async throws -> Double {
     try await session.execute(
       "SELECT xact_commit::float8 FROM pg_stat_database WHERE datname = current_database()"

@@ -1,8 +1,8 @@
 import Postgres
 
-/// What the daemon costs while nothing happens.
+/// The cost of the daemon while no events arrive.
 enum Idle {
-  /// Shards that have had their events and wait for more.
+  /// Projections whose shards have applied all events and wait for more.
   static func projections(_ count: Int) -> String {
     (1...count).map { "[projections.P\($0)]\nevents = [\"travel\"]\nsql = \"SELECT count(*) FROM batch\"" }
       .joined(separator: "\n")

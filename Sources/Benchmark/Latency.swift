@@ -1,6 +1,6 @@
 import Postgres
 
-/// From a writer's commit to a reader that sees the row, at a steady rate of events.
+/// The time from a writer's commit until a reader sees the row, at a steady rate of events.
 enum Latency {
   static let projection = """
     [projections.Seen]
@@ -35,7 +35,7 @@ enum Latency {
     ]
   }
 
-  /// In milliseconds, one for each event; the first second is left out.
+  /// The latency of each event in milliseconds, without those of the first second.
   static func latencies(_ database: Database, rate: Int, for duration: Duration) async throws -> [Double] {
     let began = ContinuousClock.now
     let end = began + duration + .seconds(1)
@@ -52,7 +52,7 @@ enum Latency {
         commits += part.commits
         sights += part.sights
       }
-      guard let last = sights.last?.sequence else { throw Trouble("nothing was ever seen") }
+      guard let last = sights.last?.sequence else { throw Trouble("no event was ever seen") }
       var latencies: [Double] = []
       var next = 0
       for commit in commits.sorted(by: { $0.sequence < $1.sequence }) where commit.at > began + .seconds(1) {

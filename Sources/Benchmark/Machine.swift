@@ -1,9 +1,9 @@
 import Foundation
 import Postgres
 
-/// What the figures were measured on.
+/// The machine and server on which the figures were measured.
 enum Machine {
-  /// Settings of the server that figures depend on.
+  /// Server settings that affect the figures.
   private static let settings = [
     "server_version", "fsync", "synchronous_commit", "shared_buffers", "work_mem", "max_wal_size", "autovacuum", "jit",
     "max_parallel_workers_per_gather",

@@ -3,7 +3,8 @@ import Postgres
 import Processes
 import Sandbox
 
-/// What it costs to get events to a plugin: plugins that only acknowledge, against psql copying the same events to nowhere.
+/// The cost of handing events to a plugin: plugins that only acknowledge, compared with psql copying the same events to
+/// /dev/null.
 enum PluginSpeed {
   static func measure(_ bench: Bench) async throws -> [Figure] {
     let count = bench.isQuick ? 200_000 : 1_000_000
@@ -31,7 +32,7 @@ enum PluginSpeed {
     ]
   }
 
-  /// From the shard's first look to its last event.
+  /// The time from the shard's first read to its last event.
   private static func follow(
     _ bench: Bench, _ database: Database, _ projection: String, _ shard: String, _ count: Int
   ) async throws -> Double {

@@ -6,7 +6,7 @@ import Foundation
 import Postgres
 import Settings
 
-/// A store in which one event in a hundred is poison, at random places: the rate, and whether everything is right at the end.
+/// A store in which one event in a hundred, at random places, is poison: measures the rate, and checks the result.
 enum Poison {
   private static func projection(_ cast: String) -> String {
     """
@@ -23,7 +23,7 @@ enum Poison {
   }
 
   private static let strict = projection("(data->>'Traveled')::numeric")
-  private static let mended = projection("coalesce(nullif(data->>'Traveled', 'poison'), '0')::numeric")
+  private static let fixed = projection("coalesce(nullif(data->>'Traveled', 'poison'), '0')::numeric")
 
   static func measure(_ bench: Bench) async throws -> [Figure] {
     let count = bench.isQuick ? 20_000 : 200_000
@@ -63,7 +63,7 @@ enum Poison {
       Figure("1 % of them poison, each a dead letter", "events/s", rate(poisoned), .higher),
       Figure(
         "poison to clean", "ratio", zip(clean, poisoned).map { $0 / $1 }, .higher, target: 0.1),
-      Figure("dead letters replayed after a mend", "events/s", [Double(poison) / replayed], .higher),
+      Figure("dead letters replayed after a fix", "events/s", [Double(poison) / replayed], .higher),
     ]
   }
 
@@ -79,7 +79,7 @@ enum Poison {
   private static func replay(_ bench: Bench, _ database: Database) async throws {
     let shape = try await StoreShape.read(database.session, schema: "public")
     let settings = try Settings.parse(
-      database.settingsText(mended), file: "benchmark", files: SettingsFiles(read: { .failure(.init("no file \($0)")) })
+      database.settingsText(fixed), file: "benchmark", files: SettingsFiles(read: { .failure(.init("no file \($0)")) })
     )
     let session = try await Session.connect(ConnectionOptions(conninfo: database.conninfo), threadName: "replay")
     try await ShardSessions.prepare(session)

@@ -6,7 +6,8 @@ import Processes
 import Sandbox
 import Synchronization
 
-/// A rebuild of Trip beside its readers: against one statement that does the same work at once, and what a reader noticed of it.
+/// A rebuild of Trip with concurrent readers, compared with one statement that does the same work at once, and its
+/// effect on a reader.
 enum Rebuild {
   private static let projection = CatchUp.trip.projection + "\nkey = \"id\"\n"
 
@@ -15,7 +16,7 @@ enum Rebuild {
     let database = try await bench.database()
     try await database.install(projection)
     try await database.load(events: count, .lifetimes)
-    // The read model as the live shard left it.
+    // The read model as the live shard leaves it.
     _ = try await database.session.script(CatchUp.trip.statement)
     _ = try await database.session.script("INSERT INTO mt_event_progression VALUES ('Trip:All', \(count))")
     _ = try await database.session.script("VACUUM ANALYZE trip")
@@ -60,7 +61,7 @@ enum Rebuild {
     ]
   }
 
-  /// How long the rebuild took from when it was taken up to its exchange, as its row says.
+  /// The time from the start of the rebuild to its exchange, from its row.
   private static func rebuild(_ bench: Bench, _ database: Database, workers: Int) async throws -> Double {
     let file = "\(bench.cluster.directory)/\(UUID().uuidString).toml"
     try database.settingsText(projection).write(toFile: file, atomically: true, encoding: .utf8)
@@ -73,7 +74,7 @@ enum Rebuild {
     ).rows[0].get(0, as: Double.self)
   }
 
-  /// Counts the rows every millisecond while the work goes on.
+  /// Counts the rows every millisecond while the work runs.
   private static func watched(
     _ database: Database, _ work: @Sendable () async throws -> Void
   ) async throws -> (fewest: Int, longest: Double) {
@@ -82,7 +83,8 @@ enum Rebuild {
     async let reading = {
       var (fewest, longest) = (Int.max, 0.0)
       while !ending.hasCome {
-        // Counting all rows takes longer than a millisecond: every other look reads one row, and shows how long a lock was waited for.
+        // Counting all rows takes longer than a millisecond, so the query before it reads one row, and shows the wait
+        // for a lock.
         longest = max(longest, try await seconds { _ = try await reader.prepared("SELECT 1 FROM trip LIMIT 1") })
         fewest = min(fewest, try await reader.prepared("SELECT count(*) FROM trip").rows[0].get(0, as: Int.self))
         try await Task.sleep(for: .milliseconds(1))
@@ -96,7 +98,7 @@ enum Rebuild {
     return seen
   }
 
-  /// Its own type, since the compiler of Swift 6.0 crashes over a mutex that an `async let` looks at.
+  /// A separate type, since the compiler of Swift 6.0 crashes on a mutex that an `async let` uses.
   private final class Ending: Sendable {
     private let state = Mutex(false)
     var hasCome: Bool { state.withLock { $0 } }

@@ -1,4 +1,4 @@
-/* The quickest exec plugin there can be: it reads every line of a page and says that it is applied. */
+/* The fastest possible exec plugin: it reads every line of a page and answers that the page is applied. */
 #define _GNU_SOURCE
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,7 +15,7 @@ static long number(const char *line, const char *key) {
 }
 
 int main(void) {
-    /* Of the page under way: event lines that are still to come, and where it ends. */
+    /* The current page: the number of event lines still to come, and its ceiling. */
     long left = 0, ceiling = 0;
     size_t held = 0;
     int greeted = 0;
@@ -42,7 +42,7 @@ int main(void) {
             }
         }
         held = end - at;
-        /* An event line longer than the buffer needs no looking at. */
+        /* The content of an event line longer than the buffer does not matter. */
         if (held == sizeof buffer - 1) held = 0;
         memmove(buffer, at, held);
     }

@@ -1,4 +1,4 @@
-/* A library plugin that looks at every event once, as one that does something would, and says that the page is applied. */
+/* A library plugin that reads every event once, as a real one would, and answers that the page is applied. */
 #include "tidemark_plugin.h"
 
 static volatile long long sum;
