@@ -1,5 +1,5 @@
-/* A plugin of Tidemark as a C library: counts the events of each type, and writes the counts into a table in the same transaction
- * as the position, so each event is counted once. See tidemark-plugin(7).
+/* A Tidemark plugin as a C library: counts the events of each type, and writes the counts to a table in the same transaction as
+ * the position, so each event is counted exactly once. See tidemark-plugin(7).
  *
  *   cc -O2 -shared -fPIC -o libcount-types.so count-types.c
  *
@@ -15,7 +15,7 @@
 
 #include <tidemark_plugin.h>
 
-/* Events of one type in the page under way. */
+/* The number of events of one type in the current page. */
 struct tally {
     tidemark_text type;
     long count;
@@ -25,7 +25,7 @@ static tidemark_text text(const char *bytes) { return (tidemark_text){bytes, str
 
 static int open_plugin(const tidemark_opening *opening, const tidemark_host *host, void **state) {
     if (opening->config.length > 0) {
-        host->failed(host->context, 0, TIDEMARK_CLASS_DEFINITION, text("it takes no config"));
+        host->failed(host->context, 0, TIDEMARK_CLASS_DEFINITION, text("this plugin takes no config"));
         return TIDEMARK_FAILED;
     }
     *state = NULL;
