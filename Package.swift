@@ -126,6 +126,12 @@ let package = Package(
       exclude: ["systemd-box.sh", "test_plugin.c"],
       swiftSettings: strict),
     .testTarget(
+      name: "BooksTests", dependencies: ["Books", "EventStore", "Operator", "Postgres", "TestSupport"],
+      swiftSettings: strict),
+    .testTarget(
+      name: "OperatorTests", dependencies: ["Books", "Operator", "Postgres", "Rules", "Settings", "TestSupport"],
+      swiftSettings: strict),
+    .testTarget(
       name: "PluginHostTests", dependencies: ["PluginHost", "Plugins", "Rules", "Telemetry", "TestSupport"],
       swiftSettings: strict),
     .testTarget(

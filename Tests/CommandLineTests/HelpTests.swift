@@ -26,11 +26,11 @@ import Testing
       let name = (["help"] + verb).joined(separator: "-") + ".txt"
       expected.insert(name)
       let help = try await Program.run(["help"] + verb, environment: ["COLUMNS": "80"])
+      try record(help.output, as: Self.folder.appending(path: name))
       let kept = FileManager.default.contents(atPath: Self.folder.appending(path: name).path) ?? Data()
       #expect(
         help.code == 0 && help.output == String(decoding: kept, as: UTF8.self),
-        "run: COLUMNS=80 tidemark \((["help"] + verb).joined(separator: " ")) > Tests/CommandLineTests/Golden/\(name)"
-      )
+        "TIDEMARK_RECORD=1 keeps it in Tests/CommandLineTests/Golden/\(name)")
       #expect(try await Program.run(verb + ["--help"], environment: ["COLUMNS": "80"]).output == help.output)
     }
     #expect(Set(try FileManager.default.contentsOfDirectory(atPath: Self.folder.path)) == expected)

@@ -220,7 +220,7 @@ import Testing
     #expect(error?.message.contains("hush") == false)
   }
 
-  @Test func `gives up after its time on a server that does not answer`() async throws {
+  @Test(.timeLimit(.minutes(1))) func `gives up after its time on a server that does not answer`() async throws {
     // A socket that takes connections and never speaks.
     let listener = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
     defer { close(listener) }
@@ -237,9 +237,7 @@ import Testing
     }
     let port = UInt16(bigEndian: address.sin_port)
     let options = ConnectionOptions(conninfo: "host=127.0.0.1 port=\(port) user=u", connectTimeout: .seconds(1))
-    let began = ContinuousClock.now
     await #expect(throws: PostgresError.self) { try await Session.connect(options) }
-    #expect(ContinuousClock.now - began < .seconds(20))
   }
 
   @Test func `can be cancelled`() async throws {

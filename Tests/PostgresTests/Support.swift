@@ -1,5 +1,6 @@
 import Postgres
 import Sandbox
+import Testing
 
 /// One cluster for all tests of the process; it ends with the process.
 enum SharedCluster {
@@ -16,6 +17,18 @@ func withSession<T: Sendable>(_ body: (Session) async throws -> T) async throws 
 }
 
 extension Session {
+  /// Waits until another session is in its `pg_sleep(600)`.
+  func untilActive(_ processID: Int32) async throws {
+    let deadline = ContinuousClock.now + .seconds(60)
+    while try await value(
+      "SELECT count(*) FROM pg_stat_activity WHERE pid = \(Int(processID)) AND query LIKE '%pg_sleep(600)%' AND state = 'active'",
+      as: Int.self) == 0
+    {
+      try #require(ContinuousClock.now < deadline, "the statement does not run")
+      try await Task.sleep(for: .milliseconds(2))
+    }
+  }
+
   func value<T: PostgresDecodable>(_ sql: SQL, as type: T.Type = T.self) async throws -> T {
     try await execute(sql).rows[0].get(0, as: T.self)
   }

@@ -10,18 +10,23 @@ import Synchronization
 package import Telemetry
 package import Testing
 
-/// Runs a daemon around the body of a test, and stops it cleanly afterwards.
+/// Runs a daemon around the body of a test, and stops it cleanly afterwards. One that does not stop in time fails the test.
 package func withDaemon<T: Sendable>(
   _ settings: Settings, node: String = "test", _ body: @Sendable (RunningDaemon) async throws -> T
 ) async throws -> T {
   let recorder = ObservationRecorder()
   let daemon = Daemon(settings: settings, version: "test", node: node, observer: recorder)
   let run = ServiceRun(daemon)
+  let ended = Stop()
   return try await withThrowingTaskGroup(of: Void.self) { tasks in
-    tasks.addTask { try await run.run() }
+    tasks.addTask {
+      defer { ended.request() }
+      try await run.run()
+    }
     do {
       let result = try await body(RunningDaemon(settings: settings, daemon: daemon, observed: recorder))
       run.end()
+      try await eventually("the end of the daemon") { ended.isRequested }
       try await tasks.waitForAll()
       return result
     } catch {

@@ -198,6 +198,33 @@ import Testing
     #expect(try await database.position("\(name):All") == 0)
   }
 
+  @Test func `with a full disk is tried again until there is room, and nothing is passed over`() async throws {
+    let database = try await TestDatabase.make()
+    try await database.script("CREATE TABLE full_disk (); INSERT INTO full_disk DEFAULT VALUES")
+    try await database.checking(
+      "IF EXISTS (SELECT FROM full_disk) THEN RAISE 'no space left on device' USING ERRCODE = 'disk_full'; END IF")
+    let settings = try await database.install(Checked.both)
+    try await database.append(type: "n", count: 3, data: #"{"n": "1"}"#)
+    try await withDaemon(settings) { daemon in
+      for attempt in 1...2 {
+        for name in ["Sum", "Each"] {
+          let failure = try await daemon.observed.first("attempt \(attempt) of \(name) fails") {
+            observation -> Failure? in
+            guard observation.shard?.projection == name, observation[.attempt] == attempt else { return nil }
+            return observation.when(.shardRetrying)?.failure
+          }
+          #expect(failure.sqlState == "53100")
+        }
+      }
+      try await database.script("DELETE FROM full_disk")
+      try await daemon.caughtUp()
+      for (shard, table) in [("Sum:All", "sum"), ("Each:All", "each")] {
+        #expect(try await database.letters(shard) == [])
+        #expect(try await database.value("SELECT count(*) FROM \(identifier: table)", as: Int.self) == 3)
+      }
+    }
+  }
+
   @Test func `whose letter has no table moves no position`() async throws {
     let database = try await TestDatabase.make()
     let settings = try await database.install(Numbers.batch)

@@ -151,6 +151,28 @@ import Testing
     }
   }
 
+  @Test func `that violates a constraint of the second of two statements leaves nothing of the first`() async throws {
+    let database = try await TestDatabase.make()
+    let settings = try await database.install(
+      """
+      [projections.Sum]
+      tables = ["seen", "sum"]
+      setup = "CREATE TABLE seen (seq bigint); CREATE TABLE sum (seq bigint, n int CHECK (n <> 13))"
+      sql = "INSERT INTO seen SELECT seq_id FROM batch; INSERT INTO sum SELECT seq_id, (data->>'n')::int FROM batch"
+      """)
+    try await Self.append(30, poison: [], database)
+    try await withDaemon(settings) { daemon in
+      try await daemon.caughtUp()
+      #expect(try await Self.letters("Sum:All", database) == [13])
+      for table in ["seen", "sum"] {
+        let found = try await database.value(
+          "SELECT concat(count(*), ' of ', count(DISTINCT seq), ', ', bool_or(seq = 13)) FROM \(identifier: table)",
+          as: String.self)
+        #expect(found == "29 of 29, f", "\(table)")
+      }
+    }
+  }
+
   @Test func `whose letter cannot be written stops nothing from being right`() async throws {
     let database = try await TestDatabase.make()
     let settings = try await database.install(Numbers.batch)

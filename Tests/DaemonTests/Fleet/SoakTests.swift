@@ -13,7 +13,7 @@ import Testing
   @Test(.timeLimit(.minutes(8))) func `loses nothing and applies nothing twice`() async throws {
     let environment = ProcessInfo.processInfo.environment
     let length = Duration.seconds(environment["TIDEMARK_SOAK"].flatMap { Int($0) } ?? 10)
-    let seed = environment["TIDEMARK_SEED"].flatMap { UInt64($0) } ?? .random(in: 1...999_999)
+    let seed = walkSeed()
     print("soak: \(length) with TIDEMARK_SEED=\(seed)")
     let cluster = try await PrivateCluster.start(settings: ["fsync": "off"], listensOnTCP: true)
     let proxy = try Proxy(to: cluster.port)

@@ -42,7 +42,7 @@ private func copy(_ name: String) -> String {
           nil
         }
       }
-      try await Task.sleep(for: .milliseconds(500))
+      try await daemon.ticked(times: 5)
       #expect(try await database.position("Copy:All") == 5, "number 6 is still in flight")
       try await slow.script("COMMIT")
       await slow.close()
@@ -88,8 +88,16 @@ private func copy(_ name: String) -> String {
         "BEGIN; UPDATE mt_event_progression SET last_updated = now() WHERE name = 'HighWaterMark'")
       try await database.append(type: "x", count: 5)
       try await daemon.caughtUp()
-      // Longer than the cadence of writing it down, which has to fail in between.
-      try await Task.sleep(for: .milliseconds(1_500))
+      try await database.connected { session in
+        try await eventually("writing it down waits for the row, and will fail") {
+          try await session.execute(
+            """
+            SELECT EXISTS (SELECT FROM pg_stat_activity
+                            WHERE datname = current_database() AND wait_event_type = 'Lock' AND query LIKE '%HighWaterMark%')
+            """
+          ).rows[0].get(0, as: Bool.self)
+        }
+      }
       try await database.append(type: "x", count: 5)
       try await daemon.caughtUp()
       #expect(try await database.value("SELECT count(*) FROM copy", as: Int.self) == 15)

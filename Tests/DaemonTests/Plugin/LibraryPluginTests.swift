@@ -100,12 +100,10 @@ extension ObservationRecorder {
         sql = "INSERT INTO other SELECT seq_id FROM batch"
         """)
     try await database.append(type: "x", count: 3)
-    let stopping = try await withDaemon(settings) { daemon in
+    try await withDaemon(settings) { daemon in
       #expect(try await daemon.observed.failure().sqlState == "TM504")
       try await daemon.caughtUp(["Other:All"])
-      return ContinuousClock.now
     }
-    #expect(ContinuousClock.now - stopping < .seconds(15))
     #expect(try await database.position("Plug:All") == 0)
   }
 

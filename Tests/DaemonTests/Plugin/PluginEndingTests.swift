@@ -9,20 +9,21 @@ import Testing
 /// How a plugin is ended with its shard: it is asked, then made to go, and nothing of it keeps the daemon.
 @Suite(.gated) struct `A plugin whose time is over` {
   @Test func `by leaving a grandchild behind takes it along when it ends`() async throws {
-    let programs = try await ended(
-      leaving: #""/bin/sh", "-c", "trap '' TERM HUP; while :; do sleep 1; done""#, within: .seconds(25))
+    let programs = try await ended(leaving: #""/bin/sh", "-c", "trap '' TERM HUP; while :; do sleep 1; done""#)
     let pid = try #require(pid_t(programs.lines("grandchild").first ?? ""))
     try await eventually("the grandchild is gone") { !Self.lives(pid) }
     #expect(programs.lines("ended") == ["end of input"])
   }
 
   @Test func `whose child runs away does not keep the daemon from stopping`() async throws {
-    let programs = try await ended(leaving: #""/usr/bin/setsid", "/bin/sleep", "30""#, within: .seconds(20))
-    if let pid = pid_t(programs.lines("grandchild").first ?? "") { kill(pid, SIGKILL) }
+    let programs = try await ended(leaving: #""/usr/bin/setsid", "/bin/sleep", "1000""#)
+    let pid = try #require(pid_t(programs.lines("grandchild").first ?? ""))
+    #expect(Self.lives(pid), "the daemon did not wait for it")
+    kill(pid, SIGKILL)
   }
 
   /// What is left of a plugin that had a child of its own, with these words, when its daemon has stopped.
-  private func ended(leaving words: String, within limit: Duration) async throws -> PluginPrograms {
+  private func ended(leaving words: String) async throws -> PluginPrograms {
     let (database, programs) = (try await TestDatabase.make(), try PluginPrograms())
     let plugin = try programs.python(
       "def answer(page, events): return applied(page)",
@@ -31,12 +32,10 @@ import Testing
         note("grandchild", child.pid)
         """)
     let settings = try await database.installPlugin([plugin])
-    let began = ContinuousClock.now
     try await withDaemon(settings) { daemon in
       try await database.append(type: "x", count: 1)
       try await daemon.caughtUp()
     }
-    #expect(ContinuousClock.now - began < limit)
     return programs
   }
 
@@ -73,15 +72,14 @@ import Testing
   @Test func `by never answering does not keep the daemon from stopping`() async throws {
     let (database, programs) = (try await TestDatabase.make(), try PluginPrograms())
     let plugin = try programs.python(
-      "def answer(page, events): note('begun', 1); time.sleep(600)",
+      "def answer(page, events): note('begun', 1); time.sleep(600); note('answered', 1)",
       before: "signal.signal(signal.SIGTERM, signal.SIG_IGN)")
     let settings = try await database.installPlugin([plugin], keys: "timeout = \"10m\"")
     try await database.append(type: "x", count: 1)
-    let stopping = try await withDaemon(settings) { _ in
+    try await withDaemon(settings) { _ in
       try await eventually("it is at work") { programs.lines("begun").count == 1 }
-      return ContinuousClock.now
     }
-    #expect(ContinuousClock.now - stopping < .seconds(20))
+    #expect(programs.lines("answered").isEmpty)
     #expect(try await database.position("Plug:All") == 0)
   }
 

@@ -109,34 +109,6 @@ import Testing
     #expect(try await total(database) == 6)
   }
 
-  @Test func `has one patience for all tables`() async throws {
-    let database = try await TestDatabase.make()
-    _ = try await database.install(Self.sums)
-    try await database.script("CREATE TABLE a (); CREATE TABLE b ()")
-    let (first, second) = (
-      try await Session.connect(database.options, threadName: "first"),
-      try await Session.connect(database.options, threadName: "second")
-    )
-    try await first.script("BEGIN; SELECT FROM a")
-    try await second.script("BEGIN; SELECT FROM b")
-    let began = ContinuousClock.now
-    let locking = Task {
-      try await database.script("SELECT tidemark.lock_out_readers(ARRAY['a', 'b']::regclass[], '3 s')")
-    }
-    // The first table is free when most of the time is over.
-    try await Task.sleep(for: .seconds(2))
-    try await first.script("COMMIT")
-    await #expect {
-      try await locking.value
-    } throws: { error in
-      (error as? PostgresError)?.sqlState == .lockNotAvailable
-    }
-    let took = ContinuousClock.now - began
-    #expect(took > .seconds(2.5) && took < .seconds(4.5), "\(took)")
-    await first.close()
-    await second.close()
-  }
-
   @Test(arguments: [true, false])
   func `lets the live shard go on while old and new are compared`(exchanges: Bool) async throws {
     let (database, settings) = try await SlowProjection.prepared(events: 500, pause: "0")

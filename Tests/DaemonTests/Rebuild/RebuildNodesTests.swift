@@ -111,32 +111,6 @@ import Testing
     #expect(try await database.leftovers() == 0)
   }
 
-  /// Before any node has taken it up.
-  @Test func `is asked for once, whoever is first, and another one is refused`() async throws {
-    let (database, settings) = try await SlowProjection.prepared(events: 10, pause: "0")
-    let definition = settings.projections[0]
-    for _ in 0..<10 {
-      try await database.script("DELETE FROM tidemark.rebuild")
-      let answers = try await Self.together(6) { _ in
-        try await database.connected { session in
-          try await RebuildDesk(by: "a test", byNode: true).ask(.init(), for: definition, restart: false, session)
-        }
-      }
-      #expect(answers.count { $0 == .begun } == 1 && answers.count { $0 == .joined } == 5, "\(answers)")
-    }
-    var other = RebuildTable.Request()
-    other.compares = true
-    try await database.connected { [other] session async throws in
-      let desk = RebuildDesk(by: "another", byNode: true)
-      await #expect {
-        _ = try await desk.ask(other, for: definition, restart: false, session)
-      } throws: {
-        ($0 as? RebuildProblem)?.code == .underWay
-      }
-      #expect(try await desk.ask(other, for: definition, restart: true, session) == .begun)
-    }
-  }
-
   /// The second waits for the first for as long as that takes, and goes on where it is when it dies.
   @Test func `that two do themselves at once is one, also when the first of them is killed`() async throws {
     let (database, _) = try await SlowProjection.prepared(pause: "12")

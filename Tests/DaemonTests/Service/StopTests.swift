@@ -181,7 +181,9 @@ import Testing
     let config = try Program.settings(database.conninfo)
     #expect(try await Program.run(["init", "-c", config]).code == 0)
     let writing = Task { try await database.write(writers: 3, transactions: 200) }
-    var random = SystemRandomNumberGenerator()
+    let seed = walkSeed()
+    print("stops: TIDEMARK_SEED=\(seed)")
+    var random = SplitMix(seed: seed)
     for _ in 0..<6 {
       let daemon = try await DaemonProcess.start(config)
       try await Task.sleep(for: .milliseconds(Int.random(in: 20...500, using: &random)))
