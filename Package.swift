@@ -127,6 +127,7 @@ let package = Package(
       swiftSettings: strict),
     .testTarget(
       name: "BooksTests", dependencies: ["Books", "EventStore", "Operator", "Postgres", "TestSupport"],
+      exclude: ["Upgrade/schema-numbers.txt"],
       swiftSettings: strict),
     .testTarget(
       name: "OperatorTests", dependencies: ["Books", "Operator", "Postgres", "Rules", "Settings", "TestSupport"],
@@ -145,6 +146,7 @@ let package = Package(
         "Books", "Concurrency", "Daemon", "EventStore", "Operator", "PluginHost", "Plugins", "Postgres", "Processes",
         "ReadModels", "Rules", "Sandbox", "Settings", "Telemetry", "TestSupport", "tidemark",
       ],
+      exclude: ["Store/Fixtures"],
       swiftSettings: strict),
   ],
   cxxLanguageStandard: .cxx17

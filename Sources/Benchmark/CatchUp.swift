@@ -40,7 +40,7 @@ enum CatchUp {
         PERFORM set_config('search_path', 'public, tidemark', false), set_config('work_mem', '32MB', false);
         WHILE f < \(events) LOOP
           c := least(f + \(width), \(events));
-          PERFORM tidemark.begin_page('\(shard)', f, c, '{travel}', false);
+          PERFORM tidemark_internal.begin_page('\(shard)', f, c, '{travel}', false);
           \(insert) \(select) FROM batch \(rest);
           COMMIT;
           f := c;

@@ -5,8 +5,6 @@ package import Postgres
 package struct MarkTable: Sendable {
   package let shape: StoreShape
 
-  /// The key of the lock under which gaps are recorded and looked at, in SQL.
-  static let lock = "hashtextextended('tidemark.gap', 0)"
   /// What a dead letter says of an event that came up in a gap.
   static let lateArrival = "the event became visible after the high-water mark had stepped over its number"
 
@@ -74,7 +72,7 @@ package struct MarkTable: Sendable {
       """ : "skipped AS (SELECT)"
     let statements: [SQL] = [
       "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE",
-      "SELECT pg_advisory_xact_lock(\(raw: Self.lock))",
+      "SELECT pg_advisory_xact_lock(\(raw: AdvisoryLocks.gaps))",
       """
       WITH asked AS (
           SELECT first, last FROM unnest(\(firsts)::bigint[], \(lasts)::bigint[]) AS g (first, last)),
@@ -209,7 +207,7 @@ package struct MarkTable: Sendable {
       // A shard that has only just been given a position is not among them, and its first page may have looked at the gaps already.
       // From here on no page looks; where one has come in between, all of this is done again.
       let newcomers = try await session.pipeline([
-        "SELECT pg_advisory_xact_lock(\(raw: Self.lock))",
+        "SELECT pg_advisory_xact_lock(\(raw: AdvisoryLocks.gaps))",
         """
         SELECT FROM \(raw: store).mt_event_progression
          WHERE (name = ANY (\(takers.map(\.shard))::text[]) OR name IN (SELECT s.name FROM tidemark.shard AS s))

@@ -24,18 +24,12 @@ package struct Membership: Sendable {
 
   package init() {}
 
-  /// What a node locks to be known as alive.
-  private static func key(_ name: String) -> Int64 { lockKey("tidemark node \(name)") }
-
-  /// What nodes that share the store hold together, and one that does not holds alone: of two that exclude each other, only one gets in.
-  private static let companyKey = lockKey("tidemark company")
-
   /// - Returns: false where a node that is in excludes this one.
   package func enter(_ company: Company, _ session: Session) async throws -> Bool {
     let attempt: SQL
     switch company {
-    case .shared: attempt = "SELECT pg_try_advisory_lock_shared(\(Self.companyKey))"
-    case .none: attempt = "SELECT pg_try_advisory_lock(\(Self.companyKey))"
+    case .shared: attempt = "SELECT pg_try_advisory_lock_shared(\(AdvisoryLocks.company))"
+    case .none: attempt = "SELECT pg_try_advisory_lock(\(AdvisoryLocks.company))"
     case .any: return true
     }
     return try await session.execute(attempt).rows[0].get(0, as: Bool.self)
@@ -47,19 +41,20 @@ package struct Membership: Sendable {
   package func join(
     _ name: String, version: String, mode: String, shards: [String] = [], _ session: Session
   ) async throws -> Bool {
-    let key = Self.key(name)
+    let key = AdvisoryLocks.node(name)
     guard try await session.execute("SELECT pg_try_advisory_lock(\(key))").rows[0].get(0, as: Bool.self) else {
       return false
     }
     _ = try await session.pipeline([
       """
-      INSERT INTO tidemark.node AS n (name, version, mode, lock_key, shards)
-      VALUES (\(name), \(version), \(mode), \(key), \(shards))
+      INSERT INTO tidemark.node AS n (name, version, mode, lock_key, shards, schema_number)
+      VALUES (\(name), \(version), \(mode), \(key), \(shards), \(Schema.current.number)::integer)
       ON CONFLICT (name) DO UPDATE
-         SET version = excluded.version, mode = excluded.mode, shards = excluded.shards, since = now()
+         SET version = excluded.version, mode = excluded.mode, shards = excluded.shards, since = now(),
+             schema_number = excluded.schema_number
       """,
       // Nodes that are gone without a word.
-      "DELETE FROM tidemark.node AS n WHERE n.name <> \(name) AND NOT tidemark.is_alive(n.lock_key)",
+      "DELETE FROM tidemark.node AS n WHERE n.name <> \(name) AND NOT tidemark_internal.is_alive(n.lock_key)",
     ])
     return true
   }
@@ -72,7 +67,7 @@ package struct Membership: Sendable {
       SELECT pg_terminate_backend(l.pid) FROM pg_catalog.pg_locks AS l
        WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1 AND l.pid = \(Int(processID))
          AND l.database = (SELECT d.oid FROM pg_catalog.pg_database AS d WHERE d.datname = current_database())
-         AND (l.classid::bigint << 32 | l.objid::bigint) = \(Self.key(name))
+         AND (l.classid::bigint << 32 | l.objid::bigint) = \(AdvisoryLocks.node(name))
       """)
   }
 
@@ -83,7 +78,7 @@ package struct Membership: Sendable {
   /// Makes the node unknown, while the locks of its shards stay: others know that they are next.
   package func leave(_ name: String, _ session: Session, timeout: Duration? = nil) async throws {
     _ = try await session.pipeline(
-      ["DELETE FROM tidemark.node WHERE name = \(name)", "SELECT pg_advisory_unlock(\(Self.key(name)))"],
+      ["DELETE FROM tidemark.node WHERE name = \(name)", "SELECT pg_advisory_unlock(\(AdvisoryLocks.node(name)))"],
       timeout: timeout)
   }
 
@@ -92,7 +87,7 @@ package struct Membership: Sendable {
     try await session.prepared(
       """
       SELECT n.name, n.version, n.mode, to_char(n.since, 'YYYY-MM-DD HH24:MI:SS') AS since
-        FROM tidemark.node AS n WHERE tidemark.is_alive(n.lock_key) ORDER BY n.name
+        FROM tidemark.node AS n WHERE tidemark_internal.is_alive(n.lock_key) ORDER BY n.name
       """
     ).rows.map {
       Node(
@@ -161,6 +156,6 @@ package struct Membership: Sendable {
   }
 
   package func holderOfName(_ name: String, _ session: Session) async throws -> String? {
-    try await holder(of: Self.key(name), session)
+    try await holder(of: AdvisoryLocks.node(name), session)
   }
 }

@@ -22,7 +22,7 @@ package enum PageBook: Sendable, Hashable {
     switch self {
     case .live(let shard): beginPage(shard, floor: floor, ceiling: ceiling, types: types, durable: durable)
     case .rebuild(let id, let worker, _, _, _):
-      "SELECT tidemark.begin_rebuild_page(\(id), \(worker)::integer, \(floor), \(ceiling), \(types))"
+      "SELECT tidemark_internal.begin_rebuild_page(\(id), \(worker)::integer, \(floor), \(ceiling), \(types))"
     }
   }
 
@@ -30,7 +30,7 @@ package enum PageBook: Sendable, Hashable {
     switch self {
     case .live(let shard): cutPage(shard, ceiling: ceiling)
     case .rebuild(let id, let worker, _, _, _):
-      "SELECT tidemark.cut_rebuild_page(\(id), \(worker)::integer, \(letters), \(ceiling))"
+      "SELECT tidemark_internal.cut_rebuild_page(\(id), \(worker)::integer, \(letters), \(ceiling))"
     }
   }
 
@@ -39,7 +39,7 @@ package enum PageBook: Sendable, Hashable {
     switch self {
     case .live: []
     case .rebuild(_, _, _, let schema, let originals):
-      ["SELECT tidemark.refuse_strays(\(schema), \(originals)::bigint[]::oid[])"]
+      ["SELECT tidemark_internal.refuse_strays(\(schema), \(originals)::bigint[]::oid[])"]
     }
   }
 }
@@ -48,10 +48,10 @@ package enum PageBook: Sendable, Hashable {
 package func beginPage(
   _ shard: String, floor: Int64, ceiling: Int64, types: [String]?, durable: Bool
 ) -> SQL {
-  "SELECT tidemark.begin_page(\(shard), \(floor), \(ceiling), \(types), \(durable))"
+  "SELECT tidemark_internal.begin_page(\(shard), \(floor), \(ceiling), \(types), \(durable))"
 }
 
 /// Ends the page under way at a lower ceiling.
 package func cutPage(_ shard: String, ceiling: Int64) -> SQL {
-  "SELECT tidemark.cut_page(\(shard), \(ceiling))"
+  "SELECT tidemark_internal.cut_page(\(shard), \(ceiling))"
 }

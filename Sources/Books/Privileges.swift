@@ -13,7 +13,9 @@ package enum Privileges {
       (schema, "mt_events", ["SELECT"]),
       (schema, "mt_events_sequence", ["SELECT"]),
       (schema, "mt_event_progression", ["SELECT", "INSERT", "UPDATE"]),
+      ("tidemark_internal", "", ["USAGE"]),
       ("tidemark", "installation", ["SELECT"]),
+      ("tidemark", "schema_number", ["SELECT"]),
       ("tidemark", "batch", ["SELECT"]),
       ("tidemark", "high_water", all),
       ("tidemark", "gap", all),
@@ -49,6 +51,15 @@ package enum Privileges {
         ).rows
       statements += try rows.map { try $0.get("statement", as: String.self) }
     }
+    statements += try await session.execute(
+      """
+      SELECT format('GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA %I TO %I', n.nspname, current_user::text) AS statement
+        FROM pg_catalog.pg_namespace AS n
+       WHERE n.nspname = 'tidemark_internal'
+         AND EXISTS (SELECT FROM pg_catalog.pg_proc AS p
+                      WHERE p.pronamespace = n.oid AND NOT has_function_privilege(p.oid, 'EXECUTE'))
+      """
+    ).rows.map { try $0.get("statement", as: String.self) }
     return statements
   }
 }

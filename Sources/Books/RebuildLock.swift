@@ -2,11 +2,10 @@ package import Postgres
 
 /// Whoever works on the rebuild of a shard holds this lock: an advisory one of its session, gone with it.
 package enum RebuildLock {
-  private static func key(_ shard: String) -> Int64 { lockKey("tidemark rebuild \(shard)") }
-
   /// Without waiting; false where somebody else has it.
   package static func take(_ shard: String, _ session: Session) async throws -> Bool {
-    try await session.execute("SELECT pg_try_advisory_lock(\(key(shard)))").rows[0].get(0, as: Bool.self)
+    try await session.execute("SELECT pg_try_advisory_lock(\(AdvisoryLocks.rebuild(shard)))").rows[0].get(
+      0, as: Bool.self)
   }
 
   /// Whether somebody else has it.
@@ -17,6 +16,6 @@ package enum RebuildLock {
   }
 
   package static func release(_ shard: String, _ session: Session) async throws {
-    try await session.execute("SELECT pg_advisory_unlock(\(key(shard)))")
+    try await session.execute("SELECT pg_advisory_unlock(\(AdvisoryLocks.rebuild(shard)))")
   }
 }

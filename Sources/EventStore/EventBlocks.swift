@@ -37,7 +37,7 @@ package struct EventBlocks: Sendable {
         "BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY",
         """
         SELECT passed_over, parked
-          FROM tidemark.show_page(\(request.parkedFor ?? ""), \(request.page.floor), \(request.page.ceiling),
+          FROM tidemark_internal.show_page(\(request.parkedFor ?? ""), \(request.page.floor), \(request.page.ceiling),
                                   \(request.types.map { $0.sorted() })::text[], \(request.parkedFor != nil))
         """,
       ]).last!.rows[0]

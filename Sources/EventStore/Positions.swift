@@ -3,7 +3,7 @@ import Rules
 
 /// The positions of shards: rows of `mt_event_progression`, with Marten's names and Marten's meaning.
 ///
-/// The move itself is `tidemark.begin_page`, inside the page's transaction; here is what comes before and around it.
+/// The move itself is `tidemark_internal.begin_page`, inside the page's transaction; here is what comes before and around it.
 package struct Positions: Sendable {
   package let shape: StoreShape
 

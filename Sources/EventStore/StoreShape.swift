@@ -100,7 +100,7 @@ package struct StoreShape: Sendable, Hashable {
   /// The shape `init` makes on a database without a store.
   package static func new(schema: String, streamIDType: String) -> StoreShape {
     StoreShape(
-      schema: schema, streamIDType: streamIDType,
+      schema: schema, streamIDType: streamIDType == "varchar" ? "character varying" : streamIDType,
       eventColumns: [
         "seq_id", "id", "stream_id", "version", "data", "type", "timestamp", "tenant_id", "mt_dotnet_type",
         "correlation_id", "causation_id", "headers", "is_archived",

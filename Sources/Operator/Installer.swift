@@ -1,4 +1,5 @@
 package import Books
+import Daemon
 import EventStore
 package import Postgres
 import Rules
@@ -7,8 +8,15 @@ package import Settings
 /// What `init` does: event store, Tidemark's schema, and the tables of projections that say how to make them.
 package struct Installer: Sendable {
   package var settings: Settings
+  package var schema: Schema
 
-  package init(settings: Settings) { self.settings = settings }
+  package init(settings: Settings, schema: Schema = .current) {
+    self.settings = settings
+    self.schema = schema
+  }
+
+  /// Longest that ``install(_:streamIDType:within:waits:)`` tries while a session is in the way.
+  package static let patience = Duration.seconds(300)
 
   /// What is missing. Reads only.
   package func plan(_ session: Session, streamIDType: String) async throws -> SchemaPlan {
@@ -20,20 +28,28 @@ package struct Installer: Sendable {
       plan = .newStore(schema: settings.eventStore.schema, streamIDType: streamIDType)
       shape = .new(schema: settings.eventStore.schema, streamIDType: streamIDType)
     }
-    plan.append(contentsOf: try await SchemaPlan.forStore(session, shape: shape))
+    plan.append(contentsOf: try await SchemaPlan.forStore(session, shape: shape, schema: schema, tidies: true))
     for projection in settings.projections {
       guard let setup = projection.setup else { continue }
       let missing = try await missingTables(projection.tables, session)
       guard !missing.isEmpty || projection.tables.isEmpty else { continue }
       plan.append(
-        SchemaPlan.Step(title: "the tables of projection \(projection.name)", script: terminated(setup.text)))
+        SchemaPlan.Step(
+          title: "the tables of projection \(projection.name)", script: terminated(setup.text), isOperators: true))
     }
     return plan
   }
 
   /// Makes what is missing, and returns what that was.
-  package func install(_ session: Session, streamIDType: String) async throws -> SchemaPlan {
-    try await SchemaPlan.apply(session) { try await plan($0, streamIDType: streamIDType) }
+  ///
+  /// - Parameter waits: called while another session is in the way, about once a second.
+  package func install(
+    _ session: Session, streamIDType: String, within limit: Duration = Self.patience,
+    waits: @Sendable (SchemaWait) async throws -> Void = { _ in }
+  ) async throws -> SchemaPlan {
+    try await SchemaPlan.apply(session, ConnectionOptions(settings.database), within: limit, waits: waits) {
+      try await plan($0, streamIDType: streamIDType)
+    }
   }
 
   private func missingTables(_ tables: [String], _ session: Session) async throws -> [String] {

@@ -57,10 +57,10 @@ package struct RebuildDesk: Sendable {
     var known = request
     do {
       if let streams = request.streams {
-        known.streams = try await list("SELECT s FROM unnest(tidemark.known_streams(\(streams))) AS s")
+        known.streams = try await list("SELECT s FROM unnest(tidemark_internal.known_streams(\(streams))) AS s")
       }
       if let tenants = request.tenants {
-        known.tenants = try await list("SELECT t FROM unnest(tidemark.known_tenants(\(tenants))) AS t")
+        known.tenants = try await list("SELECT t FROM unnest(tidemark_internal.known_tenants(\(tenants))) AS t")
       }
     } catch let error as PostgresError where error.sqlState?.code == RaisedCode.unknownPart.rawValue {
       throw RebuildProblem(.unknownPart, error.message, hint: error.hint ?? "")

@@ -125,7 +125,7 @@ package struct OriginalTables: Sendable {
         SELECT i.indrelid AS relation, string_agg(quote_ident(a.attname), ', ' ORDER BY a.attnum) AS columns,
                EXISTS (SELECT FROM pg_catalog.pg_constraint AS f
                         WHERE f.contype = 'f' AND f.confrelid = i.indrelid AND f.conindid = i.indexrelid) AS is_referred,
-               bool_and(a.attnum IN (SELECT n.number FROM tidemark.numbered_columns(i.indrelid) AS n)) AS is_numbered
+               bool_and(a.attnum IN (SELECT n.number FROM tidemark_internal.numbered_columns(i.indrelid) AS n)) AS is_numbered
           FROM pg_catalog.pg_index AS i
           JOIN LATERAL unnest(i.indkey::smallint[]) WITH ORDINALITY AS u (number, place) ON u.place <= i.indnkeyatts
           JOIN pg_catalog.pg_attribute AS a ON a.attrelid = i.indrelid AND a.attnum = u.number
@@ -218,7 +218,7 @@ package struct OriginalTables: Sendable {
               SELECT format('%s %s', k.conname, pg_get_constraintdef(k.oid)) FROM bound AS k
               UNION ALL
               -- A copy from tables that are not logged does no harm; in place of one that is, it would be lost in a crash.
-              SELECT format('%s %s', c.oid, tidemark.has_unlogged_shadow(c.oid)) FROM class AS c) AS parts (part)) AS rows,
+              SELECT format('%s %s', c.oid, tidemark_internal.has_unlogged_shadow(c.oid)) FROM class AS c) AS parts (part)) AS rows,
            (SELECT md5(string_agg(part, ';' ORDER BY part)) FROM (
               SELECT format('%s %s %s %s %s %s %s %s %s', a.attrelid, a.attname, a.attidentity, a.attstattarget, a.attstorage,
                             a.attcompression, a.attcollation, pg_get_expr(d.adbin, d.adrelid),

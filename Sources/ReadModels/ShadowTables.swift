@@ -47,7 +47,7 @@ package struct ShadowTables: Sendable {
         try await session.script(
           "DROP SCHEMA IF EXISTS \(SQL.quoted(schema)) CASCADE; CREATE SCHEMA \(SQL.quoted(schema))")
         for original in originals.tables {
-          try await session.execute("SELECT tidemark.make_shadow(\(original.oid)::oid::regclass, \(schema))")
+          try await session.execute("SELECT tidemark_internal.make_shadow(\(original.oid)::oid::regclass, \(schema))")
         }
         try await table.beginWorkers(row, after: first, session)
         let made = try await session.execute(
@@ -85,7 +85,7 @@ package struct ShadowTables: Sendable {
 
   /// Whether a crash of the server has emptied them since.
   package func wereLost(_ session: Session) async throws -> Bool {
-    try await session.execute("SELECT tidemark.has_lost_shadows(\(schema))").rows[0].get(0, as: Bool.self)
+    try await session.execute("SELECT tidemark_internal.has_lost_shadows(\(schema))").rows[0].get(0, as: Bool.self)
   }
 
   /// The planner must know the new tables before readers meet them.
@@ -110,7 +110,7 @@ package struct ShadowTables: Sendable {
       objects.append(
         try await session.execute(
           """
-          SELECT tidemark.compare_rows(\(original.oid)::oid::regclass, \(shadow(of: original))::regclass, \(originals.tables.count == 1),
+          SELECT tidemark_internal.compare_rows(\(original.oid)::oid::regclass, \(shadow(of: original))::regclass, \(originals.tables.count == 1),
                                        \(filter.column), \(filter.values))::text
           """
         ).rows[0].get(0, as: String.self))
@@ -123,7 +123,7 @@ package struct ShadowTables: Sendable {
     _ row: RebuildTable.Row, at position: Int64, types: [String]?, _ session: isolated Session
   ) async throws {
     try await session.execute(
-      "SELECT tidemark.take_over_letters(\(row.id), \(shard), \(letters), \(types), \(position))")
+      "SELECT tidemark_internal.take_over_letters(\(row.id), \(shard), \(letters), \(types), \(position))")
   }
 
   /// Bounds the wait for each lock from here on, to the end of the transaction: the live shard stands still meanwhile.
@@ -155,7 +155,7 @@ package struct ShadowTables: Sendable {
     do {
       try await session.execute(
         """
-        SELECT tidemark.lock_out_readers(\(originals.oids)::bigint[]::oid[]::regclass[],
+        SELECT tidemark_internal.lock_out_readers(\(originals.oids)::bigint[]::oid[]::regclass[],
                                          \(Int(patience / .milliseconds(1))) * interval '1 ms')
         """)
     } catch {
@@ -165,7 +165,7 @@ package struct ShadowTables: Sendable {
     try await session.script("SET LOCAL client_min_messages = warning")
     for original in originals.tables {
       try await session.execute(
-        "SELECT tidemark.swap_table(\(original.oid)::oid::regclass, \(shadow(of: original))::regclass)")
+        "SELECT tidemark_internal.swap_table(\(original.oid)::oid::regclass, \(shadow(of: original))::regclass)")
     }
     return true
   }
@@ -177,7 +177,7 @@ package struct ShadowTables: Sendable {
     try await session.script("SET LOCAL lock_timeout TO DEFAULT; SET CONSTRAINTS ALL DEFERRED")
     try await session.execute(
       """
-      SELECT tidemark.copy_rows(\(order.map(\.oid))::bigint[]::oid[]::regclass[], \(order.map(shadow))::text[]::regclass[],
+      SELECT tidemark_internal.copy_rows(\(order.map(\.oid))::bigint[]::oid[]::regclass[], \(order.map(shadow))::text[]::regclass[],
                                 \(filter.column), \(filter.values))
       """)
   }

@@ -53,7 +53,7 @@ extension TestDatabase {
   /// Waits until a node is known, as verbs look for one.
   package func hasNode() async throws {
     try await eventually("a node that follows the store") {
-      try await value("SELECT EXISTS (SELECT FROM tidemark.node AS n WHERE tidemark.is_alive(n.lock_key))")
+      try await value("SELECT EXISTS (SELECT FROM tidemark.node AS n WHERE tidemark_internal.is_alive(n.lock_key))")
     }
   }
 

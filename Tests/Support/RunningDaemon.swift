@@ -1,3 +1,4 @@
+package import Books
 package import Operator
 import Concurrency
 package import Daemon
@@ -12,10 +13,11 @@ package import Testing
 
 /// Runs a daemon around the body of a test, and stops it cleanly afterwards. One that does not stop in time fails the test.
 package func withDaemon<T: Sendable>(
-  _ settings: Settings, node: String = "test", _ body: @Sendable (RunningDaemon) async throws -> T
+  _ settings: Settings, node: String = "test", schema: Schema = .current,
+  _ body: @Sendable (RunningDaemon) async throws -> T
 ) async throws -> T {
   let recorder = ObservationRecorder()
-  let daemon = Daemon(settings: settings, version: "test", node: node, observer: recorder)
+  let daemon = Daemon(settings: settings, version: "test", node: node, observer: recorder, schema: schema)
   let run = ServiceRun(daemon)
   let ended = Stop()
   return try await withThrowingTaskGroup(of: Void.self) { tasks in

@@ -21,6 +21,7 @@ enum Sample {
     .databaseRefused(failure: failure, retryIn: .seconds(30)),
     .databaseReady(where: "host=/run", serverVersion: 170_004),
     .schemaUpdated(steps: ["tables", "views"]),
+    .schemaWaits(for: "pid 1; pid 2", retryIn: .seconds(1)),
     .serverNotice(severity: "NOTICE", message: "two words"),
     .sequenceCached(size: 32),
 

@@ -1,80 +1,32 @@
 -- The end of a rebuild: the exchange of new tables for old, or of the rows that differ, and what goes with it.
--- Made anew, like the view and the functions before it, whenever this text has changed.
 
--- Locks the tables against everybody, and waits no longer than `patience` for all of them together.
-CREATE OR REPLACE FUNCTION tidemark.lock_out_readers(tables regclass[], patience interval)
-RETURNS void
-LANGUAGE plpgsql
+-- ## FUNCTION tidemark_internal.numbered_columns(regclass)
+-- The columns of a table that number its rows by themselves: identity, or drawn from a sequence that the column owns.
+CREATE OR REPLACE FUNCTION tidemark_internal.numbered_columns(original regclass)
+RETURNS TABLE (number smallint)
+LANGUAGE sql
+STABLE
+SET search_path = pg_catalog, pg_temp
 AS $function$
-DECLARE
-    deadline timestamptz := clock_timestamp() + patience;
-    one      regclass;
-BEGIN
-    FOREACH one IN ARRAY tables LOOP
-        PERFORM set_config('lock_timeout',
-                           greatest(1, ceil(extract(epoch FROM deadline - clock_timestamp()) * 1000))::integer || 'ms', true);
-        EXECUTE format('LOCK TABLE %s IN ACCESS EXCLUSIVE MODE', one);
-    END LOOP;
-END
+    SELECT DISTINCT d.refobjsubid::smallint
+      FROM pg_catalog.pg_depend AS d JOIN pg_catalog.pg_class AS s ON s.oid = d.objid AND s.relkind = 'S'
+     WHERE d.classid = 'pg_catalog.pg_class'::regclass AND d.refclassid = 'pg_catalog.pg_class'::regclass
+       AND d.refobjid = original AND d.deptype IN ('a', 'i')
 $function$;
 
--- Puts the new table in the old one's place. The old one goes; its name, owner and privileges stay.
-CREATE OR REPLACE FUNCTION tidemark.swap_table(original regclass, shadow regclass)
-RETURNS void
-LANGUAGE plpgsql
-AS $function$
-DECLARE
-    source     pg_catalog.pg_class;
-    home       text;
-    item       record;
-    statistics text[];
-    statement  text;
-BEGIN
-    SELECT * INTO source FROM pg_catalog.pg_class AS c WHERE c.oid = original;
-    SELECT n.nspname INTO home FROM pg_catalog.pg_namespace AS n WHERE n.oid = source.relnamespace;
-    PERFORM tidemark.copy_grants(original, shadow);
-    FOR item IN
-        SELECT d.objid::regclass AS sequence, t.objid::regclass AS made
-          FROM pg_catalog.pg_depend AS d
-          JOIN pg_catalog.pg_class AS s ON s.oid = d.objid AND s.relkind = 'S'
-          JOIN pg_catalog.pg_attribute AS a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid
-          JOIN pg_catalog.pg_attribute AS b ON b.attrelid = shadow AND b.attname = a.attname
-          JOIN pg_catalog.pg_depend AS t ON t.refobjid = shadow AND t.refobjsubid = b.attnum AND t.classid = d.classid
-                                        AND t.refclassid = d.refclassid AND t.deptype = d.deptype
-          JOIN pg_catalog.pg_class AS m ON m.oid = t.objid AND m.relkind = 'S'
-         WHERE d.classid = 'pg_catalog.pg_class'::regclass AND d.refclassid = 'pg_catalog.pg_class'::regclass
-           AND d.refobjid = original AND d.deptype IN ('a', 'i')
-    LOOP
-        PERFORM tidemark.copy_grants(item.sequence, item.made);
-    END LOOP;
-    statistics := ARRAY(SELECT format('ALTER STATISTICS %I.%I OWNER TO %I; ALTER STATISTICS %1$I.%2$I SET SCHEMA %4$I',
-                                      m.nspname, s.stxname, pg_get_userbyid(s.stxowner), n.nspname)
-                          FROM pg_catalog.pg_statistic_ext AS s
-                          JOIN pg_catalog.pg_namespace AS n ON n.oid = s.stxnamespace, pg_catalog.pg_class AS c
-                          JOIN pg_catalog.pg_namespace AS m ON m.oid = c.relnamespace
-                         WHERE s.stxrelid = original AND c.oid = shadow);
-    EXECUTE format('DROP TABLE %s', original);
-    FOREACH statement IN ARRAY statistics LOOP
-        EXECUTE statement;
-    END LOOP;
-    EXECUTE format('ALTER TABLE %s SET SCHEMA %I', shadow, home);
-    IF source.relowner <> (SELECT c.relowner FROM pg_catalog.pg_class AS c WHERE c.oid = shadow) THEN
-        EXECUTE format('ALTER TABLE %s OWNER TO %I', shadow, pg_get_userbyid(source.relowner));
-    END IF;
-END
-$function$;
-
+-- ## FUNCTION tidemark_internal.row_parts(regclass, boolean, text, text[])
 -- How the rows of two tables of the same shape are told apart and written: lists and conditions for the statements below, over the
 -- aliases o and n. What hangs on a row hangs on the key that foreign keys name, so that is the key where there is one; otherwise the
 -- primary key, or else a unique index on columns that are never null. Beside a key that foreign keys name, the numbers that a table
 -- gives its rows by itself are the old ones for the rows that stay, and new ones of the old table for the others: unless the projection
 -- has more tables, which may hold these numbers.
-CREATE OR REPLACE FUNCTION tidemark.row_parts(
+CREATE OR REPLACE FUNCTION tidemark_internal.row_parts(
     original regclass, is_alone boolean, only_column text, only_values text[],
     OUT source text, OUT columns text, OUT changes text, OUT has_key boolean, OUT match text, OUT same text, OUT only_old text,
     OUT only_new text, OUT is_referenced boolean)
 LANGUAGE plpgsql
 STABLE
+SET search_path = pg_catalog, pg_temp
 AS $function$
 DECLARE
     key    smallint[];
@@ -101,7 +53,7 @@ BEGIN
     has_key := key IS NOT NULL;
     is_referenced := coalesce(is_referenced, false);
     kept := CASE WHEN is_referenced AND is_alone THEN ARRAY(
-                SELECT n.number FROM tidemark.numbered_columns(original) AS n WHERE n.number <> ALL (key)) ELSE '{}' END;
+                SELECT n.number FROM tidemark_internal.numbered_columns(original) AS n WHERE n.number <> ALL (key)) ELSE '{}' END;
     SELECT string_agg(quote_ident(a.attname), ', ' ORDER BY a.attnum) FILTER (WHERE a.attnum <> ALL (kept)),
            string_agg(format('%1$I = n.%1$I', a.attname), ', ' ORDER BY a.attnum)
                FILTER (WHERE a.attidentity <> 'a' AND a.attnum <> ALL (kept) AND (key IS NULL OR a.attnum <> ALL (key))),
@@ -127,23 +79,81 @@ BEGIN
 END
 $function$;
 
--- The columns of a table that number its rows by themselves: identity, or drawn from a sequence that the column owns.
-CREATE OR REPLACE FUNCTION tidemark.numbered_columns(original regclass)
-RETURNS TABLE (number smallint)
-LANGUAGE sql
-STABLE
+-- ## FUNCTION tidemark_internal.lock_out_readers(regclass[], interval)
+-- Locks the tables against everybody, and waits no longer than `patience` for all of them together.
+CREATE OR REPLACE FUNCTION tidemark_internal.lock_out_readers(tables regclass[], patience interval)
+RETURNS void
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
 AS $function$
-    SELECT DISTINCT d.refobjsubid::smallint
-      FROM pg_catalog.pg_depend AS d JOIN pg_catalog.pg_class AS s ON s.oid = d.objid AND s.relkind = 'S'
-     WHERE d.classid = 'pg_catalog.pg_class'::regclass AND d.refclassid = 'pg_catalog.pg_class'::regclass
-       AND d.refobjid = original AND d.deptype IN ('a', 'i')
+DECLARE
+    deadline timestamptz := clock_timestamp() + patience;
+    one      regclass;
+BEGIN
+    FOREACH one IN ARRAY tables LOOP
+        PERFORM set_config('lock_timeout',
+                           greatest(1, ceil(extract(epoch FROM deadline - clock_timestamp()) * 1000))::integer || 'ms', true);
+        EXECUTE format('LOCK TABLE %s IN ACCESS EXCLUSIVE MODE', one);
+    END LOOP;
+END
 $function$;
 
+-- ## FUNCTION tidemark_internal.swap_table(regclass, regclass)
+-- Puts the new table in the old one's place. The old one goes; its name, owner and privileges stay.
+CREATE OR REPLACE FUNCTION tidemark_internal.swap_table(original regclass, shadow regclass)
+RETURNS void
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $function$
+DECLARE
+    source     pg_catalog.pg_class;
+    home       text;
+    item       record;
+    statistics text[];
+    statement  text;
+BEGIN
+    SELECT * INTO source FROM pg_catalog.pg_class AS c WHERE c.oid = original;
+    SELECT n.nspname INTO home FROM pg_catalog.pg_namespace AS n WHERE n.oid = source.relnamespace;
+    PERFORM tidemark_internal.copy_grants(original, shadow);
+    FOR item IN
+        SELECT d.objid::regclass AS sequence, t.objid::regclass AS made
+          FROM pg_catalog.pg_depend AS d
+          JOIN pg_catalog.pg_class AS s ON s.oid = d.objid AND s.relkind = 'S'
+          JOIN pg_catalog.pg_attribute AS a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid
+          JOIN pg_catalog.pg_attribute AS b ON b.attrelid = shadow AND b.attname = a.attname
+          JOIN pg_catalog.pg_depend AS t ON t.refobjid = shadow AND t.refobjsubid = b.attnum AND t.classid = d.classid
+                                        AND t.refclassid = d.refclassid AND t.deptype = d.deptype
+          JOIN pg_catalog.pg_class AS m ON m.oid = t.objid AND m.relkind = 'S'
+         WHERE d.classid = 'pg_catalog.pg_class'::regclass AND d.refclassid = 'pg_catalog.pg_class'::regclass
+           AND d.refobjid = original AND d.deptype IN ('a', 'i')
+    LOOP
+        PERFORM tidemark_internal.copy_grants(item.sequence, item.made);
+    END LOOP;
+    statistics := ARRAY(SELECT format('ALTER STATISTICS %I.%I OWNER TO %I; ALTER STATISTICS %1$I.%2$I SET SCHEMA %4$I',
+                                      m.nspname, s.stxname, pg_get_userbyid(s.stxowner), n.nspname)
+                          FROM pg_catalog.pg_statistic_ext AS s
+                          JOIN pg_catalog.pg_namespace AS n ON n.oid = s.stxnamespace, pg_catalog.pg_class AS c
+                          JOIN pg_catalog.pg_namespace AS m ON m.oid = c.relnamespace
+                         WHERE s.stxrelid = original AND c.oid = shadow);
+    EXECUTE format('DROP TABLE %s', original);
+    FOREACH statement IN ARRAY statistics LOOP
+        EXECUTE statement;
+    END LOOP;
+    EXECUTE format('ALTER TABLE %s SET SCHEMA %I', shadow, home);
+    IF source.relowner <> (SELECT c.relowner FROM pg_catalog.pg_class AS c WHERE c.oid = shadow) THEN
+        EXECUTE format('ALTER TABLE %s OWNER TO %I', shadow, pg_get_userbyid(source.relowner));
+    END IF;
+END
+$function$;
+
+-- ## FUNCTION tidemark_internal.copy_rows(regclass[], regclass[], text, text[])
 -- Makes the rows of the old tables those of the new ones, and touches only what differs: first takes rows out, the last table first, then
 -- writes, so that each is there before what refers to it. Where other tables refer to one, a row that only changed stays and is updated.
 -- Its sequences go on after both. Of single streams or tenants, rows of others are never touched: a new row that has the key of one of
 -- theirs ends it, as does one that is not of what was asked for (SQLSTATE TM307).
-CREATE OR REPLACE FUNCTION tidemark.copy_rows(originals regclass[], shadows regclass[], only_column text, only_values text[])
+--
+-- With the caller's search path: triggers of the tables run here, and the operators of their columns' types may be the operator's own.
+CREATE OR REPLACE FUNCTION tidemark_internal.copy_rows(originals regclass[], shadows regclass[], only_column text, only_values text[])
 RETURNS void
 LANGUAGE plpgsql
 AS $function$
@@ -158,7 +168,7 @@ BEGIN
     FOR number IN REVERSE cardinality(originals) .. 1 LOOP
         original := originals[number];
         shadow := shadows[number];
-        p := tidemark.row_parts(original, is_alone, only_column, only_values);
+        p := tidemark_internal.row_parts(original, is_alone, only_column, only_values);
         EXECUTE format('SELECT count(*) FROM %s AS n WHERE %s IS NOT TRUE', shadow, p.only_new) INTO others;
         IF others > 0 THEN
             RAISE EXCEPTION 'it has made % rows of table % that are of others by column %', others, original, only_column
@@ -173,7 +183,7 @@ BEGIN
     FOR number IN 1 .. cardinality(originals) LOOP
         original := originals[number];
         shadow := shadows[number];
-        p := tidemark.row_parts(original, is_alone, only_column, only_values);
+        p := tidemark_internal.row_parts(original, is_alone, only_column, only_values);
         IF p.has_key AND p.is_referenced AND p.changes IS NOT NULL THEN
             EXECUTE format('UPDATE %s AS o SET %s FROM %s AS n WHERE %s AND NOT %s AND %s', p.source, p.changes, shadow, p.match, p.same,
                            p.only_old);
@@ -197,14 +207,17 @@ BEGIN
 END
 $function$;
 
+-- ## FUNCTION tidemark_internal.compare_rows(regclass, regclass, boolean, text, text[])
 -- What would change: rows in the old table, in the new one, in one of them only, changed, and a few examples of each.
-CREATE OR REPLACE FUNCTION tidemark.compare_rows(
+--
+-- With the caller's search path, as in copy_rows.
+CREATE OR REPLACE FUNCTION tidemark_internal.compare_rows(
     original regclass, shadow regclass, is_alone boolean, only_column text, only_values text[])
 RETURNS jsonb
 LANGUAGE plpgsql
 AS $function$
 DECLARE
-    p        record := tidemark.row_parts(original, is_alone, only_column, only_values);
+    p        record := tidemark_internal.row_parts(original, is_alone, only_column, only_values);
     pairs    text;
     result   jsonb;
     examples jsonb;
@@ -237,12 +250,14 @@ BEGIN
 END
 $function$;
 
+-- ## FUNCTION tidemark_internal.take_over_letters(bigint, text, text, text[], bigint)
 -- Brings the dead letters of a shard in line with the read model that was rebuilt up to `at`: an event was either applied to the new
 -- tables, or has a letter of the rebuild, or was left out as one the mark had stepped over and keeps, or gets, the letter of its
 -- late arrival. Under the lock of the shard's position, which whoever accounts for a late arrival takes too.
-CREATE OR REPLACE FUNCTION tidemark.take_over_letters(rebuild bigint, shard text, letters text, types text[], at bigint)
+CREATE OR REPLACE FUNCTION tidemark_internal.take_over_letters(rebuild bigint, shard text, letters text, types text[], at bigint)
 RETURNS void
 LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
 AS $function$
 DECLARE
     r tidemark.rebuild;
@@ -276,11 +291,13 @@ BEGIN
 END
 $function$;
 
+-- ## FUNCTION tidemark_internal.snapshots()
 -- Transactions of this database that may have taken a snapshot already, by their virtual identifiers. One that has a fixed snapshot
 -- would look into a table that was swapped in after it, and not see its rows.
-CREATE OR REPLACE FUNCTION tidemark.snapshots()
+CREATE OR REPLACE FUNCTION tidemark_internal.snapshots()
 RETURNS text[]
 LANGUAGE sql
+SET search_path = pg_catalog, pg_temp
 AS $function$
     SELECT coalesce(array_agg(l.virtualtransaction), '{}')
       FROM pg_catalog.pg_locks AS l

@@ -1,19 +1,16 @@
 -- What a rebuild does in the database: pages into new tables. The exchange of new tables for old is in exchange.sql.
--- Made anew, like the view and the functions before it, whenever this text has changed.
 
--- What earlier texts made with other arguments, or other results.
-DROP FUNCTION IF EXISTS tidemark.row_parts(regclass, text, text[]);
-DROP FUNCTION IF EXISTS tidemark.compare_rows(regclass, regclass, text, text[]);
-
--- Begins a page of a rebuild, as tidemark.begin_page does for a shard: moves the worker's own position by compare-and-swap, and sets
+-- ## FUNCTION tidemark_internal.begin_rebuild_page(bigint, integer, bigint, bigint, text[])
+-- Begins a page of a rebuild, as tidemark_internal.begin_page does for a shard: moves the worker's own position by compare-and-swap, and sets
 -- what tidemark.batch reads.
-CREATE OR REPLACE FUNCTION tidemark.begin_rebuild_page(rebuild bigint, worker integer, floor bigint, ceiling bigint, types text[])
+CREATE OR REPLACE FUNCTION tidemark_internal.begin_rebuild_page(rebuild bigint, worker integer, floor bigint, ceiling bigint, types text[])
 RETURNS void
 LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
 AS $function$
 #variable_conflict use_column
 DECLARE
-    left_out    int8multirange := coalesce(tidemark.passed_over(floor, ceiling)::int8multirange, '{}');
+    left_out    int8multirange := coalesce(tidemark_internal.passed_over(floor, ceiling)::int8multirange, '{}');
     streams     text[];
     tenants     text[];
     workers     integer;
@@ -44,10 +41,12 @@ BEGIN
 END
 $function$;
 
+-- ## FUNCTION tidemark_internal.cut_rebuild_page(bigint, integer, text, bigint)
 -- Ends the current page of a rebuild early, at a lower ceiling. Only inside the transaction that began the page.
-CREATE OR REPLACE FUNCTION tidemark.cut_rebuild_page(rebuild bigint, worker integer, letters text, ceiling bigint)
+CREATE OR REPLACE FUNCTION tidemark_internal.cut_rebuild_page(rebuild bigint, worker integer, letters text, ceiling bigint)
 RETURNS void
 LANGUAGE sql
+SET search_path = pg_catalog, pg_temp
 AS $function$
     UPDATE tidemark.rebuild_worker AS w
        SET position = cut_rebuild_page.ceiling,
@@ -63,13 +62,15 @@ AS $function$
     SELECT;
 $function$;
 
+-- ## FUNCTION tidemark_internal.stray_relations(text, oid[])
 -- Relations that the current transaction has locked although it should work on the tables in `schema` alone: those it may write, and
 -- those of `originals` that it reads.
 --
 -- A transaction keeps every lock to its end, whatever function, trigger or rule took it, so nothing is missed that was run.
-CREATE OR REPLACE FUNCTION tidemark.stray_relations(schema text, originals oid[])
+CREATE OR REPLACE FUNCTION tidemark_internal.stray_relations(schema text, originals oid[])
 RETURNS TABLE (relation text, is_written boolean)
 LANGUAGE sql
+SET search_path = pg_catalog, pg_temp
 AS $function$
     SELECT CASE WHEN c.oid IS NULL THEN 'one of the old tables, by dropping it' ELSE format('%I.%I', n.nspname, c.relname) END,
            bool_or(l.mode NOT IN ('AccessShareLock', 'RowShareLock'))
@@ -95,15 +96,17 @@ AS $function$
      ORDER BY 1
 $function$;
 
+-- ## FUNCTION tidemark_internal.refuse_strays(text, oid[])
 -- Ends a page of a rebuild whose statements went past the new tables: SQLSTATE TM304.
-CREATE OR REPLACE FUNCTION tidemark.refuse_strays(schema text, originals oid[])
+CREATE OR REPLACE FUNCTION tidemark_internal.refuse_strays(schema text, originals oid[])
 RETURNS void
 LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
 AS $function$
 DECLARE
     stray record;
 BEGIN
-    SELECT * INTO stray FROM tidemark.stray_relations(schema, originals) AS s ORDER BY s.is_written DESC, s.relation LIMIT 1;
+    SELECT * INTO stray FROM tidemark_internal.stray_relations(schema, originals) AS s ORDER BY s.is_written DESC, s.relation LIMIT 1;
     IF FOUND THEN
         RAISE EXCEPTION 'a statement, or a function or trigger it calls, % %, which a rebuild must leave alone',
                         CASE WHEN stray.is_written THEN 'writes' ELSE 'reads' END, stray.relation
@@ -113,22 +116,26 @@ BEGIN
 END
 $function$;
 
+-- ## FUNCTION tidemark_internal.has_unlogged_shadow(regclass)
 -- Whether a table's copy is one that is not logged: where the table itself is not, and where a publication is for all tables there are
 -- or will be, which would hand the copy's rows to subscribers that have no such table, and stop there.
-CREATE OR REPLACE FUNCTION tidemark.has_unlogged_shadow(original regclass)
+CREATE OR REPLACE FUNCTION tidemark_internal.has_unlogged_shadow(original regclass)
 RETURNS boolean
 LANGUAGE sql
 STABLE
+SET search_path = pg_catalog, pg_temp
 AS $function$
     SELECT c.relpersistence = 'u' OR EXISTS (SELECT FROM pg_catalog.pg_publication AS p WHERE p.puballtables)
       FROM pg_catalog.pg_class AS c WHERE c.oid = original
 $function$;
 
+-- ## FUNCTION tidemark_internal.has_lost_shadows(text)
 -- Whether the server has crashed since tables in the schema were made that are not logged: they are empty then, and the workers'
 -- positions are not.
-CREATE OR REPLACE FUNCTION tidemark.has_lost_shadows(schema text)
+CREATE OR REPLACE FUNCTION tidemark_internal.has_lost_shadows(schema text)
 RETURNS boolean
 LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
 AS $function$
 DECLARE
     is_lost boolean := false;
@@ -140,11 +147,13 @@ BEGIN
 END
 $function$;
 
+-- ## FUNCTION tidemark_internal.make_shadow(regclass, text)
 -- Whatever a table's copy needs beyond CREATE TABLE … (LIKE … INCLUDING ALL): the names of indexes, constraints, statistics and
 -- sequences, options, targets, replica identity, comments. Foreign keys, triggers and policies are left out.
-CREATE OR REPLACE FUNCTION tidemark.make_shadow(original regclass, schema text)
+CREATE OR REPLACE FUNCTION tidemark_internal.make_shadow(original regclass, schema text)
 RETURNS regclass
 LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
 AS $function$
 DECLARE
     source pg_catalog.pg_class;
@@ -156,11 +165,11 @@ DECLARE
 BEGIN
     SELECT * INTO source FROM pg_catalog.pg_class AS c WHERE c.oid = original;
     EXECUTE format('CREATE %s TABLE %I.%I (LIKE %s INCLUDING ALL)%s%s',
-        CASE WHEN tidemark.has_unlogged_shadow(original) THEN 'UNLOGGED' ELSE '' END, schema, source.relname, original,
+        CASE WHEN tidemark_internal.has_unlogged_shadow(original) THEN 'UNLOGGED' ELSE '' END, schema, source.relname, original,
         (SELECT format(' USING %I', a.amname) FROM pg_catalog.pg_am AS a WHERE a.oid = source.relam),
         (SELECT format(' TABLESPACE %I', t.spcname) FROM pg_catalog.pg_tablespace AS t WHERE t.oid = source.reltablespace));
     shadow := format('%I.%I', schema, source.relname)::regclass;
-    IF tidemark.has_unlogged_shadow(original) THEN
+    IF tidemark_internal.has_unlogged_shadow(original) THEN
         -- A row that is lost when theirs are.
         EXECUTE format('CREATE UNLOGGED TABLE IF NOT EXISTS %I."tidemark: not crashed" AS SELECT true AS holds', schema);
     END IF;
@@ -297,10 +306,12 @@ BEGIN
 END
 $function$;
 
+-- ## FUNCTION tidemark_internal.copy_grants(regclass, regclass)
 -- Gives one table, or sequence, the privileges of another.
-CREATE OR REPLACE FUNCTION tidemark.copy_grants(source regclass, target regclass)
+CREATE OR REPLACE FUNCTION tidemark_internal.copy_grants(source regclass, target regclass)
 RETURNS void
 LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
 AS $function$
 DECLARE
     item  record;
@@ -336,11 +347,13 @@ BEGIN
 END
 $function$;
 
+-- ## FUNCTION tidemark_internal.known_streams(text[])
 -- The streams as the store writes them, each once; SQLSTATE TM306 where one is none, or has no event.
-CREATE OR REPLACE FUNCTION tidemark.known_streams(streams text[])
+CREATE OR REPLACE FUNCTION tidemark_internal.known_streams(streams text[])
 RETURNS text[]
 LANGUAGE plpgsql
 STABLE
+SET search_path = pg_catalog, pg_temp
 AS $function$
 DECLARE
     stream text;
@@ -364,11 +377,13 @@ BEGIN
 END
 $function$;
 
+-- ## FUNCTION tidemark_internal.known_tenants(text[])
 -- The tenants, each once; SQLSTATE TM306 where one has no event.
-CREATE OR REPLACE FUNCTION tidemark.known_tenants(tenants text[])
+CREATE OR REPLACE FUNCTION tidemark_internal.known_tenants(tenants text[])
 RETURNS text[]
 LANGUAGE plpgsql
 STABLE
+SET search_path = pg_catalog, pg_temp
 AS $function$
 DECLARE
     tenant text;

@@ -1,3 +1,4 @@
+package import Books
 import Concurrency
 import Rules
 package import Settings
@@ -15,10 +16,13 @@ package actor Daemon: Service {
   private let settle: AsyncStream<Void>.Continuation
   private var isReady = false
 
-  /// - Parameter isAlone: whether a solo node refuses to run beside others.
+  /// - Parameters:
+  ///   - isAlone: whether a solo node refuses to run beside others.
+  ///   - schema: that of this program, but for tests that stand in for another one.
   package init(
     settings: Settings, version: String, node: String = nodeName(), observer: any Observer,
-    manager: ServiceManager = ServiceManager(), isAlone: Bool = false
+    manager: ServiceManager = ServiceManager(), isAlone: Bool = false,
+    schema: Schema = .current
   ) {
     self.settings = settings
     self.version = version
@@ -29,7 +33,7 @@ package actor Daemon: Service {
     followers = settings.perDatabase.map {
       DatabaseFollower(
         settings: $0, of: settings.databaseNames, version: version, node: node, observer: observer, isAlone: isAlone,
-        onSettled: { settle.yield() })
+        schema: schema, onSettled: { settle.yield() })
     }
   }
 

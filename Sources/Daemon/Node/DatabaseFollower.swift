@@ -23,6 +23,7 @@ actor DatabaseFollower: Service {
   private let observer: any Observer
   /// Whether a solo node refuses to run beside others.
   private let isAlone: Bool
+  private let schema: Schema
   private var shards: ShardSet?
   private var onSettled: (@Sendable () async -> Void)?
 
@@ -34,7 +35,7 @@ actor DatabaseFollower: Service {
   ///   - onSettled: called once, when the agents run; of several databases also when this one turned out to be away.
   init(
     settings: Settings, of databases: [String], version: String, node: String, observer: any Observer, isAlone: Bool,
-    onSettled: @escaping @Sendable () async -> Void
+    schema: Schema, onSettled: @escaping @Sendable () async -> Void
   ) {
     name = settings.database.name
     self.settings = settings
@@ -43,6 +44,7 @@ actor DatabaseFollower: Service {
     allDatabases = databases
     self.observer = name.map { DatabaseObserver(observer, database: $0) } ?? observer
     self.isAlone = isAlone
+    self.schema = schema
     self.onSettled = onSettled
   }
 
@@ -92,7 +94,7 @@ actor DatabaseFollower: Service {
   private func follow() async throws {
     let options = ConnectionOptions(settings.database)
     let (observer, pulse) = (observer, pulse)
-    let shape = try await Startup(settings: settings, options: options, observer: observer) { [self] in
+    let shape = try await Startup(settings: settings, options: options, observer: observer, schema: schema) { [self] in
       pulse.beat()
       if name != nil { await settle() }
     }.run()

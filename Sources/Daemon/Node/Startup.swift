@@ -12,7 +12,8 @@ struct Startup: Sendable {
   var settings: Settings
   var options: ConnectionOptions
   var observer: any Observer
-  /// Called when the database turned out to be away, each time.
+  var schema = Schema.current
+  /// Called when the database turned out to be away, or a session there to be in the way, each time.
   var onAway: @Sendable () async -> Void
 
   /// Longest between two attempts to reach a database that is away.
@@ -60,11 +61,21 @@ struct Startup: Sendable {
     try await HighWaterReads.refuseStandby(session)
     try await checkPrivileges(session)
     var shape = try await StoreShape.read(session, schema: settings.eventStore.schema)
-    let plan = try await SchemaPlan.forStore(session, shape: shape)
+    let plan = try await SchemaPlan.forStore(session, shape: shape, schema: schema)
+    if let lost = plan.steps.first(where: \.losesRows) {
+      throw StoreProblem(
+        .schemaBehind, "\(lost.title), with rows that nothing else can tell",
+        hint: "Restore it from a backup, or run `tidemark init`, which makes it anew and empty.")
+    }
     if !plan.isEmpty {
       do {
-        let read = shape
-        _ = try await SchemaPlan.apply(session) { try await SchemaPlan.forStore($0, shape: read) }
+        let (read, schema, observer, onAway) = (shape, schema, observer, onAway)
+        _ = try await SchemaPlan.apply(session, options, within: nil) { wait in
+          observer.observe(.schemaWaits(for: "\(wait)", retryIn: wait.retryIn))
+          await onAway()
+        } planning: {
+          try await SchemaPlan.forStore($0, shape: read, schema: schema)
+        }
       } catch let error as PostgresError where error.sqlState == .insufficientPrivilege {
         throw StoreProblem(
           .noPrivilege,

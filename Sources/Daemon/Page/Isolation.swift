@@ -45,7 +45,7 @@ struct Isolation: Sendable {
         """,
         """
         SELECT seq_id, statement, code, message, detail, hint
-          FROM tidemark.isolate(\(runs), \(chunk)::integer, \(policy.isolable), \(parks))
+          FROM tidemark_internal.isolate(\(runs), \(chunk)::integer, \(policy.isolable), \(parks))
         """,
         "SELECT current_setting('tidemark.events')::integer AS events",
       ])
@@ -104,5 +104,5 @@ struct Isolation: Sendable {
     return statements
   }
 
-  var park: SQL { "SELECT tidemark.park(\(shard), \(node))" }
+  var park: SQL { "SELECT tidemark_internal.park(\(shard), \(node))" }
 }

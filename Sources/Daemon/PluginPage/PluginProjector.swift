@@ -197,7 +197,7 @@ actor PluginProjector {
     ]
     if parks { begin.append(isolation.park) }
     begin.append(
-      "SELECT tidemark.same_page(\(page.floor), \(page.ceiling), \(leftOut.passedOver), \(leftOut.parked))")
+      "SELECT tidemark_internal.same_page(\(page.floor), \(page.ceiling), \(leftOut.passedOver), \(leftOut.parked))")
     let work = begin + effects + isolation.keep(letters) + book.end + ["COMMIT"]
     let range = begin.count..<begin.count + effects.count
     let stray = StrayStatement(book: book, begin: begin, effects: effects)

@@ -182,7 +182,7 @@ struct RebuildClosing: Sendable {
   }
 
   private func snapshots(_ session: isolated Session) async throws -> [String] {
-    try await session.prepared("SELECT s FROM unnest(tidemark.snapshots()) AS s").rows.map {
+    try await session.prepared("SELECT s FROM unnest(tidemark_internal.snapshots()) AS s").rows.map {
       try $0.get(0, as: String.self)
     }
   }

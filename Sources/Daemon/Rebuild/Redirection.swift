@@ -88,7 +88,7 @@ package struct Redirection: Sendable {
       try await session.script("EXPLAIN EXECUTE looked_at\(nulls)")
     }
     let rows = try await session.execute(
-      "SELECT relation, is_written FROM tidemark.stray_relations('', \(originals.oids)::bigint[]::oid[])"
+      "SELECT relation, is_written FROM tidemark_internal.stray_relations('', \(originals.oids)::bigint[]::oid[])"
     ).rows
     guard !rows.isEmpty else { return nil }
     let found = try rows.map { row in

@@ -71,7 +71,7 @@ struct ReplayRebuild: Sendable {
       guard live <= target else { return nil }
       try await session.execute(
         """
-        SELECT tidemark.take_over_letters(\(row.id), \(runner.shard), \(PageBook.letters(ofRebuildOf: runner.shard)),
+        SELECT tidemark_internal.take_over_letters(\(row.id), \(runner.shard), \(PageBook.letters(ofRebuildOf: runner.shard)),
                                           \(runner.definition.takes), \(live))
         """)
       try await RebuildTable().end(row.id, .done, position: live, comparison: nil, session)

@@ -13,6 +13,7 @@ package enum StoreCode: String, ProblemCode {
   case otherNode = "TM211"
   case pooled = "TM212"
   case notAtRest = "TM213"
+  case schemaBusy = "TM214"
 
   package var meaning: String {
     switch self {
@@ -20,7 +21,7 @@ package enum StoreCode: String, ProblemCode {
     case .unfitStore: "A table is there but not in a shape that can be followed exactly."
     case .noPrivilege: "The role lacks a privilege."
     case .schemaBehind: "Tidemark's own schema is missing or older than this program."
-    case .schemaAhead: "Tidemark's own schema was made by a newer program."
+    case .schemaAhead: "Tidemark's own schema was made by a newer program, which this one may not run beside."
     case .standby: "The server is a standby: the locks of the primary cannot be seen there."
     case .sequenceReset: "The sequence is below a mark that was already proven: it was reset, or the database restored."
     case .oldServer: "The server is older than the oldest supported release."
@@ -29,6 +30,7 @@ package enum StoreCode: String, ProblemCode {
     case .otherNode: "Another node follows this store, and this one is not meant to share."
     case .pooled: "A connection goes through a pooler that gives each statement another session."
     case .notAtRest: "A shard is to take over from the application, and events are still being appended."
+    case .schemaBusy: "Tidemark's own schema could not be changed: another session held a lock for too long."
     }
   }
 }

@@ -36,7 +36,7 @@ extension Fact {
     "987d37fc6b714cd09a1ec02924cfb74c", .notice, "Connected",
     meaning: "The database answered, and its schema is right.",
     action: "Nothing.",
-    ends: [.database])
+    ends: [.database, .schema])
 }
 
 extension Observation {
@@ -56,6 +56,21 @@ extension Fact {
 extension Observation {
   package static func schemaUpdated(steps: [String]) -> Self {
     Self(.schemaUpdated).with(.made, steps)
+  }
+}
+
+extension Fact {
+  package static let schemaWaits = Fact(
+    "6b1f4c0d92e84f7ba0c53e9d7a4816f2", .warning, "Another session keeps the schema tidemark from being updated",
+    meaning:
+      "A newer program has to change the schema tidemark, and another session holds a lock that this needs. Nodes that run go on; this one tries again, and keeps no other session waiting for more than a second.",
+    action: "Find out what the session in `by` does, and end its transaction.",
+    repeats: .schema)
+}
+
+extension Observation {
+  package static func schemaWaits(for who: String, retryIn delay: Duration) -> Self {
+    Self(.schemaWaits).with(.by, who).with(.retryIn, delay)
   }
 }
 

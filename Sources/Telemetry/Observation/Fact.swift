@@ -18,7 +18,7 @@ package struct Fact: Sendable {
 
   /// What a failure that repeats is a failure of; each but those of a database as a whole belongs to one shard.
   package enum Subject: Sendable {
-    case database, store, mark, gaps, leadership
+    case database, store, schema, mark, gaps, leadership
     case lock, page, letters, plugin
   }
 
@@ -49,7 +49,8 @@ extension Fact {
   package static let all: [Fact] = [
     .started, .ready, .stopping, .stopped, .stopTimedOut, .reloaded, .reloadRefused, .restartNeeded,
 
-    .databaseUnreachable, .databaseRefused, .databaseReady, .schemaUpdated, .serverNotice, .sequenceCached,
+    .databaseUnreachable, .databaseRefused, .databaseReady, .schemaUpdated, .schemaWaits, .serverNotice,
+    .sequenceCached,
 
     .markRestored, .markMoved, .markHeld, .markReleased, .markRefused, .markFailed, .gapsPassed, .gapsUnwatched,
     .lateArrival,

@@ -38,6 +38,9 @@ struct CommandFailure: Error, CustomStringConvertible {
   }
 }
 
+/// What a verb says while it goes on: on standard error, so that its result stays readable for programs.
+func printNote(_ text: String) { fputs((Journal.isStandardError ? "<4>" : "") + text + "\n", stderr) }
+
 /// Prints to standard error. In the journal the lines become entries of level error, by the prefix of sd-daemon(3).
 func printError(_ text: String) {
   let lines = text.split(separator: "\n").map { Journal.isStandardError ? "<3>\($0)" : String($0) }

@@ -4,6 +4,7 @@ import Commands
 import Daemon
 import Postgres
 import Settings
+import Synchronization
 
 struct Init {
   static let verb = Verb(
@@ -40,7 +41,16 @@ struct Init {
         print(plan.isEmpty ? "-- nothing to do" : plan.script)
         return
       }
-      let plan = try await setup.install(session, streamIDType: streamIDType)
+      let last = Mutex<SchemaWait?>(nil)
+      let plan = try await setup.install(session, streamIDType: streamIDType) { wait in
+        // Once for each that is in the way, and not once a second.
+        let before = last.withLock { last in
+          defer { last = wait }
+          return last
+        }
+        guard before != wait else { return }
+        printNote("\(settings.prefix)waiting for \(wait)")
+      }
       if plan.isEmpty { print("\(settings.prefix)nothing to do: everything exists") }
       for step in plan.steps { print("\(settings.prefix)made \(step.title)") }
     }

@@ -72,7 +72,7 @@ import Testing
     let page = Task { () async throws -> Int in
       try await database.connected { session in
         try await session.transaction { session in
-          try await session.execute("SELECT tidemark.begin_page('P1:All', 0, 10, NULL, false)")
+          try await session.execute("SELECT tidemark_internal.begin_page('P1:All', 0, 10, NULL, false)")
           return try await session.execute("SELECT count(*) FROM tidemark.batch").rows[0].get(0, as: Int.self)
         }
       }
@@ -91,7 +91,7 @@ import Testing
   @Test func `does not make the recorder wait for a page`() async throws {
     let (database, table) = try await store()
     let page = try await Session.connect(database.options)
-    _ = try await page.script("BEGIN; SELECT tidemark.begin_page('P1:All', 0, 4, NULL, false)")
+    _ = try await page.script("BEGIN; SELECT tidemark_internal.begin_page('P1:All', 0, 4, NULL, false)")
     try await database.connected { session in
       _ = try await session.script("SET lock_timeout = '2s'")
       #expect(try await table.record([6...8], reason: "grace", heldBy: nil, session) == [6...8])
@@ -135,7 +135,7 @@ import Testing
         )
       }
       try await database.script(
-        "INSERT INTO mt_event_progression VALUES ('P2:All', 0); BEGIN; SELECT tidemark.begin_page('P2:All', 0, 10, NULL, false); COMMIT"
+        "INSERT INTO mt_event_progression VALUES ('P2:All', 0); BEGIN; SELECT tidemark_internal.begin_page('P2:All', 0, 10, NULL, false); COMMIT"
       )
       _ = try await page.script("COMMIT")
       await page.close()

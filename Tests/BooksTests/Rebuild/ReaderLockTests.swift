@@ -16,7 +16,7 @@ import Testing
       CREATE FUNCTION given_up_after() RETURNS float8 LANGUAGE plpgsql AS $$
       DECLARE began timestamptz := clock_timestamp();
       BEGIN
-        PERFORM tidemark.lock_out_readers(ARRAY['a', 'b']::regclass[], '3 s');
+        PERFORM tidemark_internal.lock_out_readers(ARRAY['a', 'b']::regclass[], '3 s');
         RETURN NULL;
       EXCEPTION WHEN lock_not_available THEN
         RETURN extract(epoch FROM clock_timestamp() - began);

@@ -25,7 +25,8 @@ import Testing
     ("DO $$ BEGIN RAISE 'again' USING ERRCODE = 'serialization_failure'; END $$", .transient),
     ("DO $$ BEGIN RAISE 'again' USING ERRCODE = 'deadlock_detected'; END $$", .transient),
     ("DO $$ BEGIN RAISE 'full' USING ERRCODE = 'disk_full'; END $$", .transient),
-    ("EXECUTE never_prepared", .transient), ("SELECT tidemark.begin_page('None:All', 0, 1, NULL, false)", .order),
+    ("EXECUTE never_prepared", .transient),
+    ("SELECT tidemark_internal.begin_page('None:All', 0, 1, NULL, false)", .order),
     ("SELECT pg_terminate_backend(pg_backend_pid())", .connection),
   ])
   func `falls into the class of what should be done`(sql: String, expected: FailureClass) async throws {

@@ -93,7 +93,7 @@ private let projection = """
           try await session.execute(
             """
             SELECT s.node FROM tidemark.shard AS s JOIN tidemark.node AS n ON n.name = s.node
-             WHERE s.condition <> 'ended' AND tidemark.is_alive(n.lock_key)
+             WHERE s.condition <> 'ended' AND tidemark_internal.is_alive(n.lock_key)
             """
           ).rows.map { try $0.get("node", as: String.self) }
         }

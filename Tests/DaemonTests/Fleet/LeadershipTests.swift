@@ -349,7 +349,8 @@ import Testing
     #expect(try await Program.run(["init", "-c", config]).code == 0)
     let first = try await DaemonProcess.start(config)
     try await eventually("it is known") {
-      try await database.value("SELECT count(*) FROM tidemark.node WHERE tidemark.is_alive(lock_key)", as: Int.self)
+      try await database.value(
+        "SELECT count(*) FROM tidemark.node WHERE tidemark_internal.is_alive(lock_key)", as: Int.self)
         == 1
     }
     for head in ["", "mode = \"hotcold\""] {

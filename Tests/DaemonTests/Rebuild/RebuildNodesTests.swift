@@ -60,7 +60,8 @@ import Testing
     }
     let nodes = [try await DaemonProcess.start(try config()), try await DaemonProcess.start(try config())]
     try await eventually("two nodes") {
-      try await database.value("SELECT count(*) FROM tidemark.node AS n WHERE tidemark.is_alive(n.lock_key)") == 2
+      try await database.value("SELECT count(*) FROM tidemark.node AS n WHERE tidemark_internal.is_alive(n.lock_key)")
+        == 2
     }
     try await database.script("UPDATE slow SET legs = 0")
     let watching = Task { try await Program.run(["rebuild", "Slow", "-c", try config()]) }

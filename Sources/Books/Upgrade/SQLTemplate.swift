@@ -7,7 +7,11 @@ import Postgres
 extension SQL {
   /// A statement of Tidemark's own text in which `{{word}}` stands for what `words` says.
   static func filled(_ template: [UInt8], _ words: [String: String]) -> String {
-    var text = String(decoding: template, as: UTF8.self)
+    filled(String(decoding: template, as: UTF8.self), words)
+  }
+
+  static func filled(_ template: String, _ words: [String: String]) -> String {
+    var text = template
     for (word, value) in words {
       text = text.split(separator: "{{\(word)}}", omittingEmptySubsequences: false).joined(separator: value)
     }
@@ -34,7 +38,7 @@ extension StoreShape {
       "stream_hash": streamIDType == "uuid" ? "uuid_hash(e.stream_id)" : "hashtext(e.stream_id)",
       "tenant_id": column("tenant_id", type: "text"), "headers": column("headers", type: "jsonb"),
       "causation_id": column("causation_id", type: "text"), "correlation_id": column("correlation_id", type: "text"),
-      "live": livePredicate, "gap_lock": MarkTable.lock,
+      "live": livePredicate, "gap_lock": AdvisoryLocks.gaps,
       "late_arrival": SQL.quoted(literal: MarkTable.lateArrival), "stray_hint": SQL.quoted(literal: strayHint),
       "append_columns": optional.map { ", \($0.0)" }.joined(),
       "append_values": optional.map { ", \($0.1)" }.joined(),

@@ -1,0 +1,136 @@
+-- Pages of a live shard, in the schema tidemark_internal, which is on no search path.
+--
+-- Functions of ours find nothing of the caller's by name: all but three have a search path of their own. Each of the three says why not.
+
+-- ## FUNCTION tidemark_internal.passed_over(bigint, bigint)
+-- What a page leaves out because the mark had stepped over it; NULL where that is nothing.
+--
+-- Numbers that the mark stepped over are left out, except where an event has since arrived and was accounted for: that was
+-- done under this position's lock, so a shard either reads the event in a page or has a dead letter for it, never both.
+-- Gaps never overlap, so at most one of them begins at or before the floor and reaches into the page.
+CREATE OR REPLACE FUNCTION tidemark_internal.passed_over(floor bigint, ceiling bigint)
+RETURNS text
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $function$
+BEGIN
+    -- In this language, since a function in SQL is planned anew for each page.
+    RETURN (
+        WITH gap AS (
+            SELECT first_seq_id, last_seq_id, arrived FROM tidemark.gap
+             WHERE first_seq_id > passed_over.floor AND first_seq_id <= passed_over.ceiling
+             UNION ALL
+            (SELECT first_seq_id, last_seq_id, arrived FROM tidemark.gap
+              WHERE first_seq_id <= passed_over.floor ORDER BY first_seq_id DESC LIMIT 1))
+        SELECT (range_agg(int8range(first_seq_id, last_seq_id, '[]'))
+                - coalesce((SELECT range_agg(int8range(a, a, '[]')) FROM gap, unnest(arrived) AS a), '{}'))::text
+          FROM gap);
+END
+$function$;
+
+-- ## FUNCTION tidemark_internal.begin_page(text, bigint, bigint, text[], boolean)
+-- Begins a page: moves the shard's position from floor to ceiling by compare-and-swap, and sets what tidemark.batch reads.
+--
+-- It comes first in the page's transaction: the row lock it takes fences everything after it, so a leader that was paused and
+-- wakes up cannot write. SQLSTATE TM301 says that the position was not at floor.
+CREATE OR REPLACE FUNCTION tidemark_internal.begin_page(shard text, floor bigint, ceiling bigint, types text[], durable boolean)
+RETURNS void
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $function$
+DECLARE
+    found_at    bigint;
+    passed_over text;
+BEGIN
+    UPDATE {{store}}.mt_event_progression AS p
+       SET last_seq_id = begin_page.ceiling, last_updated = transaction_timestamp()
+     WHERE p.name = begin_page.shard AND coalesce(p.last_seq_id, 0) = begin_page.floor;
+
+    IF NOT FOUND THEN
+        SELECT p.last_seq_id INTO found_at FROM {{store}}.mt_event_progression AS p WHERE p.name = begin_page.shard;
+        RAISE EXCEPTION 'shard % expected its position at %, found it at %', shard, floor, coalesce(found_at::text, 'no row')
+            USING ERRCODE = 'TM301',
+                  HINT = 'Somebody else moved the position: a second daemon, a host that runs a shard of this name, or a person.';
+    END IF;
+
+    -- The lock keeps a node that is just recording a gap from deciding by what this page did not show yet. It is needed for the
+    -- look alone, and is given back with the subtransaction, so that no mark ever waits for a page.
+    BEGIN
+        PERFORM pg_advisory_xact_lock_shared({{gap_lock}});
+        passed_over := tidemark_internal.passed_over(begin_page.floor, begin_page.ceiling);
+        RAISE EXCEPTION USING ERRCODE = 'TM000', MESSAGE = 'seen';
+    EXCEPTION WHEN SQLSTATE 'TM000' THEN
+        NULL;
+    END;
+
+    PERFORM set_config('tidemark.floor', floor::text, true),
+            set_config('tidemark.ceiling', ceiling::text, true),
+            set_config('tidemark.types', coalesce(types::text, ''), true),
+            set_config('tidemark.passed_over', coalesce(passed_over, ''), true),
+            set_config('tidemark.parked', '', true);
+    IF NOT durable THEN
+        PERFORM set_config('synchronous_commit', 'off', true);
+    END IF;
+END
+$function$;
+
+-- ## FUNCTION tidemark_internal.show_page(text, bigint, bigint, text[], boolean)
+-- Shows a page in tidemark.batch without beginning it: for a plugin, which has its page before the position moves. Returns what is
+-- left out; tidemark_internal.same_page holds that against what is left out when the position moves.
+CREATE OR REPLACE FUNCTION tidemark_internal.show_page(
+    shard text, floor bigint, ceiling bigint, types text[], parks boolean, OUT passed_over text, OUT parked text)
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $function$
+BEGIN
+    passed_over := coalesce(tidemark_internal.passed_over(floor, ceiling), '');
+    parked := '';
+    IF parks THEN
+        SELECT coalesce(array_agg(DISTINCT d.stream_id)::text, '') INTO parked
+          FROM tidemark.dead_letter AS d
+         WHERE d.shard = show_page.shard AND d.stream_id IS NOT NULL AND d.class <> 'unknown-event';
+    END IF;
+    PERFORM set_config('tidemark.floor', floor::text, true),
+            set_config('tidemark.ceiling', ceiling::text, true),
+            set_config('tidemark.types', coalesce(types::text, ''), true),
+            set_config('tidemark.passed_over', passed_over, true),
+            set_config('tidemark.parked', parked, true);
+END
+$function$;
+
+-- ## FUNCTION tidemark_internal.same_page(bigint, bigint, text, text)
+-- After begin_page, and park where streams are parked: whether the page still leaves out what it left out when it was read. An event
+-- that has arrived in a gap meanwhile, or a stream whose letters were replayed, was not in what the plugin saw; SQLSTATE TM305.
+CREATE OR REPLACE FUNCTION tidemark_internal.same_page(floor bigint, ceiling bigint, passed_over text, parked text)
+RETURNS void
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $function$
+DECLARE
+    page int8multirange := int8multirange(int8range(floor, ceiling, '(]'));
+BEGIN
+    IF coalesce(nullif(current_setting('tidemark.passed_over'), ''), '{}')::int8multirange * page
+       <> coalesce(nullif(passed_over, ''), '{}')::int8multirange * page
+       OR current_setting('tidemark.parked') <> parked THEN
+        RAISE EXCEPTION 'the page after % is not what it was when it was read', floor
+            USING ERRCODE = 'TM305', HINT = 'It is read again.';
+    END IF;
+END
+$function$;
+
+-- ## FUNCTION tidemark_internal.cut_page(text, bigint)
+-- Ends the current page early, at a lower ceiling. Only inside the transaction that began the page.
+CREATE OR REPLACE FUNCTION tidemark_internal.cut_page(shard text, ceiling bigint)
+RETURNS void
+LANGUAGE sql
+SET search_path = pg_catalog, pg_temp
+AS $function$
+    UPDATE {{store}}.mt_event_progression AS p
+       SET last_seq_id = cut_page.ceiling
+     WHERE p.name = cut_page.shard AND p.last_seq_id >= cut_page.ceiling;
+    -- What was parked beyond the new end is met again by the next page.
+    DELETE FROM tidemark.dead_letter AS d
+     WHERE d.shard = cut_page.shard AND d.seq_id > cut_page.ceiling AND d.class = 'parked';
+    SELECT set_config('tidemark.ceiling', cut_page.ceiling::text, true);
+    SELECT;
+$function$;

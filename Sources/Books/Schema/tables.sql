@@ -1,0 +1,165 @@
+-- Tidemark's own tables in their newest form, one below each heading. A table that a database lacks is made from here, whatever number
+-- the database is at; what one that is there lacks, the numbers add (upgrade_*.sql).
+--
+-- Positions are not here: they live in the event store's progression table, where its other tools look for them.
+-- The lines below a heading, up to the first empty one, become the object's COMMENT.
+
+-- ## TABLE tidemark.installation
+-- Which event store this schema serves, and at which number it is.
+CREATE TABLE tidemark.installation (
+    singleton     boolean     PRIMARY KEY DEFAULT true CHECK (singleton),
+    -- The highest of tidemark.schema_number.
+    version       integer     NOT NULL,
+    store_schema  text        NOT NULL,
+    dialect       text        NOT NULL,
+    -- Programs from before number 5 read it, and refuse to run because of `version`.
+    objects_hash  text,
+    installed_at  timestamptz NOT NULL DEFAULT now(),
+    updated_at    timestamptz NOT NULL DEFAULT now(),
+    -- Of the event store's columns as the view and the functions were made for them.
+    shape_hash    text
+);
+
+-- ## TABLE tidemark.schema_number
+-- Every number that was applied to this schema: by which program, when, and which older programs may run beside it.
+--
+-- Numbers from before the fifth are missing where a program from before it applied them.
+CREATE TABLE tidemark.schema_number (
+    number           integer     PRIMARY KEY,
+    -- Programs that know at least this number may run beside it; older ones refuse with TM205.
+    compatible_from  integer     NOT NULL,
+    program          text        NOT NULL,
+    applied_at       timestamptz NOT NULL DEFAULT now(),
+    applied_by       text        NOT NULL DEFAULT session_user
+);
+
+-- ## TABLE tidemark.high_water
+-- The proven high-water mark. Our own row, because other programs write the progression's HighWaterMark by other rules.
+CREATE TABLE tidemark.high_water (
+    singleton   boolean     PRIMARY KEY DEFAULT true CHECK (singleton),
+    mark        bigint      NOT NULL,
+    updated_at  timestamptz NOT NULL DEFAULT now()
+);
+
+-- ## TABLE tidemark.gap
+-- Runs of numbers that the mark stepped over without proof that they are dead.
+--
+-- An event that shows up in one of them all the same never reaches a page; it becomes a dead letter of every shard that takes it.
+CREATE TABLE tidemark.gap (
+    first_seq_id  bigint      PRIMARY KEY,
+    last_seq_id   bigint      NOT NULL CHECK (last_seq_id >= first_seq_id),
+    reason        text        NOT NULL,
+    held_by       text,
+    arrived       bigint[]    NOT NULL DEFAULT '{}',
+    passed_at     timestamptz NOT NULL DEFAULT now()
+);
+
+-- ## TABLE tidemark.dead_letter
+-- Events that a shard gave up on.
+CREATE TABLE tidemark.dead_letter (
+    shard            text        NOT NULL,
+    seq_id           bigint      NOT NULL,
+    stream_id        text,
+    type             text,
+    class            text        NOT NULL,
+    sqlstate         text,
+    message          text        NOT NULL,
+    detail           text,
+    attempts         integer     NOT NULL DEFAULT 1,
+    first_failed_at  timestamptz NOT NULL DEFAULT now(),
+    last_failed_at   timestamptz NOT NULL DEFAULT now(),
+    node             text,
+    PRIMARY KEY (shard, seq_id)
+);
+
+CREATE INDEX dead_letter_stream ON tidemark.dead_letter (shard, stream_id, seq_id);
+
+-- ## TABLE tidemark.shard
+-- How each shard is doing, as the node that runs it last wrote it down, and what operators want of it.
+CREATE TABLE tidemark.shard (
+    name            text             PRIMARY KEY,
+    condition       text             NOT NULL DEFAULT 'never run',
+    reason          text,
+    rate            double precision NOT NULL DEFAULT 0,
+    node            text             NOT NULL DEFAULT '',
+    since           timestamptz      NOT NULL DEFAULT now(),
+    updated_at      timestamptz      NOT NULL DEFAULT now(),
+    desired         text             NOT NULL DEFAULT 'run' CHECK (desired IN ('run', 'pause', 'stop')),
+    -- When a pause is over; NULL means when an operator says so.
+    desired_until   timestamptz,
+    desired_by      text,
+    -- Counts the wishes, so that the same wish said again is heard.
+    desired_serial  bigint           NOT NULL DEFAULT 0,
+    -- Of the statements with which the position was reached.
+    fingerprint     text,
+    -- Where the shard began, which a rebuild does too; NULL where it began before this was written down.
+    first_position  bigint
+);
+
+-- ## TABLE tidemark.node
+-- The nodes that run shards of this store.
+CREATE TABLE tidemark.node (
+    name           text        PRIMARY KEY,
+    version        text        NOT NULL,
+    mode           text        NOT NULL,
+    -- Held by the node's lock session for as long as it lives.
+    lock_key       bigint      NOT NULL,
+    since          timestamptz NOT NULL DEFAULT now(),
+    -- The shards in the node's settings: a shard is led by a node that knows it.
+    shards         text[],
+    -- The newest schema number that the node's program knows; NULL for a program from before the fifth.
+    schema_number  integer
+);
+
+-- ## TABLE tidemark.rebuild
+-- The rebuild of each shard's read model that is wanted, under way, or was the last one.
+CREATE TABLE tidemark.rebuild (
+    shard        text        PRIMARY KEY,
+    -- Another one with each new beginning, so that a session that still works on an earlier one cannot write.
+    id           bigint      GENERATED ALWAYS AS IDENTITY UNIQUE,
+    -- 'asked', 'replaying', 'compared', 'done', 'failed', 'aborted'
+    state        text        NOT NULL DEFAULT 'asked',
+    -- Whether the node that leads the shard is to work on it, rather than the command itself.
+    by_node      boolean     NOT NULL,
+    -- An operator wants it to end without an exchange.
+    is_aborting  boolean     NOT NULL DEFAULT false,
+    asked_by     text        NOT NULL,
+    asked_at     timestamptz NOT NULL DEFAULT now(),
+    -- As asked: 'auto', 'swap', 'copy' or 'in-place'.
+    way          text        NOT NULL,
+    -- As chosen, and why.
+    chosen_way   text,
+    way_reason   text,
+    compares     boolean     NOT NULL DEFAULT false,
+    exchanges    boolean     NOT NULL DEFAULT true,
+    -- The position to stop at, where that is not the shard's own.
+    up_to        bigint,
+    workers      integer     NOT NULL DEFAULT 1 CHECK (workers > 0),
+    -- Only these streams, or these tenants; NULL is all.
+    streams      text[],
+    tenants      text[],
+    -- Of the definition it runs with, and of the tables as they were when it began.
+    fingerprint  text        NOT NULL,
+    shape        text,
+    -- Where the new tables are while they are filled; NULL when there are none.
+    schema       text,
+    position     bigint      NOT NULL DEFAULT 0,
+    target       bigint,
+    node         text,
+    error        text,
+    hint         text,
+    comparison   jsonb,
+    started_at   timestamptz,
+    finished_at  timestamptz
+);
+
+-- ## TABLE tidemark.rebuild_worker
+-- How far each of a rebuild's workers is: what makes it resume where it was.
+CREATE TABLE tidemark.rebuild_worker (
+    rebuild      bigint         NOT NULL REFERENCES tidemark.rebuild (id) ON DELETE CASCADE,
+    worker       integer        NOT NULL,
+    position     bigint         NOT NULL DEFAULT 0,
+    -- Numbers that were left out because the high-water mark had stepped over them.
+    passed_over  int8multirange NOT NULL DEFAULT '{}',
+    PRIMARY KEY (rebuild, worker)
+);

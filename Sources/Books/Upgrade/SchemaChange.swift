@@ -1,0 +1,136 @@
+package import EventStore
+package import Postgres
+import Rules
+import Synchronization
+
+/// Why the schema could not be changed at once: a session has a lock that a statement needs.
+package struct SchemaWait: Sendable, Hashable, CustomStringConvertible {
+  /// What each of those in the way is, and what it runs; empty where they were gone before they could be looked up.
+  package var holders: [String]
+  package var retryIn: Duration
+
+  package var description: String {
+    holders.isEmpty ? "a session that has just ended" : holders.joined(separator: "; ")
+  }
+}
+
+extension SchemaPlan {
+  /// Longest that one attempt waits for a lock: the first, and any. Meanwhile all others who want the same lock wait too.
+  private static let firstPatience = Duration.milliseconds(100)
+  private static let longestPatience = Duration.seconds(1)
+  /// Between two attempts, in which others go on.
+  private static let pause = Duration.seconds(1)
+
+  /// Plans and runs every step in one transaction, all or none, and returns what was done.
+  ///
+  /// Under a lock, so that of two nodes that start at once the second finds nothing left to do. It never waits in a queue for long: while
+  /// a session is in the way it takes everything back, says who that is, and tries again.
+  ///
+  /// - Parameters:
+  ///   - options: for the second session that looks who is in the way.
+  ///   - limit: after which it gives up; nil is never.
+  ///   - waits: called before each pause, from the second attempt on, which is the first that is watched.
+  /// - Throws: ``StoreProblem`` when it gives up.
+  package static func apply(
+    _ session: Session, _ options: ConnectionOptions, within limit: Duration?,
+    waits: @Sendable (SchemaWait) async throws -> Void,
+    planning: @escaping @Sendable (Session) async throws -> SchemaPlan
+  ) async throws -> SchemaPlan {
+    let began = ContinuousClock.now
+    var patience = firstPatience
+    do {
+      return try await attempt(session, patience: patience, planning)
+    } catch let error as PostgresError where error.isLockedOut {}
+    return try await Session.connect(options, threadName: "schema").closing { watcher in
+      while true {
+        patience = min(patience * 2, longestPatience)
+        let wait: SchemaWait
+        switch try await watched(session, by: watcher, patience: patience, planning) {
+        case .success(let plan): return plan
+        case .failure(let hindered): wait = hindered
+        }
+        if let limit, ContinuousClock.now - began > limit {
+          throw StoreProblem(
+            .schemaBusy, "the schema could not be changed within \(Int(limit / .seconds(1))) s: \(wait)",
+            hint: "Nothing was changed. End that session, or its transaction, and try again.")
+        }
+        try await waits(wait)
+        try await Task.sleep(for: wait.retryIn)
+      }
+    }
+  }
+
+  private static func attempt(
+    _ session: Session, patience: Duration, _ planning: @escaping @Sendable (Session) async throws -> SchemaPlan
+  ) async throws -> SchemaPlan {
+    try await session.transaction { session in
+      try await session.script("SET LOCAL lock_timeout = '\(Int(patience / .milliseconds(1)))ms'")
+      try await session.execute("SELECT pg_advisory_xact_lock(\(AdvisoryLocks.schema))")
+      let plan = try await planning(session)
+      for step in plan.steps { try await session.script(step.statements) }
+      return plan
+    }
+  }
+
+  private enum Attempt: Sendable {
+    case success(SchemaPlan)
+    case failure(SchemaWait)
+  }
+
+  /// Who was in the way when last looked.
+  private final class Seen: Sendable {
+    let holders = Mutex<[String]>([])
+  }
+
+  /// One attempt, while another session looks who is in its way.
+  private static func watched(
+    _ session: Session, by watcher: Session, patience: Duration,
+    _ planning: @escaping @Sendable (Session) async throws -> SchemaPlan
+  ) async throws -> Attempt {
+    let seen = Seen()
+    return try await withThrowingTaskGroup(of: SchemaPlan?.self) { group in
+      group.addTask { try await attempt(session, patience: patience, planning) }
+      group.addTask {
+        while !Task.isCancelled {
+          let holders = try await holders(before: session.processID, watcher)
+          if !holders.isEmpty { seen.holders.withLock { $0 = holders } }
+          try await Task.sleep(for: .milliseconds(20))
+        }
+        return nil
+      }
+      defer { group.cancelAll() }
+      do {
+        while let ended = try await group.next() { if let plan = ended { return .success(plan) } }
+        throw CancellationError()
+      } catch let error as PostgresError where error.isLockedOut {
+        return .failure(SchemaWait(holders: seen.holders.withLock { $0 }, retryIn: pause))
+      }
+    }
+  }
+
+  /// Those that keep a session of ours waiting, in words, each with what it runs or ran last.
+  private static func holders(before processID: Int32, _ session: Session) async throws -> [String] {
+    try await session.prepared(
+      """
+      SELECT CASE WHEN b.pid = 0 THEN 'a prepared transaction (see pg_prepared_xacts)'
+                  ELSE 'pid ' || b.pid || ' (' || concat_ws(', ', nullif(a.application_name, ''), coalesce(host(a.client_addr), 'local'),
+                       a.usename, a.state || ' since ' || to_char(a.state_change, 'HH24:MI:SS')) || '), which '
+                       || CASE WHEN a.state IS NULL THEN 'runs what only pg_read_all_stats may see'
+                               WHEN a.state = 'active' THEN 'runs: ' ELSE 'last ran: ' END
+                       || CASE WHEN a.state IS NULL THEN '' ELSE left(regexp_replace(a.query, '\\s+', ' ', 'g'), 200) END END
+             || coalesce(' [has ' || (SELECT string_agg(DISTINCT c.relname::text, ', ')
+                                        FROM pg_catalog.pg_locks AS w
+                                        JOIN pg_catalog.pg_class AS c ON c.oid = w.relation
+                                       WHERE w.pid = \(Int(processID)) AND NOT w.granted) || ']', '') AS who
+        FROM (SELECT DISTINCT unnest(pg_blocking_pids(\(Int(processID))::integer)) AS pid) AS b
+        LEFT JOIN pg_catalog.pg_stat_activity AS a ON a.pid = b.pid
+       ORDER BY b.pid
+      """, timeout: .seconds(5)
+    ).rows.compactMap { try $0.get("who", as: String?.self) }
+  }
+}
+
+extension PostgresError {
+  /// A lock could not be had.
+  fileprivate var isLockedOut: Bool { [.lockNotAvailable, .deadlockDetected].contains(sqlState) }
+}

@@ -1,0 +1,115 @@
+import EventStore
+import Postgres
+
+/// What of our schema is in the database: asked of the catalogs each time, by names, so that a role without rights on it may ask too.
+struct SchemaLookUp: Sendable {
+  private var present: Set<String> = []
+  /// Nothing is missing.
+  var isComplete = false
+  var hasInternalSchema = false
+  /// The view `batch` reads another table than the event table: one that was renamed when the event table was made anew.
+  var viewIsElsewhere = false
+  /// Internal functions of programs before number 5, which had them in the schema `tidemark`; quoted, with the types of their arguments.
+  var leftovers: [String] = []
+  /// Roles that may use a schema, or read a table, by a grant to them; quoted, or PUBLIC.
+  private var users: [String: [String]] = [:]
+
+  func isMissing(_ object: SchemaObject) -> Bool { !present.contains(object.name) }
+
+  /// Who is given a function that is made: who may use its schema. A schema for internal functions that is new is for nodes and lookers-on.
+  func roles(for function: SchemaObject) -> [String] {
+    function.schema == "tidemark" ? users["tidemark"] ?? [] : internalRoles
+  }
+
+  var internalRoles: [String] { users[hasInternalSchema ? "tidemark_internal" : "tidemark.node"] ?? [] }
+
+  /// Who reads at which number the schema is.
+  var readers: [String] { users["tidemark.installation"] ?? [] }
+
+  static func read(_ session: Session, objects: [SchemaObject], shape: StoreShape) async throws -> SchemaLookUp {
+    var found = SchemaLookUp()
+    let rows = try await session.execute(
+      """
+      SELECT w.name
+        FROM unnest(\(objects.map(\.name))::text[], \(objects.map(\.kind.rawValue))::text[], \(objects.map(\.schema))::text[],
+                    \(objects.map(\.plainName))::text[], \(objects.map(\.arguments))::text[]) AS w (name, kind, schema, plain, arguments)
+        JOIN pg_catalog.pg_namespace AS n ON n.nspname = w.schema
+       WHERE CASE WHEN w.kind = 'FUNCTION'
+                  THEN EXISTS (SELECT FROM pg_catalog.pg_proc AS p
+                                WHERE p.pronamespace = n.oid AND p.proname = w.plain AND oidvectortypes(p.proargtypes) = w.arguments)
+                  ELSE EXISTS (SELECT FROM pg_catalog.pg_class AS c
+                                WHERE c.relnamespace = n.oid AND c.relname = w.plain
+                                  AND c.relkind = CASE WHEN w.kind = 'VIEW' THEN 'v' ELSE 'r' END) END
+      """
+    ).rows
+    found.present = Set(try rows.map { try $0.get("name", as: String.self) })
+    found.isComplete = found.present.count == objects.count
+    let state = try await session.execute(
+      """
+      SELECT EXISTS (SELECT FROM pg_catalog.pg_namespace AS n WHERE n.nspname = 'tidemark_internal') AS has_internal,
+             EXISTS (SELECT FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+                      WHERE n.nspname = 'tidemark' AND c.relname = 'batch' AND c.relkind = 'v'
+                        AND NOT EXISTS (SELECT FROM pg_catalog.pg_rewrite AS r
+                                          JOIN pg_catalog.pg_depend AS d
+                                            ON d.classid = 'pg_catalog.pg_rewrite'::regclass AND d.objid = r.oid
+                                         WHERE r.ev_class = c.oid AND d.refclassid = 'pg_catalog.pg_class'::regclass
+                                           AND d.refobjid = \(shape.eventsOID)::oid)) AS is_elsewhere
+      """
+    ).rows[0]
+    found.hasInternalSchema = try state.get("has_internal", as: Bool.self)
+    found.viewIsElsewhere = try state.get("is_elsewhere", as: Bool.self)
+    return found
+  }
+
+  /// Adds whom what is made is for, and what nobody needs any more.
+  mutating func readForChange(_ session: Session) async throws {
+    let grants = try await session.execute(
+      """
+      SELECT g.what, CASE WHEN a.grantee = 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(a.grantee)) END AS role
+        FROM (SELECT n.nspname::text AS what, n.nspacl AS acl, n.nspowner AS owner, 'USAGE' AS privilege
+                FROM pg_catalog.pg_namespace AS n WHERE n.nspname IN ('tidemark', 'tidemark_internal')
+               UNION ALL
+              SELECT format('%s.%s', n.nspname, c.relname), c.relacl, c.relowner, 'SELECT'
+                FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+               WHERE n.nspname = 'tidemark' AND c.relname IN ('node', 'installation')) AS g,
+             aclexplode(g.acl) AS a
+       WHERE a.privilege_type = g.privilege AND a.grantee <> g.owner
+       ORDER BY 1, 2
+      """
+    ).rows
+    for row in grants {
+      users[try row.get("what", as: String.self), default: []].append(try row.get("role", as: String.self))
+    }
+    let isNeeded =
+      present.contains("tidemark.node")
+      ? try await session.execute(
+        """
+        SELECT EXISTS (
+            SELECT FROM tidemark.node AS n
+              JOIN pg_catalog.pg_locks AS l ON (l.classid::bigint << 32 | l.objid::bigint) = n.lock_key
+             WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
+               AND l.database = (SELECT d.oid FROM pg_catalog.pg_database AS d WHERE d.datname = current_database())
+               -- The column is as new as the number.
+               AND to_jsonb(n) ->> 'schema_number' IS NULL)
+        """
+      ).rows[0].get(0, as: Bool.self) : false
+    guard !isNeeded else { return }
+    leftovers = try await session.execute(
+      """
+      SELECT format('%I.%I(%s)', n.nspname, p.proname, oidvectortypes(p.proargtypes)) AS function
+        FROM pg_catalog.pg_proc AS p JOIN pg_catalog.pg_namespace AS n ON n.oid = p.pronamespace
+       WHERE n.nspname = 'tidemark' AND p.proname = ANY (\(Self.former)::text[])
+       ORDER BY 1
+      """
+    ).rows.map { try $0.get("function", as: String.self) }
+  }
+
+  /// What numbers before the fifth had in the schema `tidemark` and nobody was to call.
+  private static let former = [
+    "begin_page", "begin_rebuild_page", "compare_rows", "copy_grants", "copy_rows", "cut_page", "cut_rebuild_page",
+    "has_lost_shadows", "has_unlogged_shadow", "is_alive", "isolate", "known_streams", "known_tenants",
+    "lock_out_readers", "make_shadow", "numbered_columns", "park", "passed_over", "refuse_strays", "remove_rows",
+    "row_parts", "same_page", "show_page", "snapshots", "stray_relations", "swap_table", "take_over_letters",
+    "write_rows",
+  ]
+}

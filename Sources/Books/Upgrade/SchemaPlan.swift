@@ -1,0 +1,196 @@
+package import EventStore
+package import Postgres
+import Rules
+
+/// What is missing in a database before shards can run there, as statements that a person may read or run.
+///
+/// Planning reads only. Every object is looked up: one that was dropped by hand is made again, whatever was written down when it was made.
+package struct SchemaPlan: Sendable {
+  package struct Step: Sendable, Hashable {
+    /// What the step is for, in a few words.
+    package var title: String
+    package var script: String
+    /// The operator's own statements, which run with the operator's search path.
+    package var isOperators = false
+    /// Makes a table anew and empty whose rows cannot be known any more, so that an operator has to ask for it.
+    package var losesRows = false
+
+    package init(title: String, script: String, isOperators: Bool = false) {
+      self.title = title
+      self.script = script
+      self.isOperators = isOperators
+    }
+
+    /// What is run: our own statements find nothing of anybody else's by name.
+    var statements: String {
+      "SET LOCAL search_path \(isOperators ? "TO DEFAULT" : "= pg_catalog, pg_temp");\n\(script)"
+    }
+  }
+
+  package private(set) var steps: [Step] = []
+
+  package init() {}
+
+  package var isEmpty: Bool { steps.isEmpty }
+
+  /// Every step as one script for `psql`, in one transaction. It does not wait for a lock for longer than a few seconds: sessions that
+  /// want the same lock later would wait behind it.
+  package var script: String {
+    "BEGIN;\nSET LOCAL lock_timeout = '3s';\n\n"
+      + steps.map { "-- \($0.title)\n\n\($0.statements)" }.joined(separator: "\n") + "\nCOMMIT;\n"
+  }
+
+  /// For whoever only uses the schema.
+  ///
+  /// - Throws: ``StoreProblem`` that names what is missing.
+  package static func refuseMissing(_ session: Session, shape: StoreShape) async throws {
+    let plan = try await forStore(session, shape: shape)
+    guard plan.isEmpty else {
+      throw StoreProblem(
+        .schemaBehind, "missing in the database: \(plan.steps.map(\.title).joined(separator: ", "))",
+        hint: "Run `tidemark init`; with --dry-run it prints the statements.")
+    }
+  }
+
+  /// Tidemark's own schema on top of a store that exists.
+  ///
+  /// Only a program whose number is higher than the database's replaces functions or changes tables. One of the same number makes what is
+  /// missing, and an older one nothing.
+  ///
+  /// - Parameter tidies: whether functions that no living node calls any more are taken away too.
+  /// - Throws: ``StoreProblem`` where the schema serves another store, or this program may not run beside it.
+  package static func forStore(
+    _ session: Session, shape: StoreShape, schema: Schema = .current, tidies: Bool = false
+  ) async throws -> SchemaPlan {
+    var plan = SchemaPlan()
+    if !shape.hasProgression {
+      plan.add("the table of positions", SQL.filled(PackageResources.marten_progression_sql, shape.words))
+    }
+    let tables = schema.tables(for: shape)
+    let objects = schema.objects(for: shape)
+    var found = try await SchemaLookUp.read(session, objects: tables + objects, shape: shape)
+    guard let installed = try await Installation.read(session, found, tables: tables) else {
+      plan.add("Tidemark's own tables", schemaStatement + tables.map(\.script).joined(separator: "\n"))
+      plan.add("which event store they serve", Installation.insert(schema, shape))
+      plan.add("Tidemark's view and functions", internalSchema(found) + made(objects, found))
+      return plan
+    }
+    guard installed.storeSchema == shape.schema else {
+      throw StoreProblem(
+        .otherStore,
+        "the schema tidemark serves the event store in \(installed.storeSchema), not the one in \(shape.schema)",
+        hint: "One event store in a database can be followed. Set event_store.schema = \"\(installed.storeSchema)\".")
+    }
+    guard installed.number <= schema.number else {
+      try installed.refuseOlder(schema, missing: (tables + objects).filter(found.isMissing))
+      return plan
+    }
+
+    let isUpgrade = installed.number < schema.number
+    if tidies || isUpgrade || !found.isComplete { try await found.readForChange(session) }
+    plan.restore(tables, found)
+    if isUpgrade {
+      for number in schema.numbers where number.number > installed.number && !number.upgrade.isEmpty {
+        plan.add(number.title, number.upgrade)
+      }
+      let known = tables.filter { !found.isMissing($0) }
+      plan.add("what each table is for", known.map(\.commentStatement).joined())
+      // Before number 5 everybody could execute them.
+      plan.add(
+        "Tidemark's view and functions", internalSchema(found) + made(objects, found, areNew: installed.number < 5))
+      plan.add("record the number", Installation.advance(from: installed.number, to: schema, shape))
+    } else if installed.shapeHash != shape.hash {
+      plan.add(
+        "Tidemark's view and functions, for the event store as it is now", internalSchema(found) + made(objects, found))
+      plan.add("record which columns they were made for", Installation.remember(shape))
+    } else {
+      if !found.hasInternalSchema { plan.add("schema tidemark_internal, which is missing", internalSchema(found)) }
+      for object in objects where found.isMissing(object) || (object.kind == .view && found.viewIsElsewhere) {
+        let why = found.isMissing(object) ? "which is missing" : "on the event table that is there now"
+        plan.add("\(object.kind.rawValue.lowercased()) \(object.name), \(why)", made([object], found))
+      }
+    }
+    if !isUpgrade, tables.contains(where: { $0.name == "tidemark.schema_number" && found.isMissing($0) }) {
+      plan.add("record the number", Installation.record([schema.numbers.last!], of: schema))
+    }
+    if (tidies || isUpgrade) && !found.leftovers.isEmpty {
+      plan.add(
+        "take away functions that no living node calls", found.leftovers.map { "DROP FUNCTION \($0);\n" }.joined())
+    }
+    return plan
+  }
+
+  private static let schemaStatement = """
+    CREATE SCHEMA IF NOT EXISTS tidemark;
+
+    COMMENT ON SCHEMA tidemark IS 'Tidemark: keeps read models up to date from an event table';
+
+
+    """
+
+  /// Makes the schema of the internal functions where it is missing.
+  private static func internalSchema(_ found: SchemaLookUp) -> String {
+    guard !found.hasInternalSchema else { return "" }
+    let roles = found.internalRoles
+    return """
+      CREATE SCHEMA tidemark_internal;
+
+      COMMENT ON SCHEMA tidemark_internal IS 'Tidemark: what its nodes and verbs call; on no search path';
+
+      \(roles.isEmpty ? "" : "GRANT USAGE ON SCHEMA tidemark_internal TO \(roles.joined(separator: ", "));\n\n")
+      """
+  }
+
+  /// The script that makes objects, and gives functions that are new to whom they are for.
+  ///
+  /// - Parameter areNew: whether functions that are there count as new too.
+  private static func made(_ objects: [SchemaObject], _ found: SchemaLookUp, areNew: Bool = false) -> String {
+    var script = ""
+    if found.viewIsElsewhere, objects.contains(where: { $0.kind == .view }) {
+      script += "DROP VIEW tidemark.batch;\n\n"
+    }
+    script += objects.map(\.script).joined(separator: "\n")
+    for object in objects where object.kind == .function && (areNew || found.isMissing(object)) {
+      script += "\nREVOKE EXECUTE ON FUNCTION \(object.name) FROM PUBLIC;\n"
+      let roles = found.roles(for: object)
+      if !roles.isEmpty { script += "GRANT EXECUTE ON FUNCTION \(object.name) TO \(roles.joined(separator: ", "));\n" }
+    }
+    return script
+  }
+
+  /// Tables whose rows nothing else tells: of the others, what was lost is found out or begun anew.
+  private static let irreplaceable = ["tidemark.gap", "tidemark.dead_letter", "tidemark.shard"]
+
+  /// Makes the tables that are missing, in their newest form.
+  private mutating func restore(_ tables: [SchemaObject], _ found: SchemaLookUp) {
+    let lacksRebuilds = tables.contains { $0.name == "tidemark.rebuild" && found.isMissing($0) }
+    for table in tables {
+      // Its rows belong to rows of the other, which are gone.
+      let isOrphan = lacksRebuilds && table.name == "tidemark.rebuild_worker"
+      guard found.isMissing(table) || isOrphan else { continue }
+      var script = isOrphan && !found.isMissing(table) ? "DROP TABLE tidemark.rebuild_worker;\n\n" : ""
+      script += table.script
+      if table.name == "tidemark.schema_number", !found.readers.isEmpty {
+        script += "\nGRANT SELECT ON tidemark.schema_number TO \(found.readers.joined(separator: ", "));\n"
+      }
+      var step = Step(title: "table \(table.name), which is missing", script: script)
+      step.losesRows = Self.irreplaceable.contains(table.name)
+      steps.append(step)
+    }
+  }
+
+  /// A new event store, without Tidemark's own schema, which ``forStore(_:shape:schema:tidies:)`` adds.
+  ///
+  /// - Parameter streamIDType: `uuid` or `varchar`.
+  package static func newStore(schema: String, streamIDType: String) -> SchemaPlan {
+    let shape = StoreShape.new(schema: schema, streamIDType: streamIDType)
+    var plan = SchemaPlan()
+    plan.add("an event store in Marten's shape", SQL.filled(PackageResources.marten_store_sql, shape.words))
+    return plan
+  }
+
+  private mutating func add(_ title: String, _ script: String) { steps.append(Step(title: title, script: script)) }
+
+  package mutating func append(_ step: Step) { steps.append(step) }
+  package mutating func append(contentsOf plan: SchemaPlan) { steps += plan.steps }
+}
