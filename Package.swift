@@ -137,7 +137,7 @@ let package = Package(
       swiftSettings: strict),
     .testTarget(
       name: "CommandLineTests",
-      dependencies: ["EventStore", "Postgres", "Processes", "Sandbox", "TestSupport", "tidemark"],
+      dependencies: ["Postgres", "Processes", "Sandbox", "TestSupport", "tidemark"],
       exclude: ["Golden", "Shells"],
       swiftSettings: strict),
     .testTarget(
