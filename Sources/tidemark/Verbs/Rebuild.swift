@@ -14,7 +14,7 @@ import Telemetry
 struct RebuildVerb {
   static let verb = Verb(
     "rebuild",
-    about: "Replay all events into new tables, then exchange them for the old ones, which serve readers meanwhile.",
+    about: "Replay events into new tables, then exchange them for the old ones, which serve readers meanwhile.",
     discussion: discussion,
     options: SettingsOption.options + [interactive, all] + RebuildChoice.options
       + [yes, restart, abort, here, OutputOption.json],

@@ -199,7 +199,7 @@ import Testing
     let second = try await Program.run(["rebuild", "Slow", "--to", "5", "-c", config])
     #expect(second.code == 1 && second.error.contains("another rebuild of Slow:All is under way [TM325]"), "\(second)")
     let here = try await Program.run(["rebuild", "Slow", "--here", "-c", config])
-    #expect(here.code == 1 && here.error.contains("Leave --here out"), "\(here)")
+    #expect(here.code == 1 && here.error.contains("Omit --here"), "\(here)")
     let aborted = try await Program.run(["rebuild", "Slow", "--abort", "-c", config])
     #expect(aborted.code == 0 && aborted.output.contains("its new tables were removed"), "\(aborted)")
     let watched = try await watching.value

@@ -50,7 +50,7 @@ import Testing
   @Test func `is of those that are chosen from the list, each once`() async throws {
     let (database, config) = try await prepared()
     let terminal = try await TerminalSession([Program.path, "rebuild", "-i", "--here", "-c", config])
-    try await terminal.says("1  P1:All  p1\r\n2  P2:All  p2\r\n3  P3:All  p3\r\nWhich?")
+    try await terminal.says("1  P1:All  p1\r\n2  P2:All  p2\r\n3  P3:All  p3\r\nWhich ones?")
     terminal.type(" 3, 1 3\n")
     try await terminal.says("P3:All: rebuilt up to 5")
     try await terminal.says("P1:All: rebuilt up to 5")
@@ -65,7 +65,7 @@ import Testing
     for wrong in ["4", "0", "1 x", "-1", "P9", "1.5", "99999999999999999999"] {
       terminal.type("\(wrong)\n")
       let word = wrong.split(separator: " ").last!
-      try await terminal.says("expected numbers from 1 to 3, found \"\(word)\"\r\nWhich?")
+      try await terminal.says("expected numbers from 1 to 3, found \"\(word)\"\r\nWhich ones?")
     }
     #expect(try await counts(database) == [6, 6, 6])
     terminal.type("2\n")
@@ -134,7 +134,7 @@ import Testing
     let terminal = try await TerminalSession([
       "/bin/sh", "-c", "exec \(Program.path) rebuild -i --here --json -c \(config) > \(file)",
     ])
-    try await terminal.says("Which?")
+    try await terminal.says("Which ones?")
     terminal.type("1\n")
     #expect(try await terminal.end() == .exited(0))
     let json = try JSONSerialization.jsonObject(with: Data(contentsOf: URL(filePath: file)))
