@@ -31,12 +31,12 @@ import Testing
     ("sell --bogus=x", []),
     ("nonsense ''", []),
     ("secret ''", ["--version", "--help"]),
-  ]) func `offers what fits`(line: String, texts: [String]) {
+  ]) func `offers the words that fit`(line: String, texts: [String]) {
     let offer = Self.offer(line)
     #expect(offer.candidates.map(\.text) == texts && !offer.takesFiles)
   }
 
-  @Test func `offers options once, not beside their alternative, and no hidden ones`() {
+  @Test func `offers options once, without excluded alternatives and hidden options`() {
     let long = [
       "--file", "--price", "--number", "--fast", "--interactive", "--tag", "--way", "--version", "--help",
     ]
@@ -51,7 +51,7 @@ import Testing
     #expect(Self.offer(line).takesFiles && Self.offer(line).candidates.isEmpty)
   }
 
-  @Test func `is a line a candidate, with its meaning`() {
+  @Test func `is one line per candidate, with its meaning`() {
     #expect(Self.offer("sell ''").lines == ["words", "Trip:none\tshard", "Day:none"])
     #expect(Self.offer("sell -c ''").lines == ["files"])
     #expect(Self.offer("''").lines[1] == "sell\tSell goods, --fast if need be")

@@ -6,10 +6,10 @@ import Testing
     [Sample.program], [Sample.program, Sample.sell], [Sample.program, Sample.count], [Sample.program, Sample.stock],
   ]
 
-  @Test(arguments: [20, 40, 56, 80, 120, 500]) func `has no line wider than the terminal, nor than 120`(width: Int) {
+  @Test(arguments: [20, 40, 56, 80, 120, 500]) func `has no line wider than the terminal or 120 columns`(width: Int) {
     for path in Self.all {
       for line in HelpPage(path, width: width).text.split(separator: "\n") where line.count > min(width, 120) {
-        // Except where one word is: then it stands alone.
+        // Only a single longer word may be wider; it is then on its own line.
         let words = line.split(separator: " ")
         #expect(words.count == 1 || line.contains("["), "\(width): \(line)")
         #expect(width < 40, "\(width): \(line)")
@@ -17,7 +17,7 @@ import Testing
     }
   }
 
-  @Test func `shows what is described, and no more`() {
+  @Test func `shows the description, and no more`() {
     #expect(
       HelpPage([Sample.program, Sample.sell], width: 80).text == """
         USAGE: shop sell [-c FILE] [--price NUMBER] [--number NUMBER] [-f | -i]
@@ -25,7 +25,7 @@ import Testing
 
         Sell goods, --fast if need be.
 
-        What is sold is gone. See `shop count`, --file and goods(5).
+        Goods once sold are gone. See `shop count`, --file and goods(5).
 
           shop sell Tea    # as it stands
 
@@ -35,12 +35,12 @@ import Testing
           GOODS  What to sell.
 
         OPTIONS:
-          -c, --file FILE    The price list. Another stands in SHOP.
+          -c, --file FILE    The price list. SHOP names another.
           --price NUMBER     The price.
           --number NUMBER    How many. Default: 3.
           -f, --fast         Hurry.
           -i, --interactive  Ask.
-          --tag TAG          What it is. May be repeated.
+          --tag TAG          A tag. May be repeated.
           --way WAY          Where it is sold. One of counter or post. Default: counter.
           --version          Show the version.
           -h, --help         Show this help.
@@ -82,7 +82,7 @@ import Testing
         """)
   }
 
-  @Test func `on a narrow terminal has meanings under their names`() {
+  @Test func `on a narrow terminal prints meanings under their names`() {
     let text = HelpPage([Sample.program, Sample.count], width: 30).text
     #expect(text.contains("  PLACE\n      Where. One of counter or\n      post.\n"), "\(text)")
   }

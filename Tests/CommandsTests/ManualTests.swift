@@ -12,7 +12,7 @@ import Testing
     return page.text
   }
 
-  @Test func `has a line in the synopsis for each verb that does something`() {
+  @Test func `has a line in the synopsis for each verb that can be run`() {
     #expect(
       Self.page.contains(
         """
@@ -39,7 +39,7 @@ import Testing
     #expect(!Self.page.contains("secret") && !Self.page.contains("older"))
   }
 
-  @Test func `marks options, things to type and other pages`() {
+  @Test func `marks options, text to type and other pages`() {
     #expect(
       Self.page.contains(
         """
@@ -48,7 +48,7 @@ import Testing
         .Fl Fl fast
         if need be.
         .Pp
-        What is sold is gone.
+        Goods once sold are gone.
         See
         .Ql shop count ,
         .Fl Fl file
@@ -63,9 +63,9 @@ import Testing
         """), "\(Self.page)")
   }
 
-  @Test func `describes what several verbs share once`() {
+  @Test func `describes options of several verbs once`() {
     let parts = Self.page.split(separator: ".Ss Options of several verbs\n")
     #expect(!parts[0].contains(".It Fl c , Fl Fl file Ar file"))
-    #expect(parts[1].contains(".It Fl c , Fl Fl file Ar file\nThe price list.\nAnother stands in SHOP.\n"))
+    #expect(parts[1].contains(".It Fl c , Fl Fl file Ar file\nThe price list.\nSHOP names another.\n"))
   }
 }

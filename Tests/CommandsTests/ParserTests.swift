@@ -17,17 +17,17 @@ import Testing
   @Test(arguments: [
     "sell --file x", "sell --file=x", "sell -c x", "sell -c=x", "sell -fc x", "sell -cf x", "sell -c y -c x",
     "sell Tea -c x", "sell -c x -- Tea", "sell -c x --",
-  ]) func `may spell an option in several ways, of which the last counts`(line: String) throws {
+  ]) func `may write an option in several ways, of which the last counts`(line: String) throws {
     #expect(try Sample.parsed(line)?[Sample.file] == "x")
   }
 
-  @Test func `has arguments only after two dashes`() throws {
+  @Test func `has only arguments after two dashes`() throws {
     #expect(try Sample.parsed("sell -- --file -c -5 -- Tea")?[Sample.goods] == ["--file", "-c", "-5", "--", "Tea"])
     #expect(try Sample.parsed("sell - ''")?[Sample.goods] == ["-", ""])
     #expect(try Sample.parsed("sell -- --help") != nil)
   }
 
-  @Test func `takes a value that begins with a dash after an equals sign only`() throws {
+  @Test func `takes a value that begins with a dash only after an equals sign`() throws {
     #expect(try Sample.parsed("sell --price=-5")?[Sample.price] == -5)
     #expect(try Sample.parsed("sell --file=-")?[Sample.file] == "-")
     #expect(try Sample.parsed("sell --file -")?[Sample.file] == "-")
@@ -71,11 +71,11 @@ import Testing
     ("-- sell", ["unexpected argument \"sell\""]),
     ("help nothing", ["unknown verb \"nothing\""]),
     ("help sell Tea", ["unexpected argument \"Tea\""]),
-  ]) func `that is wrong is told what is expected`(line: String, problems: [String]) {
+  ]) func `that is wrong is answered with the expected form`(line: String, problems: [String]) {
     #expect(Sample.problems(line) == problems)
   }
 
-  @Test func `is told all its problems at once`() {
+  @Test func `gets all its problems reported at once`() {
     #expect(
       Sample.problems("sell --prise 3 --number 0 --way nowhere -x --fast=1 --price") == [
         "unknown option \"--prise\"; did you mean \"--price\"?",
@@ -96,7 +96,7 @@ import Testing
     ("stock lits", ["shop: unknown verb of stock \"lits\"; did you mean \"list\"?", "See 'shop help stock'."]),
     ("stock list x", ["shop: unexpected argument \"x\"", "See 'shop help stock list'."]),
     ("sel", ["shop: unknown verb \"sel\"; did you mean \"sell\"?", "See 'shop help'."]),
-  ]) func `that is wrong is shown the way to help`(line: String, lines: [String]) {
+  ]) func `that is wrong is pointed to the help`(line: String, lines: [String]) {
     let error = #expect(throws: UsageProblems.self) { try Sample.program.parse(Sample.words(line)) }
     #expect(error?.lines == lines)
   }
@@ -108,7 +108,7 @@ import Testing
     ("sell --version --help", ["shop", "sell"]), ("help stock list", ["shop", "stock", "list"]),
     ("stock list -h", ["shop", "stock", "list"]), ("nonsense --help", ["shop"]), ("help secret", ["shop", "secret"]),
     ("help help", ["shop", "help"]), ("--", ["shop"]),
-  ]) func `gets help wherever it is asked for`(line: String, path: [String]) throws {
+  ]) func `gets help wherever it requests it`(line: String, path: [String]) throws {
     guard case .help(let verbs) = try Sample.program.parse(Sample.words(line)) else {
       Issue.record("no help")
       return
@@ -117,7 +117,7 @@ import Testing
   }
 
   @Test(arguments: ["--version", "sell --version", "--version sell", "sell --bogus --version"])
-  func `gets the version wherever it is asked for`(line: String) throws {
+  func `gets the version wherever it requests it`(line: String) throws {
     guard case .version = try Sample.program.parse(Sample.words(line)) else {
       Issue.record("no version")
       return

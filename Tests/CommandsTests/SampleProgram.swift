@@ -1,6 +1,6 @@
 import Commands
 
-/// A program of a few verbs, with every kind of option and argument there is.
+/// A program with a few verbs, and every kind of option and argument.
 enum Sample {
   static let program: Verb = Verb(
     "shop", about: "Sells things.", discussion: "Shops of `goods` are described in shop(7).",
@@ -13,7 +13,7 @@ enum Sample {
   static let sell = Verb(
     "sell", about: "Sell goods, --fast if need be.",
     discussion: """
-      What is sold is gone. See `shop count`, --file and goods(5).
+      Goods once sold are gone. See `shop count`, --file and goods(5).
 
         shop sell Tea    # as it stands
 
@@ -30,12 +30,12 @@ enum Sample {
   static let secret = Verb("secret", about: "Known to few.", isHidden: true) { _ in }
 
   static let file: Option<String?> = .value(
-    "file", short: "c", .text("FILE", completion: .files), "The price list. Another stands in SHOP.")
+    "file", short: "c", .text("FILE", completion: .files), "The price list. SHOP names another.")
   static let price: Option<Int64?> = .value("price", .integer("NUMBER"), "The price.")
   static let number: Option<Int> = .value("number", .integer("NUMBER", 1...64), default: 3, "How many.")
   static let fast: Option<Bool> = .flag("fast", short: "f", "Hurry.")
   static let interactive: Option<Bool> = .flag("interactive", short: "i", "Ask.")
-  static let tags: Option<[String]> = .values("tag", .text("TAG", completion: .names([.shards])), "What it is.")
+  static let tags: Option<[String]> = .values("tag", .text("TAG", completion: .names([.shards])), "A tag.")
   static let way: Option<Way> = .value("way", .choice("WAY"), default: .counter, "Where it is sold.")
   static let old: Option<Bool> = .flag("older", "Refused.").hidden
   static let goods: Argument<[String]> = .any(.text("GOODS", completion: .names([.shards])), "What to sell.")
@@ -43,7 +43,7 @@ enum Sample {
 
   enum Way: String, CaseIterable { case counter, post }
 
-  /// A line split at blanks; `''` is an empty word.
+  /// Splits a line at blanks; `''` is an empty word.
   static func words(_ line: String) -> [String] { line.split(separator: " ").map { $0 == "''" ? "" : String($0) } }
 
   static func parsed(_ line: String) throws -> ParsedLine? {

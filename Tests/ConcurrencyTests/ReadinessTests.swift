@@ -6,7 +6,7 @@ import Testing
 @testable import Concurrency
 
 @Suite struct `A wait for a descriptor` {
-  /// A pair of connected sockets: what is written to one can be read from the other.
+  /// A pair of connected sockets.
   private final class Pair: Sendable {
     let near: Int32
     let far: Int32
@@ -37,7 +37,7 @@ import Testing
     func add(_ word: String) { words.withLock { $0.append(word) } }
   }
 
-  @Test func `ends when something can be read, at once where it can be already`() async throws {
+  @Test func `ends when there is input, at once if there is input already`() async throws {
     let pair = Pair()
     defer { pair.close() }
     pair.say()
@@ -51,7 +51,7 @@ import Testing
     }
   }
 
-  @Test func `ends when the other side goes, in both directions`() async throws {
+  @Test func `ends when the other side closes, in both directions`() async throws {
     let pair = Pair()
     pair.fill()
     async let reading: Void = Readiness.shared.readable(pair.near)
@@ -62,7 +62,7 @@ import Testing
     close(pair.near)
   }
 
-  @Test func `of one direction is not ended by the other`() async throws {
+  @Test func `for one direction is not ended by the other`() async throws {
     let pair = Pair()
     defer { pair.close() }
     pair.fill()
@@ -71,7 +71,7 @@ import Testing
       group.addTask {
         try await Readiness.shared.readable(pair.near)
         order.add("read")
-        // Full until now: the other one still waits, and is armed.
+        // It was full until now: the other wait continues, and is armed.
         pair.drain()
       }
       group.addTask {
@@ -85,14 +85,14 @@ import Testing
     #expect(order.all == ["read", "written"])
   }
 
-  @Test func `is not needed for a plain file, and fails for what is closed`() async throws {
+  @Test func `ends at once for a plain file, and fails for a closed descriptor`() async throws {
     let file = open("/proc/self/exe", O_RDONLY | O_CLOEXEC)
     try await Readiness.shared.readable(file)
     close(file)
     await #expect(throws: Readiness.Problem(code: EBADF)) { try await Readiness.shared.readable(987_654) }
   }
 
-  @Test func `leaves at once when its task is cancelled, before or while it waits`() async throws {
+  @Test func `ends at once when its task is cancelled, before or during the wait`() async throws {
     let pair = Pair()
     defer { pair.close() }
     for pause in [Duration.zero, .milliseconds(2)] {
@@ -101,16 +101,16 @@ import Testing
       task.cancel()
       await #expect(throws: CancellationError.self) { try await task.value }
     }
-    // Nobody's wait is left behind to take the next one's event.
+    // No cancelled wait stays behind to take the event of the next one.
     pair.say()
     try await Readiness.shared.readable(pair.near)
   }
 
-  @Test func `ends in time where it has a limit, in a cancelled task too where it is told to`() async throws {
+  @Test func `ends at its limit, and continues in a cancelled task if told to`() async throws {
     let pair = Pair()
     defer { pair.close() }
     let began = ContinuousClock.now
-    // An earlier wait with a later deadline, which must not be the one that is slept for.
+    // An earlier wait with a later deadline, which must not delay the thread.
     let later = Task { try await Readiness.shared.wait(for: .reading, of: pair.near, within: .seconds(120)) }
     try await Task.sleep(for: .milliseconds(10))
     let task = Task {
@@ -126,7 +126,7 @@ import Testing
     #expect(try await Readiness.shared.wait(for: .reading, of: pair.near, within: .seconds(10)))
   }
 
-  @Test func `ends when its descriptor is released, also where the release came a moment before`() async throws {
+  @Test func `ends when its descriptor is released, even a moment before the wait`() async throws {
     for round in 0..<200 {
       let pair = Pair()
       let isGone = Mutex(false)
@@ -141,7 +141,7 @@ import Testing
     }
   }
 
-  @Test func `is one of many, each of which gets its own`() async throws {
+  @Test func `is one of many, each of which gets its own event`() async throws {
     let pairs = (0..<200).map { _ in Pair() }
     defer { for pair in pairs { pair.close() } }
     let heard = Notes()
@@ -162,7 +162,7 @@ import Testing
     #expect(heard.all.count == 4000)
   }
 
-  @Test func `survives its number becoming another file's, time and again`() async throws {
+  @Test func `survives that other files get its number, again and again`() async throws {
     try await withThrowingTaskGroup(of: Void.self) { group in
       for _ in 0..<4 {
         group.addTask {
@@ -198,7 +198,7 @@ import Testing
     #expect(waitpid(process, &status, WNOHANG) == process && status == 0)
   }
 
-  @Test func `keeps one thread, which hears no signal, for all of them`() async throws {
+  @Test func `uses one thread for all waits, which blocks every signal`() async throws {
     let pair = Pair()
     defer { pair.close() }
     pair.say()

@@ -2,7 +2,7 @@ import Concurrency
 import Synchronization
 import Testing
 
-/// Runs until its stop, or until it is cancelled, and says which.
+/// Runs until its stop is requested or it is cancelled, and records which.
 private final class Waiting: Service {
   enum End: Sendable { case stopped, cancelled }
 
@@ -31,8 +31,8 @@ private final class Waiting: Service {
 
 private struct Trouble: Error {}
 
-@Suite struct `A service at work` {
-  @Test func `is told to end, and ends alone`() async throws {
+@Suite struct `A running service` {
+  @Test func `ends alone when it is told to`() async throws {
     let stop = Stop()
     let (one, other) = (Waiting(), Waiting())
     let (first, second) = (ServiceRun(one, under: stop), ServiceRun(other, under: stop))
@@ -49,7 +49,7 @@ private struct Trouble: Error {}
     }
   }
 
-  @Test func `is cancelled without an error when that was asked for`() async throws {
+  @Test func `throws no error when its cancellation was requested`() async throws {
     let service = Waiting(isDeaf: true)
     let run = ServiceRun(service)
     try await withThrowingTaskGroup(of: Void.self) { group in
@@ -70,7 +70,7 @@ private struct Trouble: Error {}
     #expect(service.ends.withLock { $0 } == [.cancelled])
   }
 
-  @Test func `is cancelled with whoever runs it`() async throws {
+  @Test func `is cancelled with the task that runs it`() async throws {
     let service = Waiting(isDeaf: true)
     let running = Task { try await ServiceRun(service, patience: .seconds(60)).run() }
     try await service.runs.wait()
@@ -79,7 +79,7 @@ private struct Trouble: Error {}
     #expect(service.ends.withLock { $0 } == [.cancelled])
   }
 
-  @Test func `passes its own error on`() async throws {
+  @Test func `passes on its own error`() async throws {
     let run = ServiceRun(Waiting(throwing: Trouble()))
     run.end()
     await #expect(throws: Trouble.self) { try await run.run() }
@@ -87,7 +87,7 @@ private struct Trouble: Error {}
 }
 
 @Suite struct `A group of services` {
-  @Test func `takes one more while it runs, and none after its stop`() async throws {
+  @Test func `accepts another service while it runs, and none after its stop`() async throws {
     let stop = Stop()
     let group = ServiceGroup()
     let (early, late, tooLate) = (Waiting(), Waiting(), Waiting())
@@ -104,7 +104,7 @@ private struct Trouble: Error {}
     #expect(!group.add(tooLate) && !tooLate.runs.isRequested)
   }
 
-  @Test func `goes on when one of it ends, and ends with one that fails`() async throws {
+  @Test func `continues when one service ends, and ends when one fails`() async throws {
     let group = ServiceGroup()
     let (one, other, failing) = (Waiting(), Waiting(), Waiting(throwing: Trouble()))
     let (first, third) = (ServiceRun(one), ServiceRun(failing))

@@ -4,9 +4,9 @@ import Testing
 
 @testable import Concurrency
 
-/// On threads of their own, which hold signals that nothing else uses, and are sent them alone.
+/// Each test uses its own thread, which holds signals that nothing else uses, and sends them only to that thread.
 @Suite struct `A held signal` {
-  /// Runs the body on a thread, which then takes as many signals as the body says.
+  /// Runs the body on a thread, which then takes the number of signals that the body returns.
   private static func onThread(
     holding numbers: [Int32], taking count: Int, _ body: @escaping @Sendable (Signals) -> Void
   ) async {
@@ -33,7 +33,7 @@ import Testing
     init(_ body: @escaping @Sendable () -> Void) { self.body = body }
   }
 
-  @Test func `reaches who listens, also when it came before anybody took it`() async {
+  @Test func `reaches its listener, even if it came before the listener took it`() async {
     let heard = Mutex<AsyncStream<Int32>?>(nil)
     await Self.onThread(holding: [SIGUSR1, SIGUSR2], taking: 2) { signals in
       heard.withLock { $0 = signals.listen(for: [SIGUSR1, SIGUSR2]) }
@@ -45,15 +45,15 @@ import Testing
     #expect(numbers == [SIGUSR1, SIGUSR2])
   }
 
-  /// What the first one asked for may be stuck, and its listener with it.
-  @Test func `that is heard once ends the process when it comes again`() async {
+  /// The listener may be stuck in its response to the first signal.
+  @Test func `that is delivered once ends the process when it comes again`() async {
     let heard = Mutex<AsyncStream<Int32>?>(nil)
     let ends = Mutex(0)
     await Self.onThread(holding: [SIGWINCH], taking: 0) { signals in
       heard.withLock { $0 = signals.listen(for: [SIGWINCH], once: true) }
       for _ in 0..<2 {
         pthread_kill(pthread_self(), SIGWINCH)
-        // Its usual effect is none.
+        // The default effect of this signal is none.
         signals.takeNext(beforeEnd: { ends.withLock { $0 += 1 } })
       }
     }
@@ -61,7 +61,7 @@ import Testing
     for await number in heard.withLock({ $0! }).prefix(1) { #expect(number == SIGWINCH) }
   }
 
-  @Test func `that is a hangup waits for who will listen`() async {
+  @Test func `that is SIGHUP waits for a listener`() async {
     let heard = Mutex<AsyncStream<Int32>?>(nil)
     await Self.onThread(holding: [SIGHUP], taking: 0) { signals in
       pthread_kill(pthread_self(), SIGHUP)

@@ -4,7 +4,7 @@ import Synchronization
 import Testing
 
 @Suite struct `A stop` {
-  @Test func `ends all waits for it, and those that begin too late`() async throws {
+  @Test func `ends all waits for it, and waits that begin later`() async throws {
     let stop = Stop()
     try await withThrowingTaskGroup(of: Void.self) { group in
       for _ in 0..<100 { group.addTask { try await stop.wait() } }
@@ -16,8 +16,8 @@ import Testing
     #expect(stop.isRequested)
   }
 
-  /// The moment between a look at the stop and the wait for it is where a wakeup would be lost.
-  @Test func `is never missed by a wait that begins as it comes`() async throws {
+  /// A wakeup could be lost between checking the stop and waiting for it.
+  @Test func `is never missed by a wait that begins at the same moment`() async throws {
     for _ in 0..<5_000 {
       let stop = Stop()
       try await withThrowingTaskGroup(of: Void.self) { group in
@@ -28,13 +28,13 @@ import Testing
     }
   }
 
-  @Test func `lets a cancelled wait go`() async {
+  @Test func `ends a cancelled wait`() async {
     let wait = Task { try await Stop().wait() }
     wait.cancel()
     await #expect(throws: CancellationError.self) { try await wait.value }
   }
 
-  @Test func `ends with the one above it, and not the other way round`() async throws {
+  @Test func `is requested with its parent, but not the other way round`() async throws {
     let (above, other) = (Stop(), Stop())
     let below = Stop(under: above)
     let lowest = Stop(under: below)
@@ -43,10 +43,10 @@ import Testing
     #expect(!below.isRequested && !above.isRequested)
     above.request()
     #expect(below.isRequested && !other.isRequested)
-    #expect(Stop(under: above).isRequested, "one that is made too late")
+    #expect(Stop(under: above).isRequested, "one created after the request")
   }
 
-  @Test func `below another is gone when nobody has it any more`() {
+  @Test func `with a parent is released with its last reference`() {
     let above = Stop()
     weak var below: Stop?
     do {
@@ -59,7 +59,7 @@ import Testing
     above.request()
   }
 
-  @Test func `calls what asked for it once, in order, and not what left`() {
+  @Test func `calls each handler once, in order, and no removed handler`() {
     let stop = Stop()
     let called = Mutex<[Int]>([])
     let handlers = (0..<4).map { number in stop.onRequest { called.withLock { $0.append(number) } } }
@@ -71,7 +71,7 @@ import Testing
     #expect(called.withLock { $0 } == [0, 2, 3, 9])
   }
 
-  @Test func `belongs to the tasks that are started under it`() async {
+  @Test func `is the current stop of the tasks started under it`() async {
     let stop = Stop()
     #expect(!Stop.current.isRequested)
     await stop.governing {
@@ -86,7 +86,7 @@ import Testing
     #expect(!Stop.current.isRequested)
   }
 
-  /// As a thread waits in poll(2), beside the socket it works with.
+  /// A thread waits for it in poll(2), together with its socket.
   @Test(arguments: [true, false]) func `wakes a thread that waits for its descriptor`(isLate: Bool) async throws {
     let stop = Stop()
     if isLate { stop.request() }
@@ -100,7 +100,7 @@ import Testing
 }
 
 @Suite struct `A wait that can be stopped` {
-  @Test func `returns what it waited for`() async throws {
+  @Test func `returns the result of the wait`() async throws {
     #expect(try await stoppable { 7 } == 7)
     struct Trouble: Error {}
     await #expect(throws: Trouble.self) { try await stoppable { throw Trouble() } }
@@ -114,7 +114,7 @@ import Testing
       let ended = Task { try await stoppable { try await Task.sleep(for: .seconds(3600)) } }
       if !isLate { stop.request() }
       await #expect(throws: CancellationError.self) { try await ended.value }
-      #expect(!Task.isCancelled, "the caller goes on, and can finish what is under way")
+      #expect(!Task.isCancelled, "the caller continues, and can finish its work")
       await rest(for: .seconds(3600))
     }
     #expect(ContinuousClock.now - began < .seconds(600))
@@ -136,6 +136,6 @@ import Testing
         try await stoppable { _ = probe }
       }
     }
-    #expect(held == nil, "the stop keeps no wait that is over")
+    #expect(held == nil, "the stop keeps no finished wait")
   }
 }

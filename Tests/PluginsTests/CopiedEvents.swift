@@ -1,7 +1,7 @@
 import Plugins
 import Rules
 
-/// One event as a test says it.
+/// One event as a test declares it.
 struct CopiedEvent {
   var sequence: Int64
   var version: Int64 = 1
@@ -16,7 +16,7 @@ struct CopiedEvent {
   var headers: String?
   var data: String? = "{}"
 
-  /// As `COPY … (FORMAT binary)` sends it.
+  /// The row as `COPY … (FORMAT binary)` sends it.
   var row: [UInt8] {
     func field(_ bytes: [UInt8]?) -> [UInt8] {
       guard let bytes else { return big(Int32(-1)) }
@@ -34,7 +34,7 @@ private func big<T: FixedWidthInteger>(_ value: T) -> [UInt8] { withUnsafeBytes(
 
 private let header: [UInt8] = Array("PGCOPY\n".utf8) + [0xFF, 13, 10, 0] + Array(repeating: 0, count: 8)
 
-/// A block as the server would have sent it, header and end included.
+/// A block as the server would send it, with header and trailer.
 func block(
   _ events: [CopiedEvent], page: Page? = nil, rowLimit: Int = 1_000, byteLimit: Int = 1 << 30,
   types: Set<String>? = nil,
@@ -55,7 +55,7 @@ func slice(_ events: [CopiedEvent], page: Page? = nil) throws -> EventSlice {
   EventSlice(try block(events, page: page), types: nil)
 }
 
-/// What a plugin would read.
+/// The lines that a plugin would read.
 func lines(_ slice: EventSlice) -> String {
   var lines = EventLines(slice)
   var bytes: [UInt8] = []

@@ -4,7 +4,7 @@ import Rules
 import Testing
 
 @Suite struct `Lines for a plugin` {
-  @Test func `hold an event with its data as PostgreSQL wrote it`() throws {
+  @Test func `contain an event with its data as PostgreSQL wrote it`() throws {
     var event = CopiedEvent(sequence: 813, version: 3, timestamp: 848_660_621_123_456)
     event.type = "order_placed"
     event.tenantID = "*DEFAULT*"
@@ -16,7 +16,7 @@ import Testing
         + "\n")
   }
 
-  @Test func `say null for what is missing, and leave out causation and correlation`() throws {
+  @Test func `contain null for missing values, and omit missing causation and correlation`() throws {
     var event = CopiedEvent(sequence: 1)
     event.data = nil
     let line = lines(try slice([event]))
@@ -27,7 +27,7 @@ import Testing
     #expect(lines(try slice([event])).contains(#","causation_id":"c","correlation_id":"d","headers""#))
   }
 
-  @Test func `escape what JSON wants escaped, in text and not in JSON`() throws {
+  @Test func `escape special characters in text, but not in JSON`() throws {
     var event = CopiedEvent(sequence: 1)
     event.type = "a\"b\\c\n\u{1}é"
     let line = lines(try slice([event]))
@@ -35,7 +35,7 @@ import Testing
     #expect(throws: Never.self) { try JSONSerialization.jsonObject(with: Data(line.utf8)) }
   }
 
-  @Test func `hold stream ids that are text`() throws {
+  @Test func `may contain stream ids that are text`() throws {
     var event = CopiedEvent(sequence: 1)
     event.streamID = Array("order-\"7\"".utf8)
     let block = try block([event], hasUUIDStreams: false)
@@ -43,7 +43,7 @@ import Testing
   }
 
   @Test(arguments: [1, 100, 65_536, 65_537, 262_144, 262_145, 3_000_000])
-  func `are whole whatever the size of data`(size: Int) throws {
+  func `are complete for any size of data`(size: Int) throws {
     let data = "\"" + String(repeating: "x", count: size) + "\""
     let events = [1, 2, 3].map { CopiedEvent(sequence: $0, data: $0 == 2 ? data : "{}") }
     let text = lines(try slice(events)).split(separator: "\n")
@@ -67,8 +67,8 @@ import Testing
     #expect(lines.isAtEnd)
   }
 
-  /// Against the system's own calendar, which counts as we do from 1583 on.
-  @Test func `tell the time as the calendar does`() throws {
+  /// Compares with the system's calendar, which agrees with ours from 1583 on.
+  @Test func `format times as the calendar does`() throws {
     var times: [Int64] = [0, -1, 1, 86_399_999_999, -86_400_000_000, 5_097_600_000_000]
     var generator = SystemRandomNumberGenerator()
     for _ in 0..<2_000 {
@@ -90,7 +90,7 @@ import Testing
     }
   }
 
-  @Test func `greet and announce as the manual has it`() {
+  @Test func `have the hello and page of the manual`() {
     #expect(
       String(
         decoding: PluginLines.hello(shard: "Mailer:All", database: "main", mode: .continuous, position: 812),

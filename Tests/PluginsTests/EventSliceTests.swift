@@ -7,7 +7,7 @@ import Testing
     sequences.enumerated().map { CopiedEvent(sequence: $1, type: types[$0 % types.count]) }
   }
 
-  @Test func `ends where it was cut by rows or by bytes`() throws {
+  @Test func `ends at its limit of rows or bytes`() throws {
     let ten = events(Array(1...10))
     #expect(try block(ten, page: Page(floor: 0, ceiling: 100)).page == Page(floor: 0, ceiling: 100))
     let byRows = try block(ten, page: Page(floor: 0, ceiling: 100), rowLimit: 4)
@@ -17,7 +17,7 @@ import Testing
     #expect(byBytes.page == Page(floor: 0, ceiling: 3))
   }
 
-  @Test func `always holds its first event, whatever the size`() throws {
+  @Test func `always contains its first event, regardless of size`() throws {
     let block = try block(events([7, 8]), page: Page(floor: 0, ceiling: 9), byteLimit: 1)
     #expect(block.sequences == [7])
     #expect(block.page == Page(floor: 0, ceiling: 7))

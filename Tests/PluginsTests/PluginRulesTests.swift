@@ -2,7 +2,7 @@ import Plugins
 import Testing
 
 @Suite struct `The rules around a plugin` {
-  @Test func `hand over fewer events when a page was not answered in time, down to one, and more when it is quick`() {
+  @Test func `hand over fewer events after a page was not answered in time, down to one, and more when it is quick`() {
     var pace = PluginPace()
     var tried: [Int] = []
     while pace.limit > 1 {
@@ -16,13 +16,13 @@ import Testing
     #expect(pace.limit == PluginPace.limits.upperBound)
   }
 
-  @Test func `keep the pace of a plugin that needs a part of its time`() {
+  @Test func `keep the pace of a plugin that needs part of its timeout`() {
     var pace = PluginPace()
     pace.answered(1_000, took: .seconds(10), timeout: .seconds(30))
     #expect(pace.limit == 1_000)
     pace.answered(1_000, took: .seconds(20), timeout: .seconds(30))
     #expect(pace.limit == 500)
-    // A short page says nothing of what a full one would take.
+    // The time for a short page says nothing about a full one.
     pace.answered(3, took: .milliseconds(1), timeout: .seconds(30))
     #expect(pace.limit == 500)
   }
@@ -38,7 +38,7 @@ import Testing
     #expect(output.takeDropped() == 0)
   }
 
-  @Test func `cut a long text for the log into lines`() {
+  @Test func `split a long text for the log into lines`() {
     #expect(Array(OutputLimit.parts(of: "short\nand more")) == ["short\nand more"])
     #expect(OutputLimit.parts(of: String(repeating: "x", count: 4_001)).map(\.count) == [2_000, 2_000, 1])
   }
@@ -46,11 +46,11 @@ import Testing
   @Test(
     arguments: [
       (0, 946_684_800_000_000), (-946_684_800_000_000, 0), (.max, .max), (.min, .min),
-      // The last of PostgreSQL's times, of the year 294276: too late to be told in microseconds since 1970.
+      // The last of PostgreSQL's times, in the year 294276: too late for microseconds since 1970.
       (9_223_371_331_199_999_999, .max - 1), (.max - 1, .max - 1),
       (.max - 1 - 946_684_800_000_000, .max - 1), (.max - 2 - 946_684_800_000_000, .max - 2),
     ] as [(Int64, Int64)])
-  func `tell a library the time since 1970, as far as that goes`(time: Int64, told: Int64) {
+  func `give a library the time since 1970, as far as it fits`(time: Int64, told: Int64) {
     #expect(EventText.unixTime(time) == told)
   }
 }

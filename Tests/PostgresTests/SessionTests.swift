@@ -20,7 +20,7 @@ import Testing
     }
   }
 
-  @Test func `tells why a statement failed`() async throws {
+  @Test func `reports why a statement failed`() async throws {
     try await withSession { session async throws in
       let error = await #expect(throws: PostgresError.self) {
         try await session.execute("SELECT\n nothing FROM pg_class")
@@ -33,7 +33,7 @@ import Testing
     }
   }
 
-  @Test func `says what it expected of a column`() async throws {
+  @Test func `reports the expected type of a column`() async throws {
     try await withSession { session async throws in
       let row = try await session.execute("SELECT NULL::int AS a, 'x' AS b").rows[0]
       #expect(throws: PostgresError(.decoding("column a expected Int, got NULL"))) { try row.get("a", as: Int.self) }
@@ -44,11 +44,11 @@ import Testing
     }
   }
 
-  /// libpq would send what comes before it.
-  @Test func `refuses the character NUL as the server would, and is as it was`() async throws {
+  /// libpq would send only the part before it.
+  @Test func `refuses the character NUL as the server would, and stays usable`() async throws {
     try await withSession { session async throws in
       for statement: SQL in ["SELECT \("a\0b")::text", SQL(text: "SELECT 1 \0 / 0")] {
-        // The second time all of it is prepared.
+        // The second time, everything is already prepared.
         for _ in 1...2 {
           let error = await #expect(throws: PostgresError.self) {
             try await session.pipeline(["SELECT \("ab")::text", statement])
@@ -63,7 +63,7 @@ import Testing
     }
   }
 
-  @Test func `runs a pipeline in one go, and says which statement failed`() async throws {
+  @Test func `runs a pipeline in one round trip, and reports which statement failed`() async throws {
     try await withSession { session async throws in
       let results = try await session.pipeline(["BEGIN", "SELECT \(1) + 1 AS n", "COMMIT"])
       #expect(try results[1].rows[0].get("n", as: Int.self) == 2)
@@ -87,7 +87,7 @@ import Testing
     }
   }
 
-  @Test func `prepares a text once, also more of them than it keeps`() async throws {
+  @Test func `prepares each text once, and may prepare more texts than it keeps`() async throws {
     try await withSession { session async throws in
       for round in 0..<1_200 {
         let n = try await session.prepared(SQL(text: "SELECT \(round % 700) AS n")).rows[0].get("n", as: Int.self)
@@ -97,7 +97,7 @@ import Testing
     }
   }
 
-  @Test func `prepares again what a DISCARD threw away or a failed transaction undid`() async throws {
+  @Test func `prepares statements again after DISCARD or a failed transaction`() async throws {
     try await withSession { session async throws in
       _ = try? await session.pipeline(["BEGIN", "SELECT 1 / 0", "SELECT 'never parsed'"])
       await session.rollBack()
@@ -132,7 +132,7 @@ import Testing
     }
   }
 
-  @Test func `copies rows out without keeping them`() async throws {
+  @Test func `copies rows out without keeping them in memory`() async throws {
     try await withSession { session async throws in
       let bytes = Mutex(0)
       let rows = try await session.copyOut("COPY (SELECT repeat('x', 1000) FROM generate_series(1, 20000)) TO STDOUT") {
@@ -144,7 +144,7 @@ import Testing
     }
   }
 
-  @Test func `ends a copy whose reader throws, and goes on`() async throws {
+  @Test func `ends a copy whose reader throws, and stays usable`() async throws {
     struct Stop: Error {}
     try await withSession { session async throws in
       await #expect(throws: Stop.self) {
@@ -163,7 +163,7 @@ import Testing
     #expect(notices.withLock { $0.map(\.message) } == ["low tide"])
   }
 
-  @Test func `that was terminated says so, and is not open`() async throws {
+  @Test func `that was terminated reports it, and is not open`() async throws {
     try await withSession { session async throws in
       _ = try await withSession { try await $0.execute("SELECT pg_terminate_backend(\(Int(session.processID))::int)") }
       let error = await #expect(throws: PostgresError.self) { try await session.execute("SELECT 1") }
@@ -174,7 +174,7 @@ import Testing
 }
 
 @Suite struct `Connecting` {
-  @Test func `sets keepalives where the operator did not`() async throws {
+  @Test func `sets keepalives unless the operator did`() async throws {
     try await withSession { session async throws in
       let socket = await session.socket
       #expect(option(SOL_SOCKET, SO_KEEPALIVE, of: socket) == 1)
@@ -197,7 +197,7 @@ import Testing
     return value
   }
 
-  @Test func `speaks UTF-8 and gives the daemon's name`() async throws {
+  @Test func `uses UTF-8 and sets the daemon's application name`() async throws {
     try await withSession { session async throws in
       #expect(try await session.value("SHOW client_encoding") == "UTF8")
       #expect(try await session.value("SHOW application_name") == "tidemark")
@@ -220,8 +220,8 @@ import Testing
     #expect(error?.message.contains("hush") == false)
   }
 
-  @Test(.timeLimit(.minutes(1))) func `gives up after its time on a server that does not answer`() async throws {
-    // A socket that takes connections and never speaks.
+  @Test(.timeLimit(.minutes(1))) func `times out on a server that does not answer`() async throws {
+    // A socket that accepts connections and never answers.
     let listener = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
     defer { close(listener) }
     var address = sockaddr_in()

@@ -11,7 +11,7 @@ enum SharedCluster {
   }
 }
 
-/// A session around the body of a test.
+/// Runs the body of a test with a session.
 func withSession<T: Sendable>(_ body: (Session) async throws -> T) async throws -> T {
   try await Session.connect(try await SharedCluster.options()).closing(body)
 }

@@ -3,12 +3,12 @@ import Processes
 import Synchronization
 import Testing
 
-/// What a thousand starts leave behind.
+/// A thousand starts must leave nothing behind.
 @Suite(.serialized) struct `A thousand children` {
   private static var descriptors: Int { Proc.names("/proc/self/fd").count }
   private static var threads: Int { Proc.names("/proc/self/task").count }
 
-  /// What others open meanwhile, who are tested beside: far less than one each.
+  /// Descriptors and threads that concurrent tests may open meanwhile: far fewer than one per child.
   private static let others = 200
 
   private func areGone(_ pids: [Int32], descriptors: Int, threads: Int) async throws {
@@ -20,14 +20,14 @@ import Testing
     }
   }
 
-  /// Keeps the processors busy with something else.
+  /// Runs the body while other work keeps the processors busy.
   private func underLoad(_ body: () async throws -> Void) async throws {
     let loads = try await [0, 1].concurrently { _ in try await shell("while :; do :; done").start() }
     try await body()
     for load in loads { await load.kill() }
   }
 
-  @Test func `one after the other under load leave nothing behind`() async throws {
+  @Test func `one after another under load leave nothing behind`() async throws {
     let (descriptors, threads) = (Self.descriptors, Self.threads)
     try await underLoad {
       var pids: [Int32] = []

@@ -4,7 +4,7 @@ import Processes
 import Testing
 
 @Suite struct `A child that is started` {
-  @Test func `says what it has to say, and how it ended`() async throws {
+  @Test func `returns its output and how it exited`() async throws {
     let result = try await shell("echo out; echo err >&2; exit 7").run()
     #expect(result.termination == .exited(7) && result.output == "out\n" && result.error == "err\n")
     #expect("\(result.termination)" == "exited with status 7")
@@ -14,8 +14,8 @@ import Testing
   }
 
   /// A child must not keep a pipe of another child open, nor the daemon's session with the database.
-  @Test func `has three streams and nothing else that is open`() async throws {
-    // Without FD_CLOEXEC, as a library might open them.
+  @Test func `has three streams and no other open descriptor`() async throws {
+    // Open them without FD_CLOEXEC, as a library might.
     let open = try (0..<20).map { _ in
       let file = Glibc.open("/dev/null", O_RDONLY)
       try #require(file >= 0)
@@ -27,7 +27,7 @@ import Testing
     #expect(result.output == "0\n1\n2\n3\n", "\(result)")
   }
 
-  @Test func `hears every signal, whatever is blocked or ignored here`() async throws {
+  @Test func `gets every signal, regardless of signals blocked or ignored here`() async throws {
     let before = signal(SIGHUP, SIG_IGN)
     defer { signal(SIGHUP, before) }
     var (signals, mask) = (sigset_t(), sigset_t())
@@ -38,21 +38,21 @@ import Testing
     pthread_sigmask(SIG_SETMASK, &mask, nil)
     let status = try await child.collect(limit: 1 << 16).output
     for name in ["SigBlk", "SigCgt"] { #expect(Proc.field(name, in: status) == "0000000000000000", "\(status)") }
-    // Beside the two that glibc keeps for itself, of which a program can neither block nor handle any.
+    // Except the two that glibc reserves, which a program can neither block nor handle.
     let ignored = try #require(Proc.field("SigIgn", in: status).flatMap { UInt64($0, radix: 16) })
     #expect(ignored & ~(0b11 << 31) == 0, "\(status)")
   }
 
-  @Test func `leads a group of its own`() async throws {
+  @Test func `leads its own process group`() async throws {
     let child = try await shell("sleep 60").start()
     #expect(Proc.group(child.pid) == child.pid && getpgrp() != child.pid)
     #expect(await child.kill() == .signaled(SIGKILL))
   }
 
-  @Test func `leads a session on a terminal of its own where it is told to`() async throws {
+  @Test func `leads a session on its own terminal if told to`() async throws {
     let terminal = open("/dev/ptmx", O_RDWR | O_NOCTTY | O_CLOEXEC | O_NONBLOCK)
     defer { close(terminal) }
-    // TIOCSPTLCK and TIOCGPTN, which Glibc's module leaves out.
+    // TIOCSPTLCK and TIOCGPTN, which Glibc's module does not import.
     var (number, isLocked): (Int32, Int32) = (0, 0)
     try #require(ioctl(terminal, 0x4004_5431, &isLocked) == 0 && ioctl(terminal, 0x8004_5430, &number) == 0)
     var launch = shell("tty; ps -o sid= -p $$; read line")
@@ -67,12 +67,12 @@ import Testing
       said += String(decoding: buffer[..<count], as: UTF8.self)
     }
     #expect(said.contains(launch.terminal!) && said.contains("\(child.pid)"), "\(said)")
-    // What Ctrl-C does.
+    // As Ctrl-C does.
     _ = write(terminal, "\u{3}", 1)
     #expect(await child.waitForEnd() == .signaled(SIGINT))
   }
 
-  @Test func `has our environment with changes, or one of its own`() async throws {
+  @Test func `has our environment with changes, or its own`() async throws {
     setenv("CHILD_TEST_KEPT", "a=b", 1)
     setenv("CHILD_TEST_LOST", "x", 1)
     var launch = Launch("env", environment: .inherited(["CHILD_TEST_LOST": nil, "CHILD_TEST_NEW": "y\nz"]))
@@ -83,27 +83,27 @@ import Testing
     #expect(try await launch.run().output == "A=1\n")
   }
 
-  @Test func `is looked for in the PATH that it is given`() async throws {
+  @Test func `is looked up in the PATH of its environment`() async throws {
     let scratch = try Scratch()
     try scratch.file("tool", "#!/bin/sh\necho \"here $1\"\n")
     try scratch.file("env", "not executable", mode: 0o644)
     let here = Launch("tool", ["x"], environment: .inherited(["PATH": "relative::\(scratch.directory):/usr/bin:/bin"]))
     #expect(try await here.run().output == "here x\n")
-    // Past what has the name and cannot be run; and one's own PATH where it is given none.
+    // The search skips entries of that name that cannot be run, and uses our own PATH if the child has none.
     #expect(try await Launch("env", environment: here.environment).run().termination.isSuccess)
     #expect(try await Launch("env", environment: .only([:])).run().output == "")
-    // What runs must not depend on the directory it runs in.
+    // The choice of program must not depend on the working directory.
     let relative = Launch("tool", environment: .inherited(["PATH": ":.:"]), directory: scratch.directory)
     await #expect(throws: StartProblem.self) { try await relative.run() }
   }
 
-  @Test func `works in the directory it is told to, from which its own path counts too`() async throws {
+  @Test func `runs in the given directory, from which its own relative path starts too`() async throws {
     let scratch = try Scratch()
     try scratch.file("tool", "#!/bin/sh\npwd\n")
     #expect(try await Launch("./tool", directory: scratch.directory).run().output == "\(scratch.directory)\n")
   }
 
-  @Test func `is given open files as its streams, which stay open here`() async throws {
+  @Test func `gets open files as its streams, which stay open here`() async throws {
     let scratch = try Scratch()
     try scratch.file("in", "words\n", mode: 0o644)
     let (input, output) = (
@@ -117,7 +117,7 @@ import Testing
     #expect(close(input) == 0 && close(output) == 0)
   }
 
-  @Test func `of a file that is being written a moment longer is tried again`() async throws {
+  @Test func `from a file that is still open for writing is retried`() async throws {
     let scratch = try Scratch()
     let path = try scratch.file("tool", "#!/bin/sh\necho ran\n")
     let writing = open(path, O_WRONLY | O_CLOEXEC)

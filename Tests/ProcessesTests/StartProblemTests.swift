@@ -13,7 +13,7 @@ import Testing
     ) { try await launch.run() }
   }
 
-  @Test func `says whether it, its directory or its interpreter is missing`() async throws {
+  @Test func `reports whether the program, its directory or its interpreter is missing`() async throws {
     let scratch = try Scratch()
     await fails(Launch(scratch.path("none")), "there is no such file", ENOENT)
     await fails(Launch("no-such-program"), "no directory in PATH has a program of this name", ENOENT)
@@ -30,7 +30,7 @@ import Testing
         == "/x cannot be run: there is no such file")
   }
 
-  @Test func `says what is not executable`() async throws {
+  @Test func `reports a file that is not executable`() async throws {
     let scratch = try Scratch()
     await fails(Launch(try scratch.file("text", "x", mode: 0o644)), "it is not executable", EACCES)
     await fails(Launch(scratch.directory), "it is not executable", EACCES)
@@ -38,8 +38,8 @@ import Testing
     await fails(Launch(script), "\(scratch.path("text")), which its first line names, is not executable", EACCES)
   }
 
-  /// To look into a FIFO would be to wait for its writer, for ever.
-  @Test func `says what is no file to run, without waiting for it`() async throws {
+  /// Opening a FIFO to read it would wait for a writer without end.
+  @Test func `reports a path that is not a regular file, without waiting`() async throws {
     let scratch = try Scratch()
     let pipe = scratch.path("pipe")
     #expect(mkfifo(pipe, 0o755) == 0 && chmod(pipe, 0o755) == 0)
@@ -48,13 +48,13 @@ import Testing
     await fails(Launch(script), "its first line ends with a carriage return; save it with Unix line endings", ENOENT)
   }
 
-  @Test func `says that it is no program`() async throws {
+  @Test func `reports a file that is not a program`() async throws {
     let scratch = try Scratch()
     let reason = "it is not a program for this system; a script must begin with a line such as #!/bin/sh"
     await fails(Launch(try scratch.file("text", "echo words\n")), reason, ENOEXEC)
     await fails(Launch(try scratch.file("empty", "")), reason, ENOEXEC)
     let foreign = try scratch.file("loader", "")
-    // A program whose loader is not there: the name stands in it, of the same length.
+    // A program whose loader is missing: replace its name in the file by one of the same length.
     let made = try await shell(
       "sed 's|/lib64/ld-linux-x86-64|/lib64/no-linux-x86-64|; s|/lib/ld-linux-aarch64|/lib/no-linux-aarch64|' /bin/true > \(foreign)"
     ).run()
@@ -62,7 +62,7 @@ import Testing
     await fails(Launch(foreign), "the loader it needs is missing; it may be built for another system", ENOENT)
   }
 
-  @Test func `says that its words are too many, or none`() async throws {
+  @Test func `reports arguments that are too long or contain NUL`() async throws {
     await fails(
       Launch("true", [String(repeating: "x", count: 1 << 20)]), "its arguments and its environment are too long", E2BIG)
     await fails(
@@ -70,7 +70,7 @@ import Testing
       "a word of its command or its environment contains a NUL byte, or it is not a program for this system", EINVAL)
   }
 
-  @Test func `says that somebody writes to it`() async throws {
+  @Test func `reports a file that is open for writing`() async throws {
     let scratch = try Scratch()
     let path = try scratch.file("tool", "#!/bin/sh\n")
     let writing = open(path, O_WRONLY | O_CLOEXEC)
@@ -78,7 +78,7 @@ import Testing
     await fails(Launch(path), "another process has it open for writing", ETXTBSY)
   }
 
-  @Test func `is given up where its task is cancelled between two tries`() async throws {
+  @Test func `is given up if its task is cancelled between two attempts`() async throws {
     let scratch = try Scratch()
     let path = try scratch.file("tool", "#!/bin/sh\n")
     let writing = open(path, O_WRONLY | O_CLOEXEC)
@@ -92,7 +92,7 @@ import Testing
   @Test func `leaves no descriptor behind`() async throws {
     let before = Proc.names("/proc/self/fd").count
     for _ in 0..<300 { _ = try? await Launch("/no/such/program", input: .pipe).start() }
-    // Others, which are tested beside, open some and close them again.
+    // Other tests open some meanwhile and close them again.
     try await eventually("they are closed") { Proc.names("/proc/self/fd").count < before + 150 }
   }
 }

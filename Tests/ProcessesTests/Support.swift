@@ -2,7 +2,7 @@ import Glibc
 import Processes
 import Testing
 
-/// A directory of a test's own, with its programs.
+/// A private directory for the files and programs of a test.
 final class Scratch: Sendable {
   let directory: String
 
@@ -33,7 +33,7 @@ final class Scratch: Sendable {
   func contents(_ name: String) -> String { Proc.contents(path(name)) }
 }
 
-/// What /proc says.
+/// Reads /proc.
 enum Proc {
   static func contents(_ path: String) -> String {
     let file = open(path, O_RDONLY | O_CLOEXEC)
@@ -55,7 +55,7 @@ enum Proc {
     return names.filter { $0 != "." && $0 != ".." }
   }
 
-  /// "S", "Z", or nil where there is none.
+  /// "S", "Z", or nil if there is no such process.
   static func state(_ pid: Int32) -> Substring? {
     contents("/proc/\(pid)/stat").split(separator: ")").last?.split(separator: " ").first
   }

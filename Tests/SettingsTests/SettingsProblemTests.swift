@@ -4,12 +4,12 @@ import Settings
 import Testing
 
 @Suite struct `Problems of a settings file` {
-  /// Each `Fixtures/NAME.toml` must be told exactly what `Fixtures/NAME.txt` says.
+  /// Each `Fixtures/NAME.toml` must have exactly the problems in `Fixtures/NAME.txt`.
   @Test(arguments: [
     "unknown-keys", "wrong-types", "projections", "statements", "missing-database", "syntax", "variables",
     "reserved-names", "rules", "databases", "plugins",
   ])
-  func `are told all at once, each with its place`(name: String) throws {
+  func `are reported all at once, each with its place`(name: String) throws {
     let folder = try #require(Bundle.module.resourceURL).appending(path: "Fixtures")
     let text = try String(contentsOf: folder.appending(path: "\(name).toml"), encoding: .utf8)
     let golden = folder.appending(path: "\(name).txt")
@@ -32,7 +32,7 @@ import Testing
       ])
   }
 
-  @Test func `in projections.d are told with its keys`() {
+  @Test func `in projections.d are reported with its keys`() {
     let said = problems(
       database, ["/etc/projections.d/x.toml": "[database]\nurl = \"x\"\n", "/etc/projections.d/y.toml": "= 1"])
     #expect(said.count == 2)
@@ -40,7 +40,7 @@ import Testing
     #expect(said.last?.hasPrefix("/etc/projections.d/y.toml:1:1: not valid TOML") == true)
   }
 
-  @Test func `of a file that is not there say how to name another`() {
+  @Test func `of a missing file say how to name another`() {
     do {
       _ = try Settings.load(path: "/nowhere/tidemark.toml", environment: [:], files: files([:]))
       Issue.record("it was loaded")
@@ -52,7 +52,7 @@ import Testing
     }
   }
 
-  @Test func `of a file that is no UTF-8 are one`() throws {
+  @Test func `of a file that is not UTF-8 are one`() throws {
     let files = SettingsFiles(read: { _ in .success([0x61, 0xFF, 0xFE]) })
     do {
       _ = try Settings.load(path: "x.toml", environment: [:], files: files)
@@ -62,11 +62,11 @@ import Testing
     }
   }
 
-  @Test func `of an empty file are that it names no database`() {
+  @Test func `of an empty file are the missing database`() {
     #expect(problems("").map { $0.contains("database.url") } == [true])
   }
 
-  @Test func `of a monstrous file are told without a crash`() {
+  @Test func `of a monstrous file are reported without a crash`() {
     #expect(problems(String(repeating: "a.", count: 100_000) + "b = 1").first?.contains("more than 64 parts") == true)
     #expect(problems(String(repeating: "[", count: 100_000)).count == 1)
     #expect(problems("x = " + String(repeating: "[", count: 100_000)).count == 1)
@@ -74,8 +74,8 @@ import Testing
     #expect(problems(String(repeating: "# x\n", count: 400_000)).first?.contains("larger than 1024 KiB") == true)
   }
 
-  /// Whatever stands in a file, the answer is settings or problems, each with a line of the file.
-  @Test func `of any text are told without a crash`() {
+  /// Any file gives either settings or problems, each with a line of the file.
+  @Test func `of any text are reported without a crash`() {
     var state = UInt64.random(in: 0...UInt64(UInt32.max))
     let seed = state
     func below(_ bound: Int) -> Int {
@@ -113,7 +113,7 @@ import Testing
 }
 
 @Suite struct `The description of the keys` {
-  @Test func `is what the full sample holds, which loads to the defaults`() throws {
+  @Test func `is the content of the full sample, which loads to the defaults`() throws {
     let settings = try parse(Settings.sampleFull())
     var expected = try parse("[database]\nurl = \"postgresql:///shop?host=/run/postgresql\"\n")
     expected.projections = settings.projections
@@ -121,7 +121,7 @@ import Testing
     #expect(settings.projections.map(\.name) == ["Trip"])
   }
 
-  @Test func `is what etc/tidemark.full.toml holds`() throws {
+  @Test func `is the content of etc/tidemark.full.toml`() throws {
     let file = repository.appending(path: "etc/tidemark.full.toml")
     if ProcessInfo.processInfo.environment["TIDEMARK_RECORD"] != nil {
       try Settings.sampleFull().write(to: file, atomically: true, encoding: .utf8)

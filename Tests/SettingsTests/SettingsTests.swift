@@ -3,7 +3,7 @@ import Rules
 import Settings
 import Testing
 
-@Suite struct `Settings of a file` {
+@Suite struct `Settings from a file` {
   @Test func `have defaults for everything but the database`() throws {
     let settings = try parse(database)
     #expect(settings.database.url == "postgresql:///shop")
@@ -45,7 +45,7 @@ import Testing
     #expect(settings.logLevel == .debug)
   }
 
-  @Test func `of several databases have what they share in one place`() throws {
+  @Test func `of several databases have their shared values in one place`() throws {
     let settings = try parse(
       """
       [database]
@@ -129,7 +129,7 @@ import Testing
     #expect(settings.projections.first?.start == expected)
   }
 
-  @Test func `replace variables, and leave SQL's dollars alone`() throws {
+  @Test func `replace variables, and leave SQL's dollar signs unchanged`() throws {
     let settings = try parse(
       "[database]\nurl = \"host=${HOST} port=$${PORT}\"\n[projections.A]\nsql = '''SELECT $$x$$, '${'; SELECT $a$ ${} $a$'''\n",
       environment: ["HOST": "db1"])
@@ -143,13 +143,13 @@ import Testing
     ("1h", .seconds(3600)),
     ("7d", .seconds(604_800)), ("0s", .zero),
   ])
-  func `know durations`(text: String, expected: Duration) {
+  func `parse durations`(text: String, expected: Duration) {
     #expect(Duration(setting: text) == expected)
     #expect(Duration(setting: expected.settingText) == expected)
   }
 
   @Test(arguments: ["", "5", "s", "-5s", "5 weeks", "99999999999999999999s", "9999999999999h", "1.5s", "５s"])
-  func `refuse what is no duration`(text: String) {
+  func `refuse texts that are not durations`(text: String) {
     #expect(Duration(setting: text) == nil)
   }
 }
@@ -200,7 +200,7 @@ import Testing
       ])
   }
 
-  @Test func `of a URL are not in print-config`() throws {
+  @Test func `in a URL are not in print-config`() throws {
     let settings = try parse("[database]\nurl = \"postgresql://u:hush@h/db\"\n")
     #expect(Settings.printConfig(settings).contains("postgresql://u:***@h/db"))
     #expect(!Settings.printConfig(settings).contains("hush"))
@@ -241,7 +241,7 @@ import Testing
     #expect(plugins[2].timeout == .seconds(30))
   }
 
-  @Test func `is another one when its command or its environment changes`() throws {
+  @Test func `is a different one when its command or environment changes`() throws {
     func plugin(_ keys: String) throws -> PluginDefinition {
       try #require(try parse(database + "[projections.A]\n\(keys)\n").projections[0].plugin)
     }

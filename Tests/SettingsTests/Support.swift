@@ -1,6 +1,6 @@
 import Settings
 
-/// Files that a test made up.
+/// The files of a test.
 func files(_ contents: [String: String]) -> SettingsFiles {
   SettingsFiles(
     read: { path in contents[path].map { .success(Array($0.utf8)) } ?? .failure(.init("No such file or directory")) },
@@ -16,7 +16,7 @@ func parse(_ text: String, environment: [String: String] = [:], _ others: [Strin
   try Settings.parse(text, file: "/etc/tidemark.toml", environment: environment, files: files(others))
 }
 
-/// What is said about a text, a line a problem.
+/// The problems of a text, one per line.
 func problems(_ text: String, environment: [String: String] = [:], _ others: [String: String] = [:]) -> [String] {
   do {
     _ = try parse(text, environment: environment, others)
@@ -28,5 +28,5 @@ func problems(_ text: String, environment: [String: String] = [:], _ others: [St
 
 let database = "[database]\nurl = \"postgresql:///shop\"\n"
 
-/// A projection has another form than the test declared.
+/// A projection does not have the form that the test declared.
 struct OtherForm: Error {}
