@@ -165,7 +165,7 @@ package struct RebuildTable: Sendable {
        WHERE id = \(row.id)
       """)
     guard begun.affectedRows == 1 else {
-      throw RebuildProblem.begunAnew
+      throw Problem.begunAnew
     }
   }
 
@@ -203,7 +203,7 @@ package struct RebuildTable: Sendable {
        WHERE id = \(id)
       """)
     guard ended.affectedRows == 1 else {
-      throw RebuildProblem.begunAnew
+      throw Problem.begunAnew
     }
   }
 

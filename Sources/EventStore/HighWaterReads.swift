@@ -68,13 +68,13 @@ package struct HighWaterReads: Sendable {
 
   /// Steps 1 and 2 in one round trip; statements in a pipeline still have a snapshot each, taken in order.
   ///
-  /// - Throws: ``StoreProblem`` where the store is no longer the one that was looked up.
+  /// - Throws: ``Problem`` where the store is no longer the one that was looked up.
   package func numbersAndHolders(_ session: Session) async throws -> (Numbers, [Holder]) {
     let results = try await session.pipeline(
       [numbersStatement, holdersStatement, identityStatement], timeout: .seconds(30))
     guard try results[2].rows[0].get("is_same", as: Bool?.self) == true else {
-      throw StoreProblem(
-        .replaced, "the event table or its sequence was made anew, or the sequence's CACHE was changed",
+      throw Problem(
+        .store(.replaced), "the event table or its sequence was made anew, or the sequence's CACHE was changed",
         hint: "The daemon looks the store up again by itself.")
     }
     return (try decodeNumbers(results[0]), try results[1].rows.map(decodeHolder))
@@ -105,11 +105,11 @@ package struct HighWaterReads: Sendable {
     return try rows.map { try $0.get("first", as: Int64.self)...(try $0.get("last", as: Int64.self)) }
   }
 
-  /// - Throws: ``StoreProblem`` where the server replays another's log: the locks of the primary cannot be seen there.
+  /// - Throws: ``Problem`` where the server replays another's log: the locks of the primary cannot be seen there.
   package static func refuseStandby(_ session: Session) async throws {
     guard try await !session.execute("SELECT pg_is_in_recovery()").rows[0].get(0, as: Bool.self) else {
-      throw StoreProblem(
-        .standby, "the server is a standby",
+      throw Problem(
+        .store(.standby), "the server is a standby",
         hint: "Connect to the primary: only there the locks of writers can be seen.")
     }
   }

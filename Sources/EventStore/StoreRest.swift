@@ -1,5 +1,5 @@
 package import Postgres
-import Rules
+package import Rules
 
 /// Whether nothing is being appended to an event store: what `start = "inline-handover"` needs.
 ///
@@ -33,7 +33,7 @@ package struct StoreRest: Sendable {
   /// Throws where the store was not at rest.
   ///
   /// - Parameter mark: the high-water mark between the two; nil where it is not known.
-  package static func check(_ first: Look, _ second: Look, mark: Int64? = nil) throws(StoreProblem) {
+  package static func check(_ first: Look, _ second: Look, mark: Int64? = nil) throws(Problem) {
     let writers = second.writers.isEmpty ? first.writers : second.writers
     let reason: String
     if !writers.isEmpty {
@@ -45,8 +45,8 @@ package struct StoreRest: Sendable {
     } else {
       return
     }
-    throw StoreProblem(
-      .notAtRest, "the store is not at rest; stop its writers: \(reason)",
+    throw Problem(
+      .store(.notAtRest), "the store is not at rest; stop its writers: \(reason)",
       hint:
         "inline-handover begins where the application, which kept the read model itself, ended. Stop whatever appends, or end its transaction; the shard then starts by itself."
     )

@@ -1,6 +1,9 @@
 package import Postgres
 import Rules
 
+/// The oldest PostgreSQL whose locks, snapshots and multiranges the daemon relies on.
+package let oldestServerVersion = 140_000
+
 /// How one event store of the `marten` dialect is laid out: which of Marten's optional columns exist, and what identifies a stream.
 ///
 /// Marten 7, 8 and 9 differ, and so do two stores of one version; everything here is looked up, nothing assumed.
@@ -30,27 +33,27 @@ package struct StoreShape: Sendable, Hashable {
 
   /// Looks the store up.
   ///
-  /// - Throws: ``StoreProblem`` where there is no store, or one whose events cannot be followed exactly; `PostgresError` for the rest.
+  /// - Throws: ``Problem`` where there is no store, or one whose events cannot be followed exactly; `PostgresError` for the rest.
   package static func read(_ session: Session, schema: String) async throws -> StoreShape {
     guard session.serverVersion >= oldestServerVersion else {
-      throw StoreProblem(
-        .oldServer, "the server is PostgreSQL \(session.serverVersion / 10_000)",
+      throw Problem(
+        .store(.oldServer), "the server is PostgreSQL \(session.serverVersion / 10_000)",
         hint: "PostgreSQL \(oldestServerVersion / 10_000) or newer is needed.")
     }
     let found = try await session.execute(lookUp(schema: schema)).rows[0]
     guard let eventsOID = try found.get("events", as: Int64?.self) else {
-      throw StoreProblem(
-        .noStore, "there is no event store: table \(schema).mt_events does not exist",
+      throw Problem(
+        .store(.noStore), "there is no event store: table \(schema).mt_events does not exist",
         hint: "Name its schema with event_store.schema, or run `tidemark init` to make one.")
     }
     guard let sequenceOID = try found.get("sequence", as: Int64?.self) else {
-      throw StoreProblem(
-        .unfitStore, "the event store in schema \(schema) has no sequence \(schema).\(sequenceName)",
+      throw Problem(
+        .store(.unfitStore), "the event store in schema \(schema) has no sequence \(schema).\(sequenceName)",
         hint: "A store partitioned by tenant with a sequence for each tenant cannot be followed by one mark.")
     }
     guard try found.get("has_key", as: Bool.self) else {
-      throw StoreProblem(
-        .unfitStore, "\(schema).mt_events has no primary key or unique index on seq_id alone",
+      throw Problem(
+        .store(.unfitStore), "\(schema).mt_events has no primary key or unique index on seq_id alone",
         hint: "Events are found and ordered by seq_id: ALTER TABLE \(schema).mt_events ADD PRIMARY KEY (seq_id).")
     }
     let columns = try await session.execute(columns(schema: schema)).rows
@@ -60,8 +63,8 @@ package struct StoreShape: Sendable, Hashable {
     let needed = ["seq_id", "id", "stream_id", "version", "data", "type", "timestamp"]
     let missing = needed.filter { !eventColumns.contains($0) }
     guard missing.isEmpty else {
-      throw StoreProblem(
-        .unfitStore, "\(schema).mt_events has no column \(missing.joined(separator: ", "))",
+      throw Problem(
+        .store(.unfitStore), "\(schema).mt_events has no column \(missing.joined(separator: ", "))",
         hint: "It needs the columns of a Marten 7, 8 or 9 event table.")
     }
     let stream = try events.first { try $0.get("name", as: String.self) == "stream_id" }

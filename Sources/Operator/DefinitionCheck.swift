@@ -1,5 +1,5 @@
 import PluginHost
-package import Daemon
+import Daemon
 package import EventStore
 import Plugins
 package import Postgres
@@ -15,7 +15,7 @@ package struct DefinitionCheck: Sendable {
 
   package init(shape: StoreShape) { self.shape = shape }
 
-  package func findings(_ projections: [ProjectionDefinition], _ session: Session) async throws -> [DefinitionFinding] {
+  package func findings(_ projections: [ProjectionDefinition], _ session: Session) async throws -> [Problem] {
     try await ShardSessions.prepare(session)
     var findings = try await checkBatchIsOurs(projections, session)
     for projection in projections { findings += try await check(projection, session) }
@@ -23,7 +23,7 @@ package struct DefinitionCheck: Sendable {
   }
 
   private func checkBatchIsOurs(_ projections: [ProjectionDefinition], _ session: Session) async throws
-    -> [DefinitionFinding]
+    -> [Problem]
   {
     let hidden = try await session.execute(
       """
@@ -33,14 +33,14 @@ package struct DefinitionCheck: Sendable {
     ).rows.first?.get("schema", as: String.self)
     guard let hidden else { return [] }
     return projections.filter { if case .batch = $0.effect { true } else { false } }.map {
-      DefinitionFinding(
-        projection: $0.name, source: $0.source,
-        message: "\"batch\" is a relation of yours in schema \(hidden), not the page's events",
-        hint: "Write tidemark.batch in the statement, or rename \(hidden).batch.")
+      Problem(
+        "\"batch\" is a relation of yours in schema \(hidden), not the page's events",
+        hint: "Write tidemark.batch in the statement, or rename \(hidden).batch.", source: $0.source,
+        key: $0.settingsKey)
     }
   }
 
-  private func check(_ projection: ProjectionDefinition, _ session: Session) async throws -> [DefinitionFinding] {
+  private func check(_ projection: ProjectionDefinition, _ session: Session) async throws -> [Problem] {
     try await session.script("BEGIN")
     do {
       let findings = try await inTransaction(projection, session)
@@ -52,9 +52,8 @@ package struct DefinitionCheck: Sendable {
     }
   }
 
-  private func inTransaction(_ projection: ProjectionDefinition, _ session: Session) async throws -> [DefinitionFinding]
-  {
-    var findings: [DefinitionFinding] = []
+  private func inTransaction(_ projection: ProjectionDefinition, _ session: Session) async throws -> [Problem] {
+    var findings: [Problem] = []
     var isMade = true
     for table in projection.tables {
       let isThere = try await session.execute("SELECT to_regclass(\(table)) IS NOT NULL AS here").rows[0]
@@ -85,10 +84,10 @@ package struct DefinitionCheck: Sendable {
         }
       }
     case .plugin(let plugin):
-      if let problem = plugin.problemHere {
-        findings.append(
-          DefinitionFinding(
-            projection: projection.name, source: projection.source, message: problem.message, hint: problem.hint))
+      if var problem = plugin.problemHere {
+        problem.source = projection.source
+        problem.key = projection.settingsKey
+        findings.append(problem)
       }
     }
     return findings
@@ -97,7 +96,7 @@ package struct DefinitionCheck: Sendable {
   /// Parses the statement, then has it planned by way of EXPLAIN EXECUTE; the arguments are nulls.
   private func plan(
     _ sql: SQL, parameters: Int, _ projection: ProjectionDefinition, _ statement: Statement, _ session: Session
-  ) async throws -> DefinitionFinding? {
+  ) async throws -> Problem? {
     try await session.script("SAVEPOINT one")
     do {
       try await session.prepare(sql, name: "checked")
@@ -118,15 +117,15 @@ package struct DefinitionCheck: Sendable {
 
   /// What the server said of the statement; a failure of the connection is passed on.
   private func finding(_ error: any Error, _ projection: ProjectionDefinition, _ statement: Statement) throws
-    -> DefinitionFinding
+    -> Problem
   {
     guard let error = error as? PostgresError, let state = error.sqlState, !error.isConnectionLoss else { throw error }
     var hint = error.hint
     if state == .undefinedTable, projection.setup != nil || !projection.tables.isEmpty {
       hint = hint ?? "Make the table, or declare `setup` and run `tidemark init`."
     }
-    return DefinitionFinding(
-      projection: projection.name, source: statement.source.offset(in: statement.text, by: error.statementPosition),
-      message: "\(error.message) (SQLSTATE \(state.code))", hint: hint)
+    return Problem(
+      .sqlState(state.code), error.message, hint: hint,
+      source: statement.source.offset(in: statement.text, by: error.statementPosition), key: projection.settingsKey)
   }
 }

@@ -24,7 +24,7 @@ package struct Installer: Sendable {
     let shape: StoreShape
     do {
       shape = try await StoreShape.read(session, schema: settings.eventStore.schema)
-    } catch let problem as StoreProblem where problem.code == .noStore {
+    } catch let problem as Problem where problem.code == .store(.noStore) {
       plan = .newStore(schema: settings.eventStore.schema, streamIDType: streamIDType)
       shape = .new(schema: settings.eventStore.schema, streamIDType: streamIDType)
     }

@@ -28,7 +28,7 @@ package struct PluginTrial: Sendable {
 
   /// Hands over the first `limit` events from a sequence on: page by page as they are read, and what is left of one after each that failed.
   ///
-  /// - Throws: ``PluginProblem`` where the plugin does not do its part.
+  /// - Throws: ``Problem`` where the plugin does not do its part.
   package func run(
     from sequence: Int64, limit: Int, _ session: Session, observer: any Observer,
     tell: @escaping @Sendable (Step) -> Void

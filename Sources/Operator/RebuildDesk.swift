@@ -27,7 +27,7 @@ package struct RebuildDesk: Sendable {
 
   private var table: RebuildTable { RebuildTable() }
 
-  /// - Throws: ``RebuildProblem`` where the projection is not rebuilt like that, or another rebuild of the shard is under way, or half done.
+  /// - Throws: ``Problem`` where the projection is not rebuilt like that, or another rebuild of the shard is under way, or half done.
   package func ask(
     _ request: RebuildTable.Request, for definition: ProjectionDefinition, restart: Bool, _ session: Session
   ) async throws -> Answer {
@@ -63,7 +63,7 @@ package struct RebuildDesk: Sendable {
         known.tenants = try await list("SELECT t FROM unnest(tidemark_internal.known_tenants(\(tenants))) AS t")
       }
     } catch let error as PostgresError where error.sqlState?.code == RaisedCode.unknownPart.rawValue {
-      throw RebuildProblem(.unknownPart, error.message, hint: error.hint ?? "")
+      throw Problem(.rebuild(.unknownPart), error.message, hint: error.hint)
     }
     return known
   }
@@ -86,9 +86,9 @@ package struct RebuildDesk: Sendable {
     row.request == request && row.fingerprint == definition.fingerprint.rebuild && !row.isAborting && row.state.isOpen
   }
 
-  private func underWay(_ definition: ProjectionDefinition) -> RebuildProblem {
-    RebuildProblem(
-      .underWay, "another rebuild of \(definition.shard) is under way",
+  private func underWay(_ definition: ProjectionDefinition) -> Problem {
+    Problem(
+      .rebuild(.underWay), "another rebuild of \(definition.shard) is under way",
       hint: "Watch it with `tidemark rebuild \(definition.name)` and the same options, or end it with --abort.")
   }
 
@@ -114,8 +114,8 @@ package struct RebuildDesk: Sendable {
         && row.request.streams == request.streams && row.request.tenants == request.tenants
         && (row.request.way == .inPlace) == (request.way == .inPlace)
       guard isSame else {
-        throw RebuildProblem(
-          .otherRequest, "a rebuild of \(row.shard) with other options is half done, at \(row.position)",
+        throw Problem(
+          .rebuild(.otherRequest), "a rebuild of \(row.shard) with other options is half done, at \(row.position)",
           hint: "Say the same options to go on with it, --restart to begin anew, or --abort to remove it.")
       }
       try await table.askAgain(row.id, request, byNode: byNode, by: by, session)
@@ -131,8 +131,9 @@ package struct RebuildDesk: Sendable {
     guard let row = try await table.read(shard, session) else { return false }
     guard row.state.isOpen || row.isHalfDone else { return false }
     if row.chosenWay == .inPlace {
-      throw RebuildProblem(
-        .underWay, "\(shard) is rebuilt in place: its read model was emptied, and there is nothing to go back to",
+      throw Problem(
+        .rebuild(.underWay),
+        "\(shard) is rebuilt in place: its read model was emptied, and there is nothing to go back to",
         hint: "Let it end; the shard goes on by itself from where it is.")
     }
     if try await RebuildLock.take(shard, session) {
@@ -144,8 +145,8 @@ package struct RebuildDesk: Sendable {
     let deadline = ContinuousClock.now + .seconds(30)
     while let now = try await table.read(shard, session), now.id == row.id, now.isAborting {
       guard ContinuousClock.now < deadline else {
-        throw RebuildProblem(
-          .underWay, "whoever works on the rebuild of \(shard) has not ended it within 30 s",
+        throw Problem(
+          .rebuild(.underWay), "whoever works on the rebuild of \(shard) has not ended it within 30 s",
           hint: "The wish stays. The log of \(row.node ?? "the node") says more.")
       }
       try await Task.sleep(for: .milliseconds(50))

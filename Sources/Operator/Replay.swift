@@ -39,7 +39,7 @@ package struct Replay: Sendable {
       do {
         // Before the transaction, so that it does not wait for a program to start.
         try await plugin.prepare(position: sequence - 1)
-      } catch let problem as PluginProblem {
+      } catch let problem as Problem {
         return .failed(problem.message)
       }
       return try await replay(sequence, definition, plugin, session)
@@ -66,14 +66,10 @@ package struct Replay: Sendable {
       return .nothingToApply
     } catch {
       let failed: PageFailure
-      switch error {
-      case let error as PostgresError where !error.isConnectionLoss && !error.isCancelled: failed = PageFailure(error)
-      case let problem as PluginProblem: failed = PageFailure(problem)
-      case let failure as PageFailure: failed = failure
-      default: throw error
-      }
+      if let error = error as? PostgresError, error.isConnectionLoss || error.isCancelled { throw error }
+      failed = try PageFailure(of: error)
       let letter = DeadLetters.Letter(
-        sequence: sequence, failureClass: failed.failureClass.rawValue, sqlState: failed.failure.sqlState,
+        sequence: sequence, failureClass: failed.failureClass.rawValue, sqlState: failed.failure.code?.text,
         message: failed.failure.message, detail: failed.detail)
       try await letters.failedAgain(letter, shard: shard, node: node, session)
       return .failed("\(failed.failure)")

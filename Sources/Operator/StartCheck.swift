@@ -1,5 +1,4 @@
 import ReadModels
-package import Daemon
 package import EventStore
 package import Postgres
 package import Rules
@@ -31,7 +30,7 @@ package struct StartCheck: Sendable {
   /// Takes a moment where a projection is to take over from the application.
   package func findings(
     _ projections: [ProjectionDefinition], _ session: Session
-  ) async throws -> [DefinitionFinding] {
+  ) async throws -> [Problem] {
     let positions = try await Positions(shape).all(session)
     let starting = projections.filter { $0.start == .inlineHandover && positions["\($0.shard)"] == nil }
     guard !starting.isEmpty else { return [] }
@@ -44,7 +43,10 @@ package struct StartCheck: Sendable {
       return []
     } catch {
       return starting.map {
-        DefinitionFinding(projection: $0.name, source: $0.source, message: "\(error)", hint: error.hint)
+        var found = error
+        found.source = $0.source
+        found.key = $0.settingsKey
+        return found
       }
     }
   }

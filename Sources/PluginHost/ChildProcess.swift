@@ -27,7 +27,7 @@ actor ChildProcess {
     case line([UInt8])
     /// Of its standard error.
     case error([UInt8])
-    case tooLong(PluginProblem)
+    case tooLong(Problem)
     /// Its standard output has ended, and it lives.
     case outputClosed
   }
@@ -64,7 +64,7 @@ actor ChildProcess {
     do {
       child = try await launch(command).start()
     } catch let problem as StartProblem {
-      return .notStarted(plugin.problemHere?.reason ?? problem.reason)
+      return .notStarted(plugin.reasonHere ?? problem.reason)
     } catch {
       return .ended("was ended")
     }
@@ -134,7 +134,7 @@ actor ChildProcess {
       }
       // The end of the child closes its output too, a moment before it can be seen.
       if try await !child.hasEnded(within: .milliseconds(200)) { await handle(.outputClosed) }
-    } catch let problem as PluginProblem {
+    } catch let problem as Problem {
       return await handle(.tooLong(problem))
     } catch is CancellationError {
       return

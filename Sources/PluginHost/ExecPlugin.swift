@@ -24,7 +24,7 @@ actor ExecPlugin: Plugin {
   private var awaited: Awaited?
   private var nextWait = 1
   /// What a child did wrong while nobody waited for it; the next page is told.
-  private var untold: PluginProblem?
+  private var untold: Problem?
   private var output = OutputLimit()
 
   private struct Child {
@@ -34,7 +34,7 @@ actor ExecPlugin: Plugin {
     var process: ChildProcess?
     var isReady = false
     /// Why it is being ended; nil while nobody asked for that.
-    var problem: PluginProblem?
+    var problem: Problem?
     /// Somebody was told the problem.
     var isTold = false
     var isAsked = false
@@ -122,7 +122,7 @@ actor ExecPlugin: Plugin {
     do {
       return try await PluginPatience.wait(plugin.timeout, for: what, afterStop: afterStop, work)
     } catch {
-      let problem = error as? PluginProblem
+      let problem = error as? Problem
       await giveUp(child?.number ?? 0, problem ?? .wrongAnswer("was not waited for any longer"), isTold: true)
       throw error
     }
@@ -153,7 +153,7 @@ actor ExecPlugin: Plugin {
 
   private func handOver(_ slice: EventSlice) async throws -> PluginAnswer {
     guard let child, child.isReady, let process = child.process else {
-      throw PluginProblem.ended(how: "ended before it was given a page", lastWords: self.child?.lastWords)
+      throw Problem.ended(how: "ended before it was given a page", lastWords: self.child?.lastWords)
     }
     expect(child.number, slice)
     var lines = EventLines(slice)
@@ -170,7 +170,7 @@ actor ExecPlugin: Plugin {
       guard !isLast, let next = lines.piece() else { break }
       piece = next
     }
-    guard let answer = try await outcome() else { throw PluginProblem.wrongAnswer("answered nothing") }
+    guard let answer = try await outcome() else { throw Problem.wrongAnswer("answered nothing") }
     return answer
   }
 
@@ -220,7 +220,7 @@ actor ExecPlugin: Plugin {
   }
 
   /// - Parameter isTold: whoever has to do with the problem knows it.
-  private func giveUp(_ number: Int, _ problem: PluginProblem, isTold: Bool = false) async {
+  private func giveUp(_ number: Int, _ problem: Problem, isTold: Bool = false) async {
     let isTold = (awaited?.child == number && settle(.failure(problem))) || isTold
     guard child?.number == number, child?.problem == nil else { return }
     child?.problem = problem
@@ -285,7 +285,7 @@ actor ExecPlugin: Plugin {
   }
 
   private func read(_ line: [UInt8], from number: Int) async {
-    do throws(PluginProblem) {
+    do throws(Problem) {
       await received(try PluginMessage.parse(line), from: number)
     } catch {
       await giveUp(number, error)
@@ -302,7 +302,7 @@ actor ExecPlugin: Plugin {
     guard let child, child.number == number else { return }
     let dropped = output.takeDropped()
     if dropped > 0 { observer.observe(.pluginLinesDropped(shard, count: dropped)) }
-    let problem: PluginProblem
+    let problem: Problem
     switch outcome {
     case .notStarted(let reason): problem = .notStarted(program: plugin.programName, reason: reason)
     case .ended(let how):
@@ -310,7 +310,7 @@ actor ExecPlugin: Plugin {
       if child.isAsked || child.isTold {
         observer.observe(.pluginEnded(shard, how: how))
       } else {
-        observer.observe(.pluginLost(shard, failure: Failure(problem)))
+        observer.observe(.pluginLost(shard, failure: problem.shortened))
       }
     }
     self.child = pending.take()

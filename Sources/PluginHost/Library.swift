@@ -37,7 +37,7 @@ actor Library {
 
   deinit { thread.end() }
 
-  func open(_ opening: Opening, position: Int64, instance: Int) throws(PluginProblem) {
+  func open(_ opening: Opening, position: Int64, instance: Int) throws(Problem) {
     // It may be open already, when nobody waited for its word the first time.
     if table != nil, self.instance == instance { return }
     close(self.instance)
@@ -56,7 +56,7 @@ actor Library {
     }
   }
 
-  func apply(_ slice: EventSlice) throws(PluginProblem) -> PluginAnswer {
+  func apply(_ slice: EventSlice) throws(Problem) -> PluginAnswer {
     guard let table else { throw .badLibrary("\(path) is not open") }
     let host = host.begin()
     let code = memory.withPage(slice) { page in table.apply(state, page, host) }
@@ -83,7 +83,7 @@ actor Library {
     state = nil
   }
 
-  private func load() throws(PluginProblem) -> tidemark_plugin {
+  private func load() throws(Problem) -> tidemark_plugin {
     if access(path, R_OK) != 0 {
       throw .notStarted(program: path, reason: errno == ENOENT ? "there is no such file" : "it cannot be read")
     }

@@ -102,7 +102,7 @@ actor LibraryPlugin: Plugin {
     ) { [self] in
       try await call { library in try await library.apply(slice) }
     }
-    guard let answer else { throw PluginProblem.wrongAnswer("answered nothing") }
+    guard let answer else { throw Problem.wrongAnswer("answered nothing") }
     if let problem = PluginAnswerCheck.problem(with: answer, to: slice, isHandedOver: true) { throw problem }
     return answer
   }

@@ -14,12 +14,12 @@ package protocol Plugin: Sendable {
   /// Has the plugin running and willing, where it is not yet.
   ///
   /// - Parameter position: of the shard.
-  /// - Throws: ``PluginProblem``.
+  /// - Throws: ``Problem``.
   func prepare(position: Int64) async throws
 
   /// Hands over a page and waits for its answer, for at most the plugin's timeout.
   ///
-  /// - Throws: ``PluginProblem``; `CancellationError` when the task is cancelled, or when the daemon has been stopping for longer than
+  /// - Throws: ``Problem``; `CancellationError` when the task is cancelled, or when the daemon has been stopping for longer than
   ///   ``PluginPatience/afterStop``.
   func apply(_ slice: EventSlice) async throws -> PluginAnswer
 
@@ -78,7 +78,7 @@ enum PluginPatience {
       group.addTask { try await work() }
       group.addTask {
         try await Task.sleep(for: limit)
-        throw PluginProblem.silent(limit, waitingFor: what)
+        throw Problem.silent(limit, waitingFor: what)
       }
       group.addTask {
         try await Stop.current.wait()

@@ -1,15 +1,16 @@
 import Glibc
-package import Plugins
+import Plugins
 import Processes
 package import Rules
 
 extension PluginDefinition {
   /// What is wrong with the plugin's files as this host has them; nil where they look right.
-  package var problemHere: PluginProblem? {
+  package var problemHere: Problem? {
     reasonHere.map { .notStarted(program: programName, reason: $0) }
   }
 
-  private var reasonHere: String? {
+  /// The same, as the reason alone.
+  var reasonHere: String? {
     if let workingDirectory, !ProgramPath.isDirectory(workingDirectory) {
       return "there is no directory \(workingDirectory)"
     }
@@ -27,8 +28,4 @@ extension PluginDefinition {
       return access(path, R_OK) != 0 ? "it cannot be read" : nil
     }
   }
-}
-
-extension PluginProblem {
-  package var reason: String? { if case .notStarted(_, let reason) = self { reason } else { nil } }
 }

@@ -1,3 +1,5 @@
+package import Rules
+
 /// Splits a stream of bytes into lines, regardless of how it was chunked.
 package struct LineSplitter: Sendable {
   private let limit: Int
@@ -14,8 +16,8 @@ package struct LineSplitter: Sendable {
 
   /// Takes bytes and returns the lines that are now complete, without line endings; empty lines are skipped.
   ///
-  /// - Throws: ``PluginProblem/lineTooLong(bytes:)``.
-  package mutating func take(_ bytes: [UInt8]) throws(PluginProblem) -> [[UInt8]] {
+  /// - Throws: ``Problem/lineTooLong(bytes:)``.
+  package mutating func take(_ bytes: [UInt8]) throws(Problem) -> [[UInt8]] {
     var lines: [[UInt8]] = []
     var begin = bytes.startIndex
     while let end = bytes[begin...].firstIndex(of: UInt8(ascii: "\n")) {
@@ -29,7 +31,7 @@ package struct LineSplitter: Sendable {
     return lines
   }
 
-  private mutating func add(_ bytes: ArraySlice<UInt8>, _ lines: inout [[UInt8]]) throws(PluginProblem) {
+  private mutating func add(_ bytes: ArraySlice<UInt8>, _ lines: inout [[UInt8]]) throws(Problem) {
     rest += bytes
     while rest.count > limit {
       guard cutsLongLines else { throw .lineTooLong(bytes: rest.count) }

@@ -6,7 +6,7 @@ package enum PluginAnswerCheck {
   ///   failure.
   package static func problem(
     with answer: PluginAnswer, to slice: EventSlice, isHandedOver: Bool
-  ) -> PluginProblem? {
+  ) -> Problem? {
     switch answer {
     case .applied(let ceiling, _):
       if ceiling != slice.page.ceiling {

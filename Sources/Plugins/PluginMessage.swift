@@ -68,8 +68,8 @@ package enum PluginLogLevel: String, Hashable, Sendable, CaseIterable {
 extension PluginMessage {
   /// Parses one line.
   ///
-  /// - Throws: ``PluginProblem/garbage(_:)``, with the beginning of the line and the problem.
-  package static func parse(_ line: some Collection<UInt8>) throws(PluginProblem) -> PluginMessage {
+  /// - Throws: ``Problem/garbage(_:)``, with the beginning of the line and what is wrong with it.
+  package static func parse(_ line: some Collection<UInt8>) throws(Problem) -> PluginMessage {
     let wire: Wire
     do {
       wire = try JSONDecoder().decode(Wire.self, from: Data(line))

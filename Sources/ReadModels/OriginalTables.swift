@@ -63,26 +63,27 @@ package struct OriginalTables: Sendable {
 
   /// Looks the tables up, by the session's search path.
   ///
-  /// - Throws: ``RebuildProblem`` where there is none to rebuild.
+  /// - Throws: ``Problem`` where there is none to rebuild.
   package static func read(_ declared: [String], of projection: String, _ session: Session) async throws
     -> OriginalTables
   {
     guard !declared.isEmpty else {
-      throw RebuildProblem(
-        .noTables, "projection \(projection) does not say which tables it fills",
+      throw Problem(
+        .rebuild(.noTables), "projection \(projection) does not say which tables it fills",
         hint: "Declare them: tables = [\"…\"]. Without them nothing can be made anew beside the old.")
     }
     var tables: [Table] = []
     for name in declared {
       let row = try await session.execute(lookUp(name)).rows.first
       guard let row else {
-        throw RebuildProblem(
-          .noTables, "table \(name) of projection \(projection) does not exist", hint: "Run `tidemark init`.")
+        throw Problem(
+          .rebuild(.noTables), "table \(name) of projection \(projection) does not exist", hint: "Run `tidemark init`.")
       }
       let kind = try row.get("kind", as: String.self)
       guard ["r", "p"].contains(kind) else {
-        throw RebuildProblem(
-          .noTables, "\(name) of projection \(projection) is not a table", hint: "Only tables can be made anew.")
+        throw Problem(
+          .rebuild(.noTables), "\(name) of projection \(projection) is not a table",
+          hint: "Only tables can be made anew.")
       }
       tables.append(
         Table(
@@ -93,8 +94,8 @@ package struct OriginalTables: Sendable {
           numberedKeys: try list(row, "numbered_keys"), isPartitioned: kind == "p"))
     }
     if let twice = tables.first(where: { table in tables.count { $0.name == table.name } > 1 }) {
-      throw RebuildProblem(
-        .notRedirected, "projection \(projection) fills two tables named \(twice.name), in different schemas",
+      throw Problem(
+        .rebuild(.notRedirected), "projection \(projection) fills two tables named \(twice.name), in different schemas",
         hint: "The search path can only lead to one of them. Rebuild with --in-place.")
     }
     let shape = try await session.execute(shapeStatement(tables.map(\.oid))).rows[0]

@@ -58,14 +58,14 @@ package struct ShadowTables: Sendable {
            WHERE id = \(row.id)
           """)
         guard made.affectedRows == 1 else {
-          throw RebuildProblem.begunAnew
+          throw Problem.begunAnew
         }
       }
     } catch let error as PostgresError where error.sqlState == .insufficientPrivilege {
       let names = try await session.execute("SELECT current_database()::text, current_user::text").rows[0]
       let database = SQL.quoted(names.text(0) ?? "")
-      throw RebuildProblem(
-        .noPrivilege, "the new tables cannot be made: \(error.message)",
+      throw Problem(
+        .rebuild(.noPrivilege), "the new tables cannot be made: \(error.message)",
         hint:
           "As the owner of the database run: GRANT CREATE ON DATABASE \(database) TO \(SQL.quoted(names.text(1) ?? ""))"
       )
@@ -98,7 +98,7 @@ package struct ShadowTables: Sendable {
   /// The live shard's position, locked to the end of the transaction.
   package func lockPosition(_ session: isolated Session) async throws -> Int64 {
     guard let position = try await Positions(shape).lock(shard, session) else {
-      throw RebuildProblem(nothingAppliedBy: shard)
+      throw Problem(nothingAppliedBy: shard)
     }
     return position
   }

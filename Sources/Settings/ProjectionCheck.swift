@@ -145,12 +145,12 @@ struct ProjectionCheck {
   }
 
   private mutating func add(
-    _ code: Problem.Code, _ location: SourceLocation?, _ key: String, _ message: String, hint: String? = nil
+    _ code: SettingsCode, _ location: SourceLocation?, _ key: String, _ message: String, hint: String? = nil
   ) {
     let location =
       location ?? SourceLocation(file: declaration.file, line: declaration.place.line, column: declaration.place.column)
     problems.append(
-      Problem(code: code, location: location, path: key.isEmpty ? path : "\(path).\(key)", message: message, hint: hint)
-    )
+      Problem(
+        .settings(code), message, hint: hint, source: location, key: key.isEmpty ? path : "\(path).\(key)"))
   }
 }

@@ -27,7 +27,7 @@ extension SettingsReader {
     var check = ProjectionCheck(declaration: declaration, path: path)
     let definition = check.definition { readText($0, path: path, $1, file: file) }
     // A key that is missing because its value was already reported as wrong is not reported again.
-    problems += check.problems.filter { !hadProblems || $0.code != .missingKey }
+    problems += check.problems.filter { !hadProblems || $0.code != .settings(.missingKey) }
     if let definition { settings.projections.append(definition) }
   }
 

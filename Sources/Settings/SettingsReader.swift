@@ -236,8 +236,8 @@ struct SettingsReader {
   }
 
   mutating func add(
-    _ code: Problem.Code, _ location: SourceLocation, _ path: String, _ message: String, hint: String? = nil
+    _ code: SettingsCode, _ location: SourceLocation, _ path: String, _ message: String, hint: String? = nil
   ) {
-    problems.append(Problem(code: code, location: location, path: path, message: message, hint: hint))
+    problems.append(Problem(.settings(code), message, hint: hint, source: location, key: path))
   }
 }

@@ -16,7 +16,7 @@ import Testing
     let unmade = try await Program.run(["check", "-c", config])
     #expect(
       unmade.code == 1
-        && unmade.error.contains("there is no event store: table public.mt_events does not exist [TM201]"))
+        && unmade.error.contains("there is no event store: table public.mt_events does not exist (TM201)"))
     #expect(unmade.error.contains("tidemark init"))
     let made = try await Program.run(["init", "-c", config])
     #expect(made.code == 0 && made.output.contains("made the tables of projection Trip"))

@@ -28,7 +28,7 @@ import Testing
       await #expect {
         _ = try await desk.ask(other, for: definition, restart: false, session)
       } throws: {
-        ($0 as? RebuildProblem)?.code == .underWay
+        ($0 as? Problem)?.code == .rebuild(.underWay)
       }
       #expect(try await desk.ask(other, for: definition, restart: true, session) == .begun)
     }

@@ -90,10 +90,10 @@ import Testing
     let (plugin, recorder) = try conversation(stubborn(programs), in: programs, timeout: .milliseconds(500))
     let running = Task { try await plugin.run() }
     defer { running.cancel() }
-    await #expect(throws: PluginProblem.self) { try await plugin.prepare(position: 1) }
+    await #expect(throws: Problem.self) { try await plugin.prepare(position: 1) }
     // Two that come too early are not waited for any longer, and nobody waits when the next is ready.
     for position: Int64 in [2, 3] {
-      await #expect(throws: PluginProblem.silent(.milliseconds(500), waitingFor: "its first word")) {
+      await #expect(throws: Problem.silent(.milliseconds(500), waitingFor: "its first word")) {
         try await plugin.prepare(position: position)
       }
     }
@@ -117,7 +117,7 @@ import Testing
     }
     defer { running.cancel() }
     for position: Int64 in [1, 2] {
-      await #expect(throws: PluginProblem.self) { try await plugin.prepare(position: position) }
+      await #expect(throws: Problem.self) { try await plugin.prepare(position: position) }
     }
     if !ends {
       await plugin.standDown()

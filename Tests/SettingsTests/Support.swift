@@ -22,7 +22,7 @@ func problems(_ text: String, environment: [String: String] = [:], _ others: [St
     _ = try parse(text, environment: environment, others)
     return []
   } catch {
-    return error.problems.map { "\($0)" }
+    return error.lines
   }
 }
 

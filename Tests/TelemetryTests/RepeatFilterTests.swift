@@ -12,7 +12,7 @@ import Testing
     var told: [Int] = []
     // A failure every ten seconds, for four hours.
     for second in stride(from: 0, through: 4 * 3600, by: 10) {
-      if bench.observes(.shardPaused(trip, failure: Failure("division by zero"), for: .seconds(10)), at: second) {
+      if bench.observes(.shardPaused(trip, failure: Problem("division by zero"), for: .seconds(10)), at: second) {
         told.append(second)
       }
     }
@@ -21,22 +21,22 @@ import Testing
 
   @Test func `is news when it is another one, or another shard's`() {
     let bench = Bench()
-    #expect(bench.observes(.shardPaused(trip, failure: Failure("a"), for: .zero), at: 0))
-    #expect(!bench.observes(.shardPaused(trip, failure: Failure("a"), for: .zero), at: 1))
-    #expect(bench.observes(.shardPaused(day, failure: Failure("a"), for: .zero), at: 2))
-    #expect(bench.observes(.shardPaused(trip, failure: Failure("b"), for: .zero), at: 3))
-    #expect(bench.observes(.shardRetrying(trip, failure: Failure("b"), retryIn: .zero, attempt: 1), at: 4))
+    #expect(bench.observes(.shardPaused(trip, failure: Problem("a"), for: .zero), at: 0))
+    #expect(!bench.observes(.shardPaused(trip, failure: Problem("a"), for: .zero), at: 1))
+    #expect(bench.observes(.shardPaused(day, failure: Problem("a"), for: .zero), at: 2))
+    #expect(bench.observes(.shardPaused(trip, failure: Problem("b"), for: .zero), at: 3))
+    #expect(bench.observes(.shardRetrying(trip, failure: Problem("b"), retryIn: .zero, attempt: 1), at: 4))
   }
 
   @Test func `is news when the shard worked in between`() {
     let bench = Bench()
-    #expect(bench.observes(.shardPaused(trip, failure: Failure("a"), for: .zero), at: 0))
+    #expect(bench.observes(.shardPaused(trip, failure: Problem("a"), for: .zero), at: 0))
     #expect(bench.observes(.shardResumed(trip), at: 1))
-    #expect(bench.observes(.shardPaused(trip, failure: Failure("a"), for: .zero), at: 2))
+    #expect(bench.observes(.shardPaused(trip, failure: Problem("a"), for: .zero), at: 2))
   }
 
   @Test func `of the database is silent until it answered`() {
-    let away = Observation.databaseUnreachable(where: "db", failure: Failure("refused"), retryIn: .zero)
+    let away = Observation.databaseUnreachable(where: "db", failure: Problem("refused"), retryIn: .zero)
     for back in [Observation.databaseReady(where: "db", serverVersion: 150_000), .markRestored(7)] {
       let bench = Bench()
       #expect(bench.observes(away, at: 0))
@@ -50,7 +50,7 @@ import Testing
   @Test func `is thinned out for the log alone`() {
     let (counted, logged) = (Counter(), Counter())
     let both = Observers([counted, RepeatFilter(logged)])
-    for _ in 0..<3 { both.observe(.shardPaused(trip, failure: Failure("a"), for: .zero), in: "main") }
+    for _ in 0..<3 { both.observe(.shardPaused(trip, failure: Problem("a"), for: .zero), in: "main") }
     #expect(counted.seen.withLock { $0 } == ["main", "main", "main"])
     #expect(logged.seen.withLock { $0 } == ["main"])
   }

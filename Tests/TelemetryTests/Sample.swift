@@ -5,10 +5,10 @@ import Telemetry
 enum Sample {
   static let trip = ShardName(projection: "Trip")
   static let day = ShardName(projection: "Day", version: 2)
-  static let failure = Failure(
-    "division by zero", detail: "of 7", hint: "Mend it.", sqlState: "22012",
+  static let failure = Problem(
+    "division by zero", code: .sqlState("22012"), detail: "of 7", hint: "Mend it.",
     source: SourceLocation(file: "/etc/tidemark/tidemark.toml", line: 12), sequence: 41)
-  static let plain = Failure("refused")
+  static let plain = Problem("refused")
 
   static let observations: [Observation] = [
     .started(version: "0.1.0", mode: .hotcold, shards: 3),

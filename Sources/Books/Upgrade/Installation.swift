@@ -14,7 +14,7 @@ struct Installation: Sendable {
 
   /// Nil where Tidemark was never installed.
   ///
-  /// - Throws: ``StoreProblem`` where tables of ours are there and the record of their number is not.
+  /// - Throws: ``Problem`` where tables of ours are there and the record of their number is not.
   static func read(_ session: Session, _ found: SchemaLookUp, tables: [SchemaObject]) async throws -> Installation? {
     func has(_ name: String) -> Bool { tables.contains { $0.name == name && !found.isMissing($0) } }
     guard tables.contains(where: { !found.isMissing($0) }) else { return nil }
@@ -26,8 +26,9 @@ struct Installation: Sendable {
         """
       ).rows.first : nil
     guard let row else {
-      throw StoreProblem(
-        .schemaBehind, "tidemark.installation is gone or empty, and with it the number of the tables that are there",
+      throw Problem(
+        .store(.schemaBehind),
+        "tidemark.installation is gone or empty, and with it the number of the tables that are there",
         hint:
           "Restore it from a backup. Or give up dead letters, gaps and requests: DROP SCHEMA tidemark CASCADE, then `tidemark init`; positions are in the event store and stay."
       )
@@ -48,19 +49,19 @@ struct Installation: Sendable {
   /// For a program that is older than the schema.
   ///
   /// - Parameter missing: what the program calls and the newer schema does not have.
-  /// - Throws: ``StoreProblem`` where it may not run beside it. It changes nothing either way.
-  func refuseOlder(_ schema: Schema, missing: [SchemaObject]) throws(StoreProblem) {
+  /// - Throws: ``Problem`` where it may not run beside it. It changes nothing either way.
+  func refuseOlder(_ schema: Schema, missing: [SchemaObject]) throws(Problem) {
     guard let compatibleFrom, compatibleFrom <= schema.number else {
       let bound = compatibleFrom.map { ", which programs from number \($0) on may run beside" } ?? ""
-      throw StoreProblem(
-        .schemaAhead,
+      throw Problem(
+        .store(.schemaAhead),
         "the schema tidemark is at number \(number)\(bound); this program, \(schema.program), knows number \(schema.number)",
         hint:
           "Install the Tidemark that made it, or a newer one. A schema does not go back: this program changed nothing.")
     }
     guard missing.isEmpty else {
-      throw StoreProblem(
-        .schemaBehind,
+      throw Problem(
+        .store(.schemaBehind),
         "the schema tidemark is at number \(number) and lacks \(missing.map(\.name).joined(separator: ", "))",
         hint: "Run `tidemark init` of the newer program that the schema belongs to.")
     }

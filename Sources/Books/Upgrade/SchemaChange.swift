@@ -1,4 +1,4 @@
-package import EventStore
+import EventStore
 package import Postgres
 import Rules
 import Synchronization
@@ -30,7 +30,7 @@ extension SchemaPlan {
   ///   - options: for the second session that looks who is in the way.
   ///   - limit: after which it gives up; nil is never.
   ///   - waits: called before each pause, from the second attempt on, which is the first that is watched.
-  /// - Throws: ``StoreProblem`` when it gives up.
+  /// - Throws: ``Problem`` when it gives up.
   package static func apply(
     _ session: Session, _ options: ConnectionOptions, within limit: Duration?,
     waits: @Sendable (SchemaWait) async throws -> Void,
@@ -50,8 +50,8 @@ extension SchemaPlan {
         case .failure(let hindered): wait = hindered
         }
         if let limit, ContinuousClock.now - began > limit {
-          throw StoreProblem(
-            .schemaBusy, "the schema could not be changed within \(Int(limit / .seconds(1))) s: \(wait)",
+          throw Problem(
+            .store(.schemaBusy), "the schema could not be changed within \(Int(limit / .seconds(1))) s: \(wait)",
             hint: "Nothing was changed. End that session, or its transaction, and try again.")
         }
         try await waits(wait)

@@ -42,12 +42,12 @@ package struct SchemaPlan: Sendable {
 
   /// For whoever only uses the schema.
   ///
-  /// - Throws: ``StoreProblem`` that names what is missing.
+  /// - Throws: ``Problem`` that names what is missing.
   package static func refuseMissing(_ session: Session, shape: StoreShape) async throws {
     let plan = try await forStore(session, shape: shape)
     guard plan.isEmpty else {
-      throw StoreProblem(
-        .schemaBehind, "missing in the database: \(plan.steps.map(\.title).joined(separator: ", "))",
+      throw Problem(
+        .store(.schemaBehind), "missing in the database: \(plan.steps.map(\.title).joined(separator: ", "))",
         hint: "Run `tidemark init`; with --dry-run it prints the statements.")
     }
   }
@@ -58,7 +58,7 @@ package struct SchemaPlan: Sendable {
   /// missing, and an older one nothing.
   ///
   /// - Parameter tidies: whether functions that no living node calls any more are taken away too.
-  /// - Throws: ``StoreProblem`` where the schema serves another store, or this program may not run beside it.
+  /// - Throws: ``Problem`` where the schema serves another store, or this program may not run beside it.
   package static func forStore(
     _ session: Session, shape: StoreShape, schema: Schema = .current, tidies: Bool = false
   ) async throws -> SchemaPlan {
@@ -76,8 +76,8 @@ package struct SchemaPlan: Sendable {
       return plan
     }
     guard installed.storeSchema == shape.schema else {
-      throw StoreProblem(
-        .otherStore,
+      throw Problem(
+        .store(.otherStore),
         "the schema tidemark serves the event store in \(installed.storeSchema), not the one in \(shape.schema)",
         hint: "One event store in a database can be followed. Set event_store.schema = \"\(installed.storeSchema)\".")
     }

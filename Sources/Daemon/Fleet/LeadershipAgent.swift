@@ -67,7 +67,7 @@ struct LeadershipAgent: Service {
         if !Stop.current.isRequested { throw CancellationError() }
       } catch {
         let delay = backoff.next()
-        observer.observe(.leadershipLost(failure: Failure(of: error), retryIn: delay))
+        observer.observe(.leadershipLost(failure: Problem(of: error), retryIn: delay))
         await rest(for: delay)
       }
     }
@@ -85,7 +85,7 @@ struct LeadershipAgent: Service {
       pause = Self.turn
       pulse.beat("leadership")
       guard view.processID == backend else { throw LockSession.pooled }
-      guard let known = view.nodes[locks.node] else { throw Failure("this node is no longer in tidemark.node") }
+      guard let known = view.nodes[locks.node] else { throw Problem("this node is no longer in tidemark.node") }
       if await marks.current != nil { sawAt = .now }
       if isBlind != (ContinuousClock.now - sawAt > Self.longestBlindness) {
         isBlind.toggle()
@@ -173,16 +173,4 @@ struct LeadershipAgent: Service {
 extension [ProjectionDefinition] {
   /// The names of the shards.
   var names: [String] { map { "\($0.shard)" } }
-}
-
-extension Failure {
-  /// Whatever it was.
-  init(of error: any Error) {
-    switch error {
-    case let failure as Failure: self = failure
-    case let error as PostgresError: self.init(error)
-    case let problem as StoreProblem: self.init("\(problem)", hint: problem.hint)
-    default: self.init("\(error)")
-    }
-  }
 }

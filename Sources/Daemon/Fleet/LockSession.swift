@@ -33,7 +33,7 @@ struct LockSession: Sendable {
   /// - Parameters:
   ///   - former: the server's process of the session before this one, which the server may not have given up yet.
   ///   - shards: those in this node's settings.
-  /// - Throws: ``StoreProblem`` where the session is not its own, or another node is in the way for longer than ``patience``.
+  /// - Throws: ``Problem`` where the session is not its own, or another node is in the way for longer than ``patience``.
   func open(former: Int32?, shards: [String]) async throws -> Session {
     let options = options
     let session = try await stoppable { try await Session.connect(options, threadName: "locks") }
@@ -47,8 +47,8 @@ struct LockSession: Sendable {
           otherwise: {
             let others = try await membership.live(session).filter { $0.name != node }
               .map { "\($0.name) (\($0.mode))" }
-            return StoreProblem(
-              .otherNode,
+            return Problem(
+              .store(.otherNode),
               "another node follows this store: \(others.isEmpty ? "it has just ended" : others.joined(separator: ", "))",
               hint: "Stop it, or set mode = \"hotcold\" on all nodes, or say `run --beside` where both are meant.")
           })
@@ -56,8 +56,8 @@ struct LockSession: Sendable {
           { try await membership.join(node, version: version, mode: mode, shards: shards, session) },
           otherwise: {
             let who = try await membership.holderOfName(node, session)
-            return StoreProblem(
-              .otherNode, "another process is known as the node \(node): \(who ?? "it has just ended")",
+            return Problem(
+              .store(.otherNode), "another process is known as the node \(node): \(who ?? "it has just ended")",
               hint: "A node is named after its host and its process: give the containers different host names.")
           })
       }
@@ -69,7 +69,7 @@ struct LockSession: Sendable {
   }
 
   private func patiently(
-    _ attempt: () async throws -> Bool, otherwise problem: () async throws -> StoreProblem
+    _ attempt: () async throws -> Bool, otherwise problem: () async throws -> Problem
   ) async throws {
     let deadline = ContinuousClock.now + Self.patience
     while try await !attempt() {
@@ -78,8 +78,8 @@ struct LockSession: Sendable {
     }
   }
 
-  static let pooled = StoreProblem(
-    .pooled,
+  static let pooled = Problem(
+    .store(.pooled),
     "the connection for locks goes through a pooler in transaction mode: its backend changes between two statements",
     hint: "Set database.lock_url to a direct connection.")
 }

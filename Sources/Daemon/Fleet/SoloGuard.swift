@@ -31,7 +31,7 @@ struct SoloGuard: Service {
         former = session.processID
         try await session.closing(beKnown)
       } catch {
-        if let problem = error as? StoreProblem { observer.observe(.otherNode(failure: Failure(of: problem))) }
+        if let problem = error as? Problem, problem.isOfStore { observer.observe(.otherNode(failure: problem)) }
         // The high-water agent reports a database that is away. Whatever failed, the next try comes a moment later.
         await rest(for: .seconds(1))
       }

@@ -44,14 +44,10 @@ struct HighWaterAgent: Service {
 
   private func observation(of error: any Error, retryIn delay: Duration) -> Observation {
     switch error {
-    case let problem as StoreProblem:
-      .markRefused(failure: Failure("\(problem)", hint: problem.hint))
+    case let problem as Problem where problem.isOfStore: .markRefused(failure: problem)
     case let error as PostgresError where error.isConnectionLoss:
-      .databaseUnreachable(where: options.redacted, failure: Failure(error), retryIn: delay)
-    case let error as PostgresError:
-      .markFailed(failure: Failure(error), retryIn: delay)
-    default:
-      .markFailed(failure: Failure("\(error)"), retryIn: delay)
+      .databaseUnreachable(where: options.redacted, failure: Problem(error), retryIn: delay)
+    default: .markFailed(failure: Problem(of: error), retryIn: delay)
     }
   }
 
@@ -138,8 +134,8 @@ private struct Ticker {
     switch command {
     case .done: break
     case .refuse(.sequenceBelowMark(let handedOut, let mark)):
-      throw StoreProblem(
-        .sequenceReset,
+      throw Problem(
+        .store(.sequenceReset),
         "the sequence stands at \(handedOut), below the high-water mark \(mark) that was already proven",
         hint:
           "The sequence was reset or the database restored to an earlier state. See RECOVERY in tidemark(7).")

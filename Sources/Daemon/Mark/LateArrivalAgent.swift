@@ -35,7 +35,7 @@ struct LateArrivalAgent: Service {
       } catch let error as PostgresError where error.isConnectionLoss || error.sqlState == .lockNotAvailable {
         // The high-water agent reports a database that is away; a lock is free at one of the next looks.
       } catch let error as PostgresError {
-        observer.observe(.gapsUnwatched(failure: Failure(error)))
+        observer.observe(.gapsUnwatched(failure: Problem(error)))
       }
       await rest(for: Self.cadence)
     }

@@ -44,7 +44,7 @@ package actor Daemon: Service {
 
   /// Runs until the stop, or until the task is cancelled.
   ///
-  /// - Throws: ``StoreProblem`` where the store cannot be followed and only a person can help.
+  /// - Throws: ``Problem`` where the store cannot be followed and only a person can help.
   package func run() async throws {
     let (observer, manager, followers) = (observer, manager, followers)
     observer.observe(.started(version: version, mode: settings.mode, shards: settings.projections.count))
@@ -94,7 +94,7 @@ package actor Daemon: Service {
     do {
       new = try load()
     } catch {
-      for problem in error.problems { observer.observe(.reloadRefused(problem: "\(problem)")) }
+      for problem in error.lines { observer.observe(.reloadRefused(problem: problem)) }
       return nil
     }
     for key in settings.keysThatNeedRestart(for: new) { observer.observe(.restartNeeded(key: key)) }

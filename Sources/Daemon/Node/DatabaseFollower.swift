@@ -48,15 +48,14 @@ actor DatabaseFollower: Service {
     self.onSettled = onSettled
   }
 
-  /// - Throws: ``StoreProblem`` where the only database cannot be followed and only a person can help.
+  /// - Throws: ``Problem`` where the only database cannot be followed and only a person can help.
   func run() async throws {
     while true {
       do {
         return try await follow()
-      } catch let problem as StoreProblem where name != nil {
+      } catch let problem as Problem where problem.isOfStore && name != nil {
         let delay = Self.retryProblemsAfter
-        observer.observe(
-          .databaseRefused(failure: Failure("\(problem)", hint: problem.hint), retryIn: delay))
+        observer.observe(.databaseRefused(failure: problem, retryIn: delay))
         await marks.withdraw()
         pulse.begin()
         await settle()

@@ -21,7 +21,7 @@ struct Startup: Sendable {
 
   /// Waits for the database for as long as it takes.
   ///
-  /// - Throws: ``StoreProblem`` where only a person can help; `CancellationError` when the daemon stops first.
+  /// - Throws: ``Problem`` where only a person can help; `CancellationError` when the daemon stops first.
   func run() async throws -> StoreShape {
     var delay = Duration.milliseconds(250)
     while true {
@@ -31,7 +31,7 @@ struct Startup: Sendable {
       } catch let error as PostgresError where error.isCancelled {
         throw CancellationError()
       } catch let error as PostgresError where error.isConnectionLoss {
-        observer.observe(.databaseUnreachable(where: options.redacted, failure: Failure(error), retryIn: delay))
+        observer.observe(.databaseUnreachable(where: options.redacted, failure: Problem(error), retryIn: delay))
         await onAway()
       }
       let wait = delay
@@ -44,8 +44,8 @@ struct Startup: Sendable {
     let session = try await Session.connect(options, threadName: "startup")
     return try await session.closing { session in
       if try await PoolerCheck(options: options).isShared(session) {
-        throw StoreProblem(
-          .pooled,
+        throw Problem(
+          .store(.pooled),
           "database.url goes through a pooler in transaction mode, where no session is the daemon's own and none ends when the server does",
           hint:
             "Give the daemon an entry of its own with pool_mode = session, or a direct connection. Its pool_size bounds what it opens."
@@ -63,8 +63,8 @@ struct Startup: Sendable {
     var shape = try await StoreShape.read(session, schema: settings.eventStore.schema)
     let plan = try await SchemaPlan.forStore(session, shape: shape, schema: schema)
     if let lost = plan.steps.first(where: \.losesRows) {
-      throw StoreProblem(
-        .schemaBehind, "\(lost.title), with rows that nothing else can tell",
+      throw Problem(
+        .store(.schemaBehind), "\(lost.title), with rows that nothing else can tell",
         hint: "Restore it from a backup, or run `tidemark init`, which makes it anew and empty.")
     }
     if !plan.isEmpty {
@@ -77,8 +77,8 @@ struct Startup: Sendable {
           try await SchemaPlan.forStore($0, shape: read, schema: schema)
         }
       } catch let error as PostgresError where error.sqlState == .insufficientPrivilege {
-        throw StoreProblem(
-          .noPrivilege,
+        throw Problem(
+          .store(.noPrivilege),
           "the daemon's role may not make \(plan.steps.map(\.title).joined(separator: ", ")): \(error.message)",
           hint: "As the owner of the database run: tidemark init --dry-run | psql")
       }
@@ -93,8 +93,8 @@ struct Startup: Sendable {
   private func checkPrivileges(_ session: Session) async throws {
     let missing = try await Privileges.missing(session, schema: settings.eventStore.schema)
     guard missing.isEmpty else {
-      throw StoreProblem(
-        .noPrivilege, "the daemon's role lacks privileges on the event store",
+      throw Problem(
+        .store(.noPrivilege), "the daemon's role lacks privileges on the event store",
         hint: "As the owner of the database run: " + missing.map { "\($0);" }.joined(separator: " "))
     }
   }

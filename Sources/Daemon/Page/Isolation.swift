@@ -52,7 +52,7 @@ struct Isolation: Sendable {
     let findings = try results[results.count - 2].rows.map { row in
       let code = try row.get("code", as: String.self)
       let sequence = try row.get("seq_id", as: Int64.self)
-      let failure = Failure(
+      let failure = Problem(
         serverMessage: try row.get("message", as: String.self), detail: try row.get("detail", as: String?.self),
         hint: try row.get("hint", as: String?.self), sqlState: code,
         source: statements[try row.get("statement", as: Int.self) - 1].source, sequence: sequence)
@@ -87,7 +87,7 @@ struct Isolation: Sendable {
         letters.append(
           DeadLetters.Letter(
             sequence: finding.sequence, failureClass: finding.failure.failureClass.rawValue,
-            sqlState: finding.failure.failure.sqlState, message: finding.failure.failure.message,
+            sqlState: finding.failure.failure.code?.text, message: finding.failure.failure.message,
             detail: finding.failure.detail))
       case .ignore?: ignored.append(finding.sequence)
       default: throw finding.failure

@@ -63,12 +63,7 @@ package struct Projector: Sendable {
       return try await attempt(page, manner, on: session)
     } catch {
       await session.rollBack()
-      switch error {
-      case let error as PageFailure: throw error
-      case let error as PostgresError where error.isCancelled: throw CancellationError()
-      case let error as PostgresError: throw PageFailure(error)
-      default: throw error
-      }
+      throw try PageFailure(of: error)
     }
   }
 
@@ -139,7 +134,7 @@ package struct Projector: Sendable {
             sequence: sequence,
             failure: PageFailure(
               .unknownEvent,
-              Failure(
+              Problem(
                 "there is no statement for events of type \(row.text(1) ?? "NULL")", source: definition.source,
                 sequence: sequence))))
         continue

@@ -22,9 +22,10 @@ struct StrayStatement: Sendable {
     if let table = error.table, table.schema != schema, !table.schema.hasPrefix("pg_temp_") {
       return PageFailure(
         .definition,
-        Failure(
+        Problem(
+          .raised(.strayStatement),
           "a statement, or a function or trigger it calls, writes \(table.schema).\(table.name), which a rebuild must leave alone",
-          hint: strayHint, sqlState: RaisedCode.strayStatement.rawValue))
+          hint: strayHint))
     }
     return try await planned(index - begin.count, session)
   }

@@ -45,7 +45,7 @@ actor PluginProjector {
   func start(at position: Int64) async throws {
     do {
       try await plugin.prepare(position: position)
-    } catch let problem as PluginProblem {
+    } catch let problem as Problem {
       throw PageFailure(problem)
     }
   }
@@ -70,12 +70,7 @@ actor PluginProjector {
     } catch {
       // Whatever failed, the position is read again before the next page.
       rest = nil
-      switch error {
-      case let problem as PluginProblem: throw PageFailure(problem)
-      case let error as PostgresError where error.isCancelled: throw CancellationError()
-      case let error as PostgresError: throw PageFailure(error)
-      default: throw error
-      }
+      throw try PageFailure(of: error)
     }
   }
 
@@ -137,8 +132,8 @@ actor PluginProjector {
       let answer = try await plugin.apply(slice)
       pace.answered(slice.count, took: ContinuousClock.now - began, timeout: declaration.timeout)
       return answer
-    } catch let problem as PluginProblem {
-      if case .silent = problem { pace.timedOut(slice.count) }
+    } catch let problem as Problem {
+      if problem.code == .plugin(.silent) { pace.timedOut(slice.count) }
       throw problem
     }
   }
@@ -222,13 +217,13 @@ extension PluginDefinition {
   /// What keeps the event at the front from being handed over at all: that it does not fit into a line.
   package func tooLarge(_ slice: EventSlice) -> PageFailure? {
     guard case .exec = program, slice.firstSize > PluginLimits.lineBytes else { return nil }
-    var failure = PageFailure(PluginProblem.lineTooLong(bytes: slice.firstSize))
+    var failure = PageFailure(.lineTooLong(bytes: slice.firstSize))
     failure.failureClass = .event
     return failure
   }
 
   /// The statements of an answer, where they are applied at all: otherwise what they would do would be lost without a word.
-  package func applicable(_ statements: [PluginStatement]?) throws(PluginProblem) -> [PluginStatement] {
+  package func applicable(_ statements: [PluginStatement]?) throws(Problem) -> [PluginStatement] {
     guard let statements, !statements.isEmpty else { return [] }
     guard effects == .database else {
       throw .badStatement(
@@ -252,7 +247,7 @@ enum PageOutcome: Sendable {
 
 /// The statements of an answer, made fit for the page's transaction.
 package enum PluginEffects {
-  package static func sql(_ statements: [PluginStatement], in book: PageBook? = nil) throws(PluginProblem) -> [SQL] {
+  package static func sql(_ statements: [PluginStatement], in book: PageBook? = nil) throws(Problem) -> [SQL] {
     let isRebuild = if case .rebuild? = book { true } else { false }
     var checked: Set<String> = []
     for statement in statements where checked.insert(statement.text).inserted {

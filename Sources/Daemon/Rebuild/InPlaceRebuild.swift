@@ -77,7 +77,7 @@ extension RebuildRunner {
   /// application was made of all events.
   func firstPosition(_ session: Session) async throws -> Int64 {
     let positions = Positions(shape)
-    guard let live = try await positions.read(shard, session) else { throw RebuildProblem(nothingAppliedBy: shard) }
+    guard let live = try await positions.read(shard, session) else { throw Problem(nothingAppliedBy: shard) }
     switch definition.start {
     case .beginning, .inlineHandover: return 0
     case .sequence(let sequence): return min(sequence, live)
@@ -87,8 +87,8 @@ extension RebuildRunner {
       return min(try await positions.first(shard, session) ?? live, live)
     case .present:
       guard let first = try await positions.first(shard, session) else {
-        throw RebuildProblem(
-          .nothingApplied, "\(shard) began after the newest event of a moment that nobody wrote down",
+        throw Problem(
+          .rebuild(.nothingApplied), "\(shard) began after the newest event of a moment that nobody wrote down",
           hint: "Set `start` to the sequence after which a rebuild is to begin, or to \"beginning\".")
       }
       return min(first, live)

@@ -20,7 +20,7 @@ struct RebuildClosing: Sendable {
     /// Rolled back for the moment: who or what was in the way.
     case hindered(String)
     /// Rolled back: a page failed that will be tried again.
-    case faltered(Failure)
+    case faltered(Problem)
   }
 
   /// Longest that readers wait behind a swap that waits for a reader itself.
@@ -83,13 +83,13 @@ struct RebuildClosing: Sendable {
       if let faltered = error as? RebuildWorker.Faltered { return .faltered(faltered.failure) }
       guard let error = error as? PostgresError else { throw error }
       if error.sqlState?.code == RaisedCode.rowsOfOthers.rawValue {
-        throw RebuildProblem(.noKey, error.message, hint: error.hint ?? "")
+        throw Problem(.rebuild(.noKey), error.message, hint: error.hint)
       }
       switch error.sqlState {
       case .lockNotAvailable, .deadlockDetected: return .hindered(error.message)
       case "23505", "23P01":
-        throw RebuildProblem(
-          .collision, "a new row has the key of an old one that stays: \(error.message)",
+        throw Problem(
+          .rebuild(.collision), "a new row has the key of an old one that stays: \(error.message)",
           hint: [error.detail, "Nothing was changed. Rebuild all rows, or let the events say the key."].compactMap(
             \.self
           ).joined(
@@ -132,34 +132,35 @@ struct RebuildClosing: Sendable {
     let live = try await shadows.lockPosition(session)
     let target = row.request.upTo ?? live
     guard target <= live else {
-      throw RebuildProblem(
-        .nothingApplied, "\(runner.shard) was set back to \(live) meanwhile", hint: "Say `tidemark rebuild` again.")
+      throw Problem(
+        .rebuild(.nothingApplied), "\(runner.shard) was set back to \(live) meanwhile",
+        hint: "Say `tidemark rebuild` again.")
     }
     try await replay(target)
     let positions = try await RebuildTable().workers(row.id, session)
     guard positions.allSatisfy({ $0 == target }), positions.count == row.request.workers else {
-      throw RebuildProblem(
-        .otherRequest, "\(runner.shard) was set back behind its rebuild, to \(live)",
+      throw Problem(
+        .rebuild(.otherRequest), "\(runner.shard) was set back behind its rebuild, to \(live)",
         hint: "Say `tidemark rebuild \(runner.definition.name) --restart`.")
     }
     try await shadows.boundLocks(session)
     return (target, live)
   }
 
-  /// - Throws: ``RebuildProblem`` where the old tables are not those any more that the new ones were made after.
+  /// - Throws: ``Problem`` where the old tables are not those any more that the new ones were made after.
   private func verify(_ row: RebuildTable.Row, _ way: ExchangeWay, _ session: isolated Session) async throws {
     let now = try await OriginalTables.read(runner.definition.tables, of: runner.definition.name, session)
     guard now.fit(shadows.originals.shape, for: way), now.oids == shadows.originals.oids else {
-      throw RebuildProblem(
-        .tablesChanged, "the tables of \(runner.definition.name) were changed during the rebuild",
+      throw Problem(
+        .rebuild(.tablesChanged), "the tables of \(runner.definition.name) were changed during the rebuild",
         hint: "Say `tidemark rebuild \(runner.definition.name) --restart`.")
     }
     switch way {
     case .copy: _ = try ExchangeChoice.choose(.copy, isPartial: row.request.isPartial, now.obstacles)
     case .swap:
       if now.obstacles.contains(where: { !$0.found.isEmpty }) {
-        throw RebuildProblem(
-          .tablesChanged, "since the rebuild began, something was hung on the tables that a swap would lose",
+        throw Problem(
+          .rebuild(.tablesChanged), "since the rebuild began, something was hung on the tables that a swap would lose",
           hint: "Say `tidemark rebuild \(runner.definition.name)` again.")
       }
     }

@@ -10,54 +10,57 @@ package enum RebuildFilter {
   @discardableResult
   package static func check(
     _ request: RebuildTable.Request, _ definition: ProjectionDefinition
-  ) throws(RebuildProblem) -> RebuildKind {
+  ) throws(Problem) -> RebuildKind {
     let kind = try definition.rebuildKind()
     guard definition.plugin != nil else { return kind }
     if request.workers > 1 || request.isPartial {
-      throw RebuildProblem(
-        .plugin, "\(definition.shard) is a plugin, which is handed all events in order, by one hand",
+      throw Problem(
+        .rebuild(.plugin), "\(definition.shard) is a plugin, which is handed all events in order, by one hand",
         hint: "Leave --workers, --stream and --tenant out.")
     }
     let isPlain = request.way == .auto && !request.compares && request.exchanges && request.upTo == nil
     if kind == .replay, !isPlain {
-      throw RebuildProblem(
-        .plugin,
+      throw Problem(
+        .rebuild(.plugin),
         "\(definition.shard) has its effects outside the database: it is handed every event again, and nothing is exchanged",
         hint: "Leave --by, --in-place, --diff and --to out.")
     }
     return kind
   }
 
-  /// - Throws: ``RebuildProblem`` that names the missing key.
+  /// - Throws: ``Problem`` that names the missing key.
   static func check(
     _ request: RebuildTable.Request, _ definition: ProjectionDefinition, _ originals: OriginalTables
-  ) throws(RebuildProblem) -> RowFilter {
+  ) throws(Problem) -> RowFilter {
     if request.workers > 1, definition.key == nil, !definition.isParallel {
-      throw RebuildProblem(
-        .noKey, "projection \(definition.name) does not say that its streams can be rebuilt side by side",
+      throw Problem(
+        .rebuild(.noKey), "projection \(definition.name) does not say that its streams can be rebuilt side by side",
         hint: "Declare `key`, the column that holds the stream, or parallel = \"by-stream\"; or leave --workers out.")
     }
     if request.streams != nil, request.tenants != nil {
-      throw RebuildProblem(
-        .noKey, "a rebuild is of some streams or of some tenants, not of both", hint: "Say one after the other.")
+      throw Problem(
+        .rebuild(.noKey), "a rebuild is of some streams or of some tenants, not of both",
+        hint: "Say one after the other.")
     }
     let part =
       request.streams.map { ("--stream", "key", definition.key, $0) }
       ?? request.tenants.map { ("--tenant", "tenant_key", definition.tenantKey, $0) }
     guard let (option, name, column, values) = part else { return RowFilter() }
     guard let column else {
-      throw RebuildProblem(
-        .noKey, "projection \(definition.name) does not say in which column it holds the \(option.dropFirst(2))",
+      throw Problem(
+        .rebuild(.noKey),
+        "projection \(definition.name) does not say in which column it holds the \(option.dropFirst(2))",
         hint: "Declare \(name) = \"…\", the column of its tables; or leave \(option) out and rebuild all rows.")
     }
     if let table = originals.tables.first(where: { !$0.columns.contains(column) }) {
-      throw RebuildProblem(
-        .noKey, "table \(table.declared) has no column \(column), which \(name) of projection \(definition.name) names",
+      throw Problem(
+        .rebuild(.noKey),
+        "table \(table.declared) has no column \(column), which \(name) of projection \(definition.name) names",
         hint: "Every table of the projection needs it; or leave \(option) out and rebuild all rows.")
     }
     if let table = originals.tables.first(where: { !$0.numberedKeys.isEmpty }) {
-      throw RebuildProblem(
-        .noKey,
+      throw Problem(
+        .rebuild(.noKey),
         "table \(table.declared) numbers its rows itself, by \(table.numberedKeys.joined(separator: " and by ")), and new rows would get the numbers of rows that stay",
         hint: "Take the key from the events, such as seq_id; or leave \(option) out and rebuild all rows.")
     }

@@ -48,7 +48,7 @@ package struct RebuildRunner: Sendable {
 
   /// Returns when the rebuild has ended, one way or another; the row says how.
   ///
-  /// - Throws: ``RebuildProblem`` where it cannot go on, which is in the row then; `CancellationError`, from where it can be taken up again.
+  /// - Throws: ``Problem`` where it cannot go on, which is in the row then; `CancellationError`, from where it can be taken up again.
   package func run() async throws {
     var backoff = Backoff()
     while true {
@@ -64,7 +64,7 @@ package struct RebuildRunner: Sendable {
         throw CancellationError()
       } catch let error as PostgresError where error.isConnectionLoss {
         let delay = backoff.next()
-        observer.observe(.databaseUnreachable(where: options.redacted, failure: Failure(error), retryIn: delay))
+        observer.observe(.databaseUnreachable(where: options.redacted, failure: Problem(error), retryIn: delay))
         try await Task.sleep(for: delay)
       }
     }
@@ -78,12 +78,13 @@ package struct RebuildRunner: Sendable {
   private func work(_ session: Session) async throws {
     guard let row = try await table.read(shard, session) else { return }
     do {
-      if row.isAborting { throw RebuildProblem(.aborted, "ended by an operator", hint: "") }
+      if row.isAborting { throw Problem(.rebuild(.aborted), "ended by an operator") }
       guard row.state.isOpen else { return }
       observer.observe(.rebuildStarted(definition.shard, position: row.position, resumed: row.isHalfDone))
       guard row.fingerprint == definition.fingerprint.rebuild else {
-        throw RebuildProblem(
-          .otherDefinition, "\(node) runs \(shard) with another definition than this rebuild was asked for with",
+        throw Problem(
+          .rebuild(.otherDefinition),
+          "\(node) runs \(shard) with another definition than this rebuild was asked for with",
           hint: "Reload the service, so that it has the file's; then say `tidemark rebuild` again.")
       }
       let kind = try RebuildFilter.check(row.request, definition)
@@ -95,22 +96,22 @@ package struct RebuildRunner: Sendable {
         case (.tables, _): try await besides(row)
         }
       }
-    } catch let problem as RebuildProblem where problem.code == .aborted {
+    } catch let problem as Problem where problem.code == .rebuild(.aborted) {
       // It may have ended in the very moment.
       guard try await table.read(shard, session).map({ $0.isAborting || $0.state.isOpen }) ?? false else { return }
       try await ShadowTables.remove(row, as: .aborted, session)
       observer.observe(.rebuildAborted(definition.shard))
-    } catch let problem as RebuildProblem {
-      if problem.code != .underWay {
+    } catch let problem as Problem where problem.isOfRebuild {
+      if problem.code != .rebuild(.underWay) {
         try await table.fail(row.id, error: "\(problem)", hint: problem.hint, session)
       }
-      observer.observe(.rebuildFailed(definition.shard, failure: Failure("\(problem)", hint: problem.hint)))
+      observer.observe(.rebuildFailed(definition.shard, failure: problem))
       throw problem
     } catch let error as PostgresError where !error.isConnectionLoss && !error.isCancelled {
       if session.isOpen {
         try await table.fail(row.id, error: "\(error)", hint: error.hint ?? error.detail, session)
       }
-      observer.observe(.rebuildFailed(definition.shard, failure: Failure(error)))
+      observer.observe(.rebuildFailed(definition.shard, failure: Problem(error)))
       throw error
     }
   }
@@ -130,9 +131,9 @@ package struct RebuildRunner: Sendable {
           if try await table.isAborting(row.id, session) {
             // The body's own end removes the row's wish, so look whether it has come meanwhile.
             guard try await table.read(row.shard, session).map({ $0.id == row.id && $0.isAborting }) ?? false else {
-              throw RebuildProblem.begunAnew
+              throw Problem.begunAnew
             }
-            throw RebuildProblem(.aborted, "ended by an operator", hint: "")
+            throw Problem(.rebuild(.aborted), "ended by an operator")
           }
         }
       }
@@ -162,20 +163,20 @@ package struct RebuildRunner: Sendable {
       observer.observe(
         .rebuildRetrying(
           definition.shard,
-          failure: Failure("the server has crashed and emptied the new tables: the rebuild begins anew"),
+          failure: Problem("the server has crashed and emptied the new tables: the rebuild begins anew"),
           retryIn: .zero, attempt: 1))
       row.schema = nil
     }
     if row.schema != nil, !originals.fit(row.shape, for: choice.way) {
-      throw RebuildProblem(
-        .tablesChanged, "the tables of \(definition.name) were changed since the rebuild began",
+      throw Problem(
+        .rebuild(.tablesChanged), "the tables of \(definition.name) were changed since the rebuild began",
         hint: "Say `tidemark rebuild \(definition.name) --restart`.")
     }
     if row.schema == nil {
       let strays = try await Redirection(shape: shape).strays(definition, options)
       if let stray = strays.first {
-        throw RebuildProblem(
-          .notRedirected, strays.map(\.message).joined(separator: "; "), hint: stray.hint ?? strayHint)
+        throw Problem(
+          .rebuild(.notRedirected), strays.map(\.message).joined(separator: "; "), hint: stray.hint ?? strayHint)
       }
     }
     let schema = ShadowTables.schema(of: shard)
@@ -220,19 +221,19 @@ package struct RebuildRunner: Sendable {
       case .prepare:
         let first = try await firstPosition(session)
         if let upTo = row.request.upTo, upTo < first {
-          throw RebuildProblem(
-            .nothingApplied, "\(shard) begins after \(first), and cannot be rebuilt up to \(upTo)",
+          throw Problem(
+            .rebuild(.nothingApplied), "\(shard) begins after \(first), and cannot be rebuilt up to \(upTo)",
             hint: "Name a sequence from \(first) on, or leave --to out.")
         }
         try await shadows.make(row, choice, after: first, node: node, session)
         command = .measure
       case .measure:
         guard let live = try await Positions(shape).read(shard, session) else {
-          throw RebuildProblem(nothingAppliedBy: shard)
+          throw Problem(nothingAppliedBy: shard)
         }
         if let upTo = row.request.upTo, upTo > live {
-          throw RebuildProblem(
-            .nothingApplied, "\(shard) is at \(live), and cannot be rebuilt up to \(upTo)",
+          throw Problem(
+            .rebuild(.nothingApplied), "\(shard) is at \(live), and cannot be rebuilt up to \(upTo)",
             hint: "Name a lower sequence, or leave --to out.")
         }
         let positions = try await table.workers(row.id, session)

@@ -24,7 +24,7 @@ actor RebuildWorker {
   private var isTroubled = false
 
   /// A page failed that would be tried again, and somebody waits who should not have to.
-  struct Faltered: Error { var failure: Failure }
+  struct Faltered: Error { var failure: Problem }
 
   init(
     _ definition: ProjectionDefinition, shape: StoreShape, rebuild: Int64, book: PageBook, pool: SessionPool,
@@ -48,7 +48,7 @@ actor RebuildWorker {
   /// Returns when the position is at `target`.
   ///
   /// - Parameter isPatient: waits before a page that failed is tried again.
-  /// - Throws: ``RebuildProblem`` where a page fails for good, or somebody else moves the position; ``Faltered`` where one would be tried
+  /// - Throws: ``Problem`` where a page fails for good, or somebody else moves the position; ``Faltered`` where one would be tried
   ///   again and there is no patience for that.
   func replay(to target: Int64, isPatient: Bool = true) async throws {
     await plugin?.pages.go(to: target)
@@ -80,7 +80,7 @@ actor RebuildWorker {
     case .live(let shard): return try await Positions(shape).read(shard, session) ?? 0
     case .rebuild(let id, let worker, _, _, _):
       guard let position = try await RebuildTable().worker(id, worker, session) else {
-        throw RebuildProblem.begunAnew
+        throw Problem.begunAnew
       }
       return position
     }
@@ -116,8 +116,9 @@ actor RebuildWorker {
       failed = try PageFailure(of: error)
     }
     if failed.failureClass == .order {
-      throw RebuildProblem(
-        .underWay, "somebody else moved the rebuild's position: \(failed.failure.message)", hint: "Watch that one.")
+      throw Problem(
+        .rebuild(.underWay), "somebody else moved the rebuild's position: \(failed.failure.message)",
+        hint: "Watch that one.")
     }
     let actions = await policy().actions(for: failed.facts(projection: definition.name))
     let command = rule.failed(failed.failureClass, "\(failed.failure)", actions: actions)
@@ -133,12 +134,12 @@ actor RebuildWorker {
       return command
     case .readPosition, .awaitMark, .apply, .isolate: return command
     }
-    if failed.failure.sqlState == RaisedCode.strayStatement.rawValue {
-      throw RebuildProblem(.notRedirected, failed.failure.message, hint: failed.failure.hint ?? "")
+    if failed.failure.code == .raised(.strayStatement) {
+      throw Problem(.rebuild(.notRedirected), failed.failure.message, hint: failed.failure.hint)
     }
     let event = failed.failure.sequence.map { "event \($0): " } ?? ""
-    throw RebuildProblem(
-      .pageFailed, "\(event)\(failed.failure)",
+    throw Problem(
+      .rebuild(.pageFailed), "\(event)\(failed.failure)",
       hint: failed.failureClass == .event || failed.failureClass == .unknownEvent
         ? "Mend the \(plugin == nil ? "statement" : "plugin") or the event, or let [rebuild_errors] pass such events over; then say `tidemark rebuild` again to go on from here."
         : failed.failure.hint ?? "Mend it, then say `tidemark rebuild` again.")

@@ -24,7 +24,7 @@ package struct Redirection: Sendable {
   /// What of a projection cannot be redirected; nothing for one that declares no tables, or whose tables are not there yet.
   package func strays(
     _ definition: ProjectionDefinition, _ options: ConnectionOptions
-  ) async throws -> [DefinitionFinding] {
+  ) async throws -> [Problem] {
     // A session of its own: its temporary tables end with it.
     let session = try await Session.connect(options, threadName: "redirection")
     return try await session.closing { session in
@@ -32,7 +32,7 @@ package struct Redirection: Sendable {
       let originals: OriginalTables
       do {
         originals = try await OriginalTables.read(definition.tables, of: definition.name, session)
-      } catch is RebuildProblem {
+      } catch let problem as Problem where problem.isOfRebuild {
         return []
       }
       try await session.script("SET client_min_messages = warning")
@@ -40,12 +40,11 @@ package struct Redirection: Sendable {
         try await session.script("CREATE TEMP TABLE \(SQL.quoted(table.name)) (LIKE \(table.qualified) INCLUDING ALL)")
       }
       try await Self.lead(session, to: "pg_temp")
-      var findings: [DefinitionFinding] = []
+      var findings: [Problem] = []
       for (sql, statement) in statements(of: definition) {
         guard let found = try await look(sql, originals, session) else { continue }
         findings.append(
-          DefinitionFinding(
-            projection: definition.name, source: statement.source, message: found, hint: strayHint))
+          Problem(found, hint: strayHint, source: statement.source, key: definition.settingsKey))
       }
       return findings
     }

@@ -45,7 +45,7 @@ struct ReplayRebuild: Sendable {
       while end == nil {
         let target = try await pool.withSession { session in
           guard let live = try await Positions(runner.shape).read(runner.shard, session) else {
-            throw RebuildProblem(nothingAppliedBy: runner.shard)
+            throw Problem(nothingAppliedBy: runner.shard)
           }
           try await RebuildTable().progress(row.id, target: live, session)
           return live
@@ -66,7 +66,7 @@ struct ReplayRebuild: Sendable {
   private func conclude(_ row: RebuildTable.Row, upTo target: Int64, _ session: Session) async throws -> Int64? {
     try await session.transaction { [runner] session in
       guard let live = try await Positions(runner.shape).lock(runner.shard, session) else {
-        throw RebuildProblem(nothingAppliedBy: runner.shard)
+        throw Problem(nothingAppliedBy: runner.shard)
       }
       guard live <= target else { return nil }
       try await session.execute(

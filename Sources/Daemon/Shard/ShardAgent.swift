@@ -270,7 +270,7 @@ package struct ShardAgent: Service {
     case .wait(.zero) where actions.first?.passesEventOver ?? false: break
     case .wait(let delay):
       observer.observe(.shardRetrying(name, failure: failed.failure, retryIn: delay, attempt: rule.attempt))
-    case .pause(let length) where failed.failure.sqlState == StoreCode.notAtRest.rawValue:
+    case .pause(let length) where failed.failure.code == .store(.notAtRest):
       observer.observe(.shardRefused(name, failure: failed.failure, retryIn: length))
     case .pause(let length), .pauseAll(let length):
       observer.observe(.shardPaused(name, failure: failed.failure, for: length))

@@ -55,6 +55,8 @@ package struct ProjectionDefinition: Hashable, Sendable {
   }
 
   package var shard: ShardName { ShardName(projection: name, version: version) }
+  /// Where the settings declare it.
+  package var settingsKey: String { "projections.\(name)" }
 
   /// Every event type the shard takes, or nil for all of them.
   package var takes: [String]? {

@@ -43,11 +43,24 @@ package enum FailureClass: String, Sendable, Hashable, CaseIterable {
     return otherPrefixes.contains(String(sqlState.prefix(2))) ? .definition : .event
   }
 
+  /// What a problem with this code asks for.
+  package static func of(_ code: Code) -> FailureClass {
+    switch code {
+    case .sqlState, .raised: classify(sqlState: code.text)
+    // What only a person can help, and is tried again by itself.
+    case .store: .transient
+    // A missing program may be installed a moment later, so only problems of the plugin itself stop its shard.
+    case .plugin(.refused), .plugin(.badLibrary), .plugin(.badStatement): .definition
+    case .plugin: .transient
+    case .settings, .rebuild: .definition
+    }
+  }
+
   /// Why no event can be passed over for a failure with this SQLSTATE, or one of a class like `42*`; nil where one can.
   package static func objection(toPassingOver pattern: String) -> String? {
     let isWide = pattern.hasSuffix("*")
     // Raised for the one event that is too large for a plugin's line.
-    if pattern == "TM506" { return nil }
+    if pattern == PluginCode.lineTooLong.rawValue { return nil }
     if pattern.hasPrefix("TM") { return "\(pattern) is Tidemark's own, and no single event's fault" }
     switch classify(sqlState: isWide ? pattern.dropLast() + "000" : pattern) {
     case .event, .transient, .unknownEvent: return nil

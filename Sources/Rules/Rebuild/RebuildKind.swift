@@ -7,12 +7,12 @@ package enum RebuildKind: Hashable, Sendable {
 }
 
 extension ProjectionDefinition {
-  /// - Throws: ``RebuildProblem`` where it is not rebuilt. Whether its tables are declared, and there, is seen when they are looked up.
-  package func rebuildKind() throws(RebuildProblem) -> RebuildKind {
+  /// - Throws: ``Problem`` where it is not rebuilt. Whether its tables are declared, and there, is seen when they are looked up.
+  package func rebuildKind() throws(Problem) -> RebuildKind {
     guard let plugin, plugin.effects == .external else { return .tables }
     guard plugin.runsInRebuild else {
-      throw RebuildProblem(
-        .plugin,
+      throw Problem(
+        .rebuild(.plugin),
         "\(shard) has its effects outside the database, and rebuild_external is not set: what it did is not done again",
         hint: "Set rebuild_external = true if it may be handed every event again.")
     }

@@ -1,3 +1,4 @@
+import Rules
 import Synchronization
 
 /// Lets the same failure through now and then instead of every time: after one minute, two, four, up to an hour.

@@ -1,3 +1,5 @@
+package import Rules
+
 // A database and its event store.
 
 extension Fact {
@@ -11,7 +13,7 @@ extension Fact {
 }
 
 extension Observation {
-  package static func databaseUnreachable(where url: String, failure: Failure, retryIn delay: Duration) -> Self {
+  package static func databaseUnreachable(where url: String, failure: Problem, retryIn delay: Duration) -> Self {
     Self(.databaseUnreachable, failure: failure).with(.url, url).with(.retryIn, delay)
   }
 }
@@ -26,7 +28,7 @@ extension Fact {
 }
 
 extension Observation {
-  package static func databaseRefused(failure: Failure, retryIn delay: Duration) -> Self {
+  package static func databaseRefused(failure: Problem, retryIn delay: Duration) -> Self {
     Self(.databaseRefused, failure: failure).with(.retryIn, delay)
   }
 }

@@ -72,7 +72,7 @@ extension Fact {
 }
 
 extension Observation {
-  package static func leadershipLost(failure: Failure, retryIn delay: Duration) -> Self {
+  package static func leadershipLost(failure: Problem, retryIn delay: Duration) -> Self {
     Self(.leadershipLost, failure: failure).with(.retryIn, delay)
   }
 }
@@ -103,7 +103,7 @@ extension Fact {
 }
 
 extension Observation {
-  package static func otherNode(failure: Failure) -> Self {
+  package static func otherNode(failure: Problem) -> Self {
     Self(.otherNode, failure: failure)
   }
 }

@@ -70,7 +70,7 @@ extension Fact {
 }
 
 extension Observation {
-  package static func markRefused(failure: Failure) -> Self {
+  package static func markRefused(failure: Problem) -> Self {
     Self(.markRefused, failure: failure)
   }
 }
@@ -86,7 +86,7 @@ extension Fact {
 }
 
 extension Observation {
-  package static func markFailed(failure: Failure, retryIn delay: Duration) -> Self {
+  package static func markFailed(failure: Problem, retryIn delay: Duration) -> Self {
     Self(.markFailed, failure: failure).with(.retryIn, delay)
   }
 }
@@ -119,7 +119,7 @@ extension Fact {
 }
 
 extension Observation {
-  package static func gapsUnwatched(failure: Failure) -> Self {
+  package static func gapsUnwatched(failure: Problem) -> Self {
     Self(.gapsUnwatched, failure: failure)
   }
 }

@@ -42,7 +42,7 @@ extension Fact {
 }
 
 extension Observation {
-  package static func deadLetter(_ shard: ShardName, sequence: Int64, failure: Failure) -> Self {
+  package static func deadLetter(_ shard: ShardName, sequence: Int64, failure: Problem) -> Self {
     Self(.deadLetter, shard, failure: failure).with(.sequence, sequence)
   }
 }

@@ -54,7 +54,7 @@ extension Fact {
 }
 
 extension Observation {
-  package static func pluginLost(_ shard: ShardName, failure: Failure) -> Self {
+  package static func pluginLost(_ shard: ShardName, failure: Problem) -> Self {
     Self(.pluginLost, shard, failure: failure)
   }
 }

@@ -44,7 +44,7 @@ extension Fact {
 
 extension Observation {
   /// - Parameter attempt: failures in a row; of the exchange, how often it has failed so far.
-  package static func rebuildRetrying(_ shard: ShardName, failure: Failure, retryIn delay: Duration, attempt: Int)
+  package static func rebuildRetrying(_ shard: ShardName, failure: Problem, retryIn delay: Duration, attempt: Int)
     -> Self
   {
     Self(.rebuildRetrying, shard, failure: failure).with(.retryIn, delay).with(.attempt, attempt)
@@ -92,7 +92,7 @@ extension Fact {
 }
 
 extension Observation {
-  package static func rebuildFailed(_ shard: ShardName, failure: Failure) -> Self {
+  package static func rebuildFailed(_ shard: ShardName, failure: Problem) -> Self {
     Self(.rebuildFailed, shard, failure: failure)
   }
 }

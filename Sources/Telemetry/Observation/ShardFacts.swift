@@ -39,7 +39,7 @@ extension Fact {
 }
 
 extension Observation {
-  package static func shardRetrying(_ shard: ShardName, failure: Failure, retryIn delay: Duration, attempt: Int) -> Self
+  package static func shardRetrying(_ shard: ShardName, failure: Problem, retryIn delay: Duration, attempt: Int) -> Self
   {
     Self(.shardRetrying, shard, failure: failure).with(.retryIn, delay).with(.attempt, attempt)
   }
@@ -56,7 +56,7 @@ extension Fact {
 }
 
 extension Observation {
-  package static func shardPaused(_ shard: ShardName, failure: Failure, for delay: Duration) -> Self {
+  package static func shardPaused(_ shard: ShardName, failure: Problem, for delay: Duration) -> Self {
     Self(.shardPaused, shard, failure: failure).with(.retryIn, delay)
   }
 }
@@ -131,7 +131,7 @@ extension Fact {
 }
 
 extension Observation {
-  package static func shardStopped(_ shard: ShardName, failure: Failure) -> Self {
+  package static func shardStopped(_ shard: ShardName, failure: Problem) -> Self {
     Self(.shardStopped, shard, failure: failure)
   }
 }
@@ -163,7 +163,7 @@ extension Fact {
 }
 
 extension Observation {
-  package static func shardRefused(_ shard: ShardName, failure: Failure, retryIn delay: Duration) -> Self {
+  package static func shardRefused(_ shard: ShardName, failure: Problem, retryIn delay: Duration) -> Self {
     Self(.shardRefused, shard, failure: failure).with(.retryIn, delay)
   }
 }

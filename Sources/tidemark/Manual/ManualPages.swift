@@ -1,5 +1,4 @@
 import Commands
-import Plugins
 import Rules
 import Settings
 import Telemetry
@@ -129,23 +128,17 @@ enum ManualPages {
       Every problem that Tidemark itself reports has a code, which does not change when its wording does. The log and the verbs show it
       with the error; `sqlstate` in [[on_error]] can name the codes with which a page fails.
       """)
-    codes("Settings", of: Problem.Code.self, &page)
-    codes("The event store", of: StoreCode.self, &page)
-    codes("Raised in the database, as SQLSTATE", of: RaisedCode.self, &page)
-    codes("Rebuilds", of: RebuildProblem.Code.self, &page)
-    codes("Plugins", of: PluginProblem.Code.self, &page)
+    for group in Code.groups {
+      page.subsection(group.title)
+      page.beginList()
+      for code in group.codes { page.item(code.text, code.meaning) }
+      page.endList()
+    }
     page.section("FIELDS")
     page.lead(
       "Present where they apply: TIDEMARK_SHARD, TIDEMARK_DATABASE (the name of one of several databases), TIDEMARK_SEQUENCE, TIDEMARK_POSITION, TIDEMARK_MARK, TIDEMARK_ERROR, TIDEMARK_SOURCE (file and line of the statement), ERROR_CODE (the SQLSTATE, or a code of Tidemark's own), MESSAGE_ID."
     )
     page.seeAlso([("tidemark", 1), ("tidemark.toml", 5), ("tidemark", 7), ("tidemark-plugin", 7)])
     return page.text
-  }
-
-  private static func codes<Code: ProblemCode>(_ title: String, of type: Code.Type, _ page: inout Mdoc) {
-    page.subsection(title)
-    page.beginList()
-    for code in Code.allCases { page.item(code.rawValue, code.meaning) }
-    page.endList()
   }
 }

@@ -1,4 +1,5 @@
 @preconcurrency import Glibc
+import Rules
 import Systemd
 
 /// The exit statuses of every verb.
@@ -24,14 +25,19 @@ enum ExitStatus: Int32, CaseIterable {
 /// A failed verb: the message to print, and the exit status.
 struct CommandFailure: Error, CustomStringConvertible {
   var status: ExitStatus
-  var message: String
-  var hint: String?
+  var problem: Problem
+
+  init(_ status: ExitStatus, _ problem: Problem) {
+    self.status = status
+    self.problem = problem
+  }
 
   init(_ status: ExitStatus, _ message: String, hint: String? = nil) {
-    self.status = status
-    self.message = message
-    self.hint = hint
+    self.init(status, Problem(message, hint: hint))
   }
+
+  var message: String { problem.description }
+  var hint: String? { problem.hint ?? problem.detail }
 
   var description: String {
     "tidemark: \(message)" + (hint.map { "\n  hint: \($0)" } ?? "")

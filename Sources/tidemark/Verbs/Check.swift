@@ -32,9 +32,9 @@ struct Check {
       let shape = try await StoreShape.read(session, schema: settings.eventStore.schema)
       try await SchemaPlan.refuseMissing(session, shape: shape)
       var findings = try await DefinitionCheck(shape: shape).findings(settings.projections, session)
-      let refused = Set(findings.map(\.projection))
+      let refused = Set(findings.compactMap(\.key))
       // A projection whose statements cannot be planned needs no further checks.
-      for projection in settings.projections where !refused.contains(projection.name) {
+      for projection in settings.projections where !refused.contains(projection.settingsKey) {
         findings += try await Redirection(shape: shape).strays(projection, ConnectionOptions(settings.database))
       }
       findings += try await StartCheck(shape: shape).findings(settings.projections, session)
@@ -42,7 +42,7 @@ struct Check {
         throw CommandFailure(
           .failed,
           "\(counted(findings.count, "problem")) found\n"
-            + findings.map { "  \($0)" }.joined(separator: "\n"))
+            + findings.map { "  " + $0.placed + ($0.hint.map { "\n    hint: \($0)" } ?? "") }.joined(separator: "\n"))
       }
       let notes = try await StartCheck(shape: shape).notes(settings.projections, session)
       for note in settings.projections.compactMap(Self.note) + notes { print("\(settings.prefix)\(note)") }
@@ -55,7 +55,7 @@ struct Check {
   /// A note on how a plugin can be rebuilt, since PostgreSQL cannot plan any of its statements.
   private static func note(_ definition: ProjectionDefinition) -> String? {
     guard definition.plugin != nil else { return nil }
-    do throws(RebuildProblem) {
+    do throws(Problem) {
       switch try definition.rebuildKind() {
       case .replay: return "note: a rebuild hands \(definition.shard) every event again"
       case .tables where definition.tables.isEmpty:

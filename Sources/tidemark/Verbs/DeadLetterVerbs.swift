@@ -122,7 +122,7 @@ struct ShowLetters {
         print(
           "\(row.shard) · event \(row.sequence) of type \(printable(row.type ?? "unknown")), stream \(printable(row.stream ?? "unknown"))"
         )
-        print("  error:  \(printable(row.message))\(row.sqlstate.map { " (\(Failure.words(forCode: $0)))" } ?? "")")
+        print("  error:  \(printable(row.message))\(row.sqlstate.map { " (\(Code.words($0)))" } ?? "")")
         if let detail = row.detail { print("  detail: \(printable(detail))") }
         print(
           "  class \(row.class), \(row.attempts) \(row.attempts == 1 ? "try" : "tries"), first \(row.first_failed_at), last \(row.last_failed_at), on \(row.node ?? "unknown")"

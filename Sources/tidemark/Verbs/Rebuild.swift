@@ -86,7 +86,7 @@ struct RebuildVerb {
       do {
         for definition in definitions { try RebuildFilter.check(request, definition) }
       } catch {
-        throw rebuildFailure(error)
+        throw commandFailure(error)
       }
       try confirm(definitions, request)
     }
@@ -104,12 +104,12 @@ struct RebuildVerb {
           if !json { print(result.text) }
           if let failure = Self.failure(row) { failures.append((definition.shard, failure)) }
         }
-      } catch let problem as RebuildProblem {
+      } catch let problem as Problem where problem.isOfRebuild {
         // Only this rebuild failed; the others can still run.
-        failures.append((definition.shard, CommandFailure(.failed, "\(problem)", hint: problem.hint)))
+        failures.append((definition.shard, CommandFailure(.failed, problem)))
       } catch {
         if json, !results.isEmpty { print(try tidemark.json(results)) }
-        throw rebuildFailure(error)
+        throw commandFailure(error)
       }
     }
     if json { print(try tidemark.json(results)) }
@@ -152,7 +152,7 @@ struct RebuildVerb {
 
   /// Why a projection cannot be chosen; nil if it can.
   private func reasonAgainst(_ definition: ProjectionDefinition) -> String? {
-    do throws(RebuildProblem) {
+    do throws(Problem) {
       let isWithout = try definition.rebuildKind() == .tables && definition.tables.isEmpty
       return isWithout ? "projection \(definition.name) declares no tables" : nil
     } catch {
@@ -288,7 +288,7 @@ struct RebuildVerb {
       group.addTask {
         do {
           try await runner.run()
-        } catch is RebuildProblem {
+        } catch let problem as Problem where problem.isOfRebuild {
           // The row records the error, or belongs to another process, whose work this command watches.
         }
         return nil
@@ -358,9 +358,4 @@ struct RebuildChoice {
 /// The operator's name, for the row of a request.
 func operatorName() -> String {
   "\(environment["SUDO_USER"] ?? environment["USER"] ?? "an operator") on \(nodeName().prefix { $0 != "/" })"
-}
-
-private func rebuildFailure(_ error: any Error) -> any Error {
-  if let problem = error as? RebuildProblem { return CommandFailure(.failed, "\(problem)", hint: problem.hint) }
-  return commandFailure(error)
 }

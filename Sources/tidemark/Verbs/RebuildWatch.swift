@@ -53,7 +53,7 @@ final class RebuildWatch: Observer {
         let row = try await session.closing { session in
           while true {
             guard let row = try await RebuildTable().read(shard, session) else {
-              throw RebuildProblem(.aborted, "the rebuild of \(shard) was forgotten", hint: "")
+              throw Problem(.rebuild(.aborted), "the rebuild of \(shard) was forgotten")
             }
             guard row.state.isOpen else { return row }
             let now = ContinuousClock.now

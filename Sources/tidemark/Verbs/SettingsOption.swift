@@ -3,6 +3,7 @@ import Daemon
 import EventStore
 import Glibc
 import Postgres
+import Rules
 import Settings
 
 /// The options that name the settings file and the database, for every verb that needs settings.
@@ -31,7 +32,7 @@ struct SettingsOption {
     do {
       return try chosen(try Settings.load(path: file, environment: environment))
     } catch let error as SettingsProblems {
-      throw CommandFailure(.usage, Self.list(error.problems))
+      throw CommandFailure(.usage, Self.list(error.lines))
     }
   }
 
@@ -47,9 +48,9 @@ struct SettingsOption {
     return found
   }
 
-  static func list(_ problems: [Problem]) -> String {
+  static func list(_ problems: [String]) -> String {
     problems.count == 1
-      ? "\(problems[0])"
+      ? problems[0]
       : "\(problems.count) problems in the settings\n" + problems.map { "  \($0)" }.joined(separator: "\n")
   }
 }
@@ -119,13 +120,9 @@ extension Settings {
 
 func commandFailure(_ error: any Error) -> any Error {
   switch error {
-  case let problem as StoreProblem: CommandFailure(.failed, "\(problem)", hint: problem.hint)
   case let error as PostgresError where error.isConnectionLoss:
     CommandFailure(.unreachable, "the connection to the database was lost: \(error.message)")
-  case let error as PostgresError:
-    CommandFailure(
-      .failed, error.message + (error.sqlState.map { " (SQLSTATE \($0.code))" } ?? ""), hint: error.hint ?? error.detail
-    )
+  case is Problem, is PostgresError: CommandFailure(.failed, Problem(of: error))
   default: error
   }
 }

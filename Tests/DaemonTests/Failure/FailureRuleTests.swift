@@ -91,7 +91,7 @@ import Testing
           let error = await #expect(throws: PageFailure.self) {
             try await projector.apply(page, .isolating(chunk: 0), on: session)
           }
-          #expect(error?.failure.sqlState == "57014")
+          #expect(error?.failure.code?.text == "57014")
           // More than the statement alone may take, since the search is one.
           #expect(ContinuousClock.now - began > .seconds(4))
         }
@@ -159,7 +159,7 @@ import Testing
       try await eventually("the other waits for it") { try await waiting("transactionid") == 1 }
       try await gate.script("SELECT pg_advisory_unlock(7)")
       let failure = try await daemon.observed.first("the page fails") { $0.when(.shardRetrying)?.failure }
-      #expect(failure.sqlState == "40P01")
+      #expect(failure.code?.text == "40P01")
       _ = try await crossing.value
       try await daemon.caughtUp()
       #expect(try await database.value("SELECT string_agg(n::text, ' ') FROM two", as: String.self) == "11 11")
@@ -176,7 +176,7 @@ import Testing
     try await database.append(type: "n", count: 3, data: #"{"n": "1"}"#)
     try await withDaemon(settings) { daemon in
       try await daemon.caughtUp()
-      let states = daemon.observed.all.compactMap { $0.when(.shardRetrying)?.failure?.sqlState }
+      let states = daemon.observed.all.compactMap { $0.when(.shardRetrying)?.failure?.code?.text }
       #expect(states == ["40001", "40001"])
       #expect(try await database.value("SELECT count(*) FROM sum", as: Int.self) == 3)
     }
@@ -192,7 +192,7 @@ import Testing
     try await database.append(type: "n", count: 100, data: #"{"n": "1"}"#)
     try await withDaemon(settings) { daemon in
       let failure = try await daemon.observed.first("it stops") { $0.when(.shardStopped)?.failure }
-      #expect(failure.sqlState == "42P01")
+      #expect(failure.code?.text == "42P01")
     }
     #expect(try await database.value("SELECT last_value FROM tries", as: Int.self) == 1)
     #expect(try await database.position("\(name):All") == 0)
@@ -209,11 +209,11 @@ import Testing
       for attempt in 1...2 {
         for name in ["Sum", "Each"] {
           let failure = try await daemon.observed.first("attempt \(attempt) of \(name) fails") {
-            observation -> Failure? in
+            observation -> Problem? in
             guard observation.shard?.projection == name, observation[.attempt] == attempt else { return nil }
             return observation.when(.shardRetrying)?.failure
           }
-          #expect(failure.sqlState == "53100")
+          #expect(failure.code?.text == "53100")
         }
       }
       try await database.script("DELETE FROM full_disk")
@@ -235,7 +235,7 @@ import Testing
       try await database.append(type: "n", count: 1, data: #"{"n": "1"}"#)
       try await database.append(type: "n", count: 1, data: #"{"n": "bad"}"#)
       let failure = try await daemon.observed.first("it stops") { $0.when(.shardStopped)?.failure }
-      #expect(failure.sqlState == "42P01")
+      #expect(failure.code?.text == "42P01")
       try await database.script("ALTER TABLE tidemark.hidden RENAME TO dead_letter")
       let applied = try await database.value("SELECT count(*) FROM sum", as: Int64.self)
       #expect(try await database.position("Sum:All") == applied)

@@ -74,7 +74,7 @@ private let counter = """
     try await database.append(type: "x", count: 2, data: #"{"n": "1"}"#)
     try await database.append(type: "x", count: 1, data: #"{"n": "one"}"#)
     try await withDaemon(settings) { daemon in
-      let failure = try await daemon.observed.first("Bad stops") { observation -> Failure? in
+      let failure = try await daemon.observed.first("Bad stops") { observation -> Problem? in
         if observation.fact == .shardStopped, let shard = observation.shard, let failure = observation.failure,
           shard.projection == "Bad"
         {
@@ -83,7 +83,7 @@ private let counter = """
           nil
         }
       }
-      #expect(failure.sqlState == "22P02")
+      #expect(failure.code?.text == "22P02")
       #expect(failure.message == #"invalid input syntax for type integer: "one""#)
       #expect(failure.source?.line == 16)
       try await database.append(type: "x", count: 1, data: #"{"n": "2"}"#)
@@ -113,14 +113,14 @@ private let counter = """
     try await database.append(type: "x", count: 3)
     try await withDaemon(settings) { daemon in
       for attempt in 1...3 {
-        let failure = try await daemon.observed.first("attempt \(attempt) fails") { observation -> Failure? in
+        let failure = try await daemon.observed.first("attempt \(attempt) fails") { observation -> Problem? in
           if observation.fact == .shardRetrying, let failure = observation.failure, observation[.attempt] == attempt {
             failure
           } else {
             nil
           }
         }
-        #expect(failure.sqlState == "55P03")
+        #expect(failure.code?.text == "55P03")
       }
       await blocker.close()
       try await daemon.caughtUp(within: .seconds(60))
@@ -139,7 +139,7 @@ private let counter = """
       try await database.script("DROP TABLE good")
       try await database.append(type: "x", count: 3)
       let failure = try await daemon.observed.first("it stops") { $0.when(.shardStopped)?.failure }
-      #expect(failure.sqlState == "42P01")
+      #expect(failure.code?.text == "42P01")
       #expect(try await database.position("Good:All") == 3)
       #expect(try await database.value("SELECT count(*) FROM tidemark.dead_letter", as: Int.self) == 0)
     }

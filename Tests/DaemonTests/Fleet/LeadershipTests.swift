@@ -399,7 +399,7 @@ import Testing
         locks: locks, first: nil, shards: { settings.projections.map { "\($0.shard)" } }, observer: recorder)
       let running = Task { try await guardian.run() }
       let failure = try await recorder.first("it says who") { $0.when(.otherNode)?.failure }
-      #expect(failure.message.contains("two (solo)"))
+      #expect(failure.code == .store(.otherNode) && failure.message.contains("two (solo)"))
       running.cancel()
       _ = await running.result
     }

@@ -62,7 +62,7 @@ import Testing
           seed += 10
           return (first.observed.all + second.observed.all).contains { observation in
             guard observation.fact == .shardPaused, let failure = observation.failure else { return false }
-            return failure.sqlState == "TM301"
+            return failure.code?.text == "TM301"
           }
         }
         try await first.caughtUp(within: .seconds(90))

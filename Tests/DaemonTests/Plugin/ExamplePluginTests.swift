@@ -1,6 +1,7 @@
 import Daemon
 import Foundation
 import Postgres
+import Rules
 import Settings
 import Telemetry
 import TestSupport

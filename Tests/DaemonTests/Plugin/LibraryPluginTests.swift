@@ -18,7 +18,7 @@ extension TestDatabase {
 
 extension ObservationRecorder {
   /// What the shard was told the first time it failed.
-  fileprivate func failure() async throws -> Failure {
+  fileprivate func failure() async throws -> Problem {
     try await first("a failure") { $0.when(.shardRetrying, .shardPaused, .shardStopped)?.failure }
   }
 }
@@ -67,7 +67,7 @@ extension ObservationRecorder {
     try await database.append(type: "x", count: 3)
     try await withDaemon(settings) { daemon in
       let failure = try await daemon.observed.failure()
-      #expect(failure.sqlState == code && failure.message.contains(words), "\(failure)")
+      #expect(failure.code?.text == code && failure.message.contains(words), "\(failure)")
       try await daemon.caughtUp()
       #expect(programs.lines("seen").map { $0.prefix(1) } == ["1", "2", "3"])
       #expect(try await database.value("SELECT count(*) FROM tidemark.dead_letter", as: Int.self) == 0)
@@ -80,7 +80,7 @@ extension ObservationRecorder {
       try await library(in: programs), config: "slow seen=\(programs.path("seen"))", keys: "timeout = \"300ms\"")
     try await database.append(type: "x", count: 3)
     try await withDaemon(settings) { daemon in
-      #expect(try await daemon.observed.failure().sqlState == "TM504")
+      #expect(try await daemon.observed.failure().code?.text == "TM504")
       #expect(try await database.position("Plug:All") == 0)
       try await daemon.caughtUp()
       // Once late, once in time.
@@ -101,7 +101,7 @@ extension ObservationRecorder {
         """)
     try await database.append(type: "x", count: 3)
     try await withDaemon(settings) { daemon in
-      #expect(try await daemon.observed.failure().sqlState == "TM504")
+      #expect(try await daemon.observed.failure().code?.text == "TM504")
       try await daemon.caughtUp(["Other:All"])
     }
     #expect(try await database.position("Plug:All") == 0)
@@ -149,7 +149,7 @@ extension ObservationRecorder {
       try await library(in: programs), config: "late-open", keys: "timeout = \"100ms\"")
     let observed = try await withDaemon(settings) { daemon in
       let failure = try await daemon.observed.failure()
-      #expect(failure.sqlState == "TM504", "\(failure)")
+      #expect(failure.code?.text == "TM504", "\(failure)")
       return daemon.observed
     }
     try await eventually("it is closed") {
@@ -165,7 +165,7 @@ extension ObservationRecorder {
       try await library(in: programs), config: "away", keys: "timeout = \"200ms\"")
     try await database.append(type: "x", count: 3)
     let observed = try await withDaemon(settings) { daemon in
-      #expect(try await daemon.observed.failure().sqlState == "TM504")
+      #expect(try await daemon.observed.failure().code?.text == "TM504")
       for kind: ShardWishes.Wish.Kind in [.stop, .run] {
         try await database.connected { session in
           try await ShardWishes().wish(kind, for: nil, shards: ["Plug:All"], by: "test", session)
@@ -197,7 +197,7 @@ extension ObservationRecorder {
     let settings = try await database.installLibrary(try await library(flags, in: programs), config: "x")
     try await withDaemon(settings) { daemon in
       let failure = try await daemon.observed.failure()
-      #expect(failure.sqlState == code && failure.message.contains(words), "\(failure)")
+      #expect(failure.code?.text == code && failure.message.contains(words), "\(failure)")
     }
   }
 
@@ -210,7 +210,7 @@ extension ObservationRecorder {
     let settings = try await database.installLibrary(try await library(in: programs), config: config)
     try await withDaemon(settings) { daemon in
       let failure = try await daemon.observed.failure()
-      #expect(failure.sqlState == code && failure.message == words, "\(failure)")
+      #expect(failure.code?.text == code && failure.message == words, "\(failure)")
     }
   }
 
@@ -220,7 +220,7 @@ extension ObservationRecorder {
       if let text { _ = try programs.program(text, name: "libx.so") }
       let settings = try await database.installLibrary(programs.path("libx.so"), config: "x")
       try await withDaemon(settings) { daemon async throws in
-        #expect(try await daemon.observed.failure().sqlState == code)
+        #expect(try await daemon.observed.failure().code?.text == code)
       }
     }
   }

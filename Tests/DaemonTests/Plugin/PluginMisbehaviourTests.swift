@@ -32,11 +32,11 @@ import Testing
     try await database.append(data: data ?? Array(repeating: "{}", count: 5))
     let count = try await database.value("SELECT count(*) FROM mt_events", as: Int.self)
     try await withDaemon(settings) { daemon in
-      let failure = try await daemon.observed.first("it is told") { observation -> Failure? in
+      let failure = try await daemon.observed.first("it is told") { observation -> Problem? in
         let troubled = observation.when(.shardRetrying, .shardPaused)
         return troubled?.shard?.projection == "Plug" ? troubled?.failure : nil
       }
-      #expect(failure.sqlState == code, "\(failure)")
+      #expect(failure.code?.text == code, "\(failure)")
       #expect(failure.message.contains(words), "\(failure)")
       #expect(try await database.position("Plug:All") == 0)
       try await daemon.caughtUp(["Other:All"])
@@ -195,12 +195,12 @@ import Testing
     try await database.append(type: "x", count: 1)
     try await withDaemon(settings) { daemon in
       let lost = try await daemon.observed.first("it is told") { $0.when(.pluginLost)?.failure }
-      #expect(lost.sqlState == code && lost.message.contains(words), "\(lost)")
+      #expect(lost.code?.text == code && lost.message.contains(words), "\(lost)")
       try await eventually("its page counts") { try await database.position("Plug:All") == 1 }
       _ = try programs.program("", name: "mended")
       try await database.append(type: "x", count: 1)
       try await daemon.caughtUp()
-      let failures = daemon.observed.all.compactMap { observation -> Failure? in
+      let failures = daemon.observed.all.compactMap { observation -> Problem? in
         if observation.fact == .shardRetrying, let shard = observation.shard, let failure = observation.failure,
           shard.projection == "Plug"
         {
@@ -209,7 +209,7 @@ import Testing
           nil
         }
       }
-      #expect(failures.map(\.sqlState) == [code], "\(failures)")
+      #expect(failures.map(\.code?.text) == [code], "\(failures)")
     }
     #expect(programs.lines("seen") == ["1", "2"] && programs.lines("hello").count == 2)
   }
@@ -249,7 +249,7 @@ import Testing
     try await database.append(type: "x", count: 2)
     try await withDaemon(settings) { daemon in
       let failure = try await daemon.observed.first("it stops") { $0.when(.shardStopped)?.failure }
-      #expect(failure.message == "the plugin refuses to run: no licence" && failure.sqlState == "TM508")
+      #expect(failure.message == "the plugin refuses to run: no licence" && failure.code?.text == "TM508")
       _ = try programs.program("", name: "mended")
       try await database.connected { session in
         for kind: ShardWishes.Wish.Kind in [.stop, .run] {
@@ -271,7 +271,7 @@ import Testing
     try await withDaemon(try await database.installPlugin([plugin])) { daemon in
       let failure = try await daemon.observed.first("it stops") { $0.when(.shardStopped)?.failure }
       #expect(failure.message == "the plugin speaks version 2 of the protocol, but this daemon speaks 1", "\(failure)")
-      #expect(failure.sqlState == "TM508" && failure.hint?.contains("for version 1") == true, "\(failure)")
+      #expect(failure.code?.text == "TM508" && failure.hint?.contains("for version 1") == true, "\(failure)")
     }
   }
 

@@ -260,7 +260,7 @@ import Testing
         _ = try await daemon.observed.first("it is tried again") { observation -> Int? in
           guard observation.fact == .rebuildRetrying, let failure = observation.failure,
             let attempt = observation[.attempt], attempt > 1,
-            failure.sqlState == "TM502" || failure.sqlState == "TM504"
+            failure.code?.text == "TM502" || failure.code?.text == "TM504"
           else { return nil }
           return attempt
         }

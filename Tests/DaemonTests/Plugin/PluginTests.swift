@@ -256,7 +256,7 @@ private let noting = """
     let message = #"a statement of the plugin's answer: with effects = "external" none is applied"#
     try await withDaemon(settings) { daemon in
       let failure = try await daemon.observed.first("it stops") { $0.when(.shardStopped)?.failure }
-      #expect(failure.message == message && failure.sqlState == "TM510", "\(failure)")
+      #expect(failure.message == message && failure.code?.text == "TM510", "\(failure)")
       #expect(failure.hint?.contains(#"Set effects = "database""#) == true, "\(failure)")
       #expect(try await database.position("Plug:All") == 1)
     }

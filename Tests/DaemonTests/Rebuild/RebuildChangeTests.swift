@@ -58,7 +58,7 @@ import Testing
     await #expect {
       try await database.rebuild(settings, "Sum", request)
     } throws: { error in
-      (error as? RebuildProblem)?.code == .tablesChanged
+      (error as? Problem)?.code == .rebuild(.tablesChanged)
     }
     #expect(try await total(database) == 27)
     request.way = .copy
@@ -81,7 +81,7 @@ import Testing
     await #expect {
       try await running.value
     } throws: { error in
-      (error as? RebuildProblem)?.code == .tablesChanged
+      (error as? Problem)?.code == .rebuild(.tablesChanged)
     }
     #expect(try await total(database) == 27)
   }

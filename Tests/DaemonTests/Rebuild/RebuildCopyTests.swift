@@ -84,8 +84,8 @@ import Testing
     await #expect {
       try await database.rebuild(settings, "Trip")
     } throws: { error in
-      let problem = error as? RebuildProblem
-      return problem?.code == .wrongWay && problem!.message.contains("by id and by stream")
+      let problem = error as? Problem
+      return problem?.code == .rebuild(.wrongWay) && problem!.message.contains("by id and by stream")
     }
     #expect(try await database.leftovers() == 0)
   }

@@ -49,8 +49,8 @@ import Testing
     do {
       try await body()
       return ("none", "it went well")
-    } catch let problem as RebuildProblem {
-      return (problem.code.rawValue, problem.message)
+    } catch let problem as Problem {
+      return (problem.code?.text ?? "none", problem.message)
     }
   }
 

@@ -55,7 +55,7 @@ import Testing
     await #expect {
       try await database.rebuild(settings, "Trip")
     } throws: { error in
-      (error as? RebuildProblem)?.hint.contains("Set `start` to the sequence") == true
+      (error as? Problem)?.hint?.contains("Set `start` to the sequence") == true
     }
     #expect(try await legs(database) == 2)
     let told = try database.settings(Self.trip(start: "3"))
@@ -70,7 +70,7 @@ import Testing
     await #expect {
       try await database.rebuild(settings, "Trip", request)
     } throws: { error in
-      (error as? RebuildProblem)?.message == "Trip:All begins after 3, and cannot be rebuilt up to 2"
+      (error as? Problem)?.message == "Trip:All begins after 3, and cannot be rebuilt up to 2"
     }
     #expect(try await database.leftovers() == 0)
   }

@@ -163,7 +163,7 @@ import Testing
     await #expect {
       try await database.rebuild(settings, "Trip", swap)
     } throws: { error in
-      (error as? RebuildProblem)?.code == .wrongWay
+      (error as? Problem)?.code == .rebuild(.wrongWay)
     }
   }
 
@@ -261,7 +261,7 @@ import Testing
       await #expect {
         try await database.rebuild(settings, name)
       } throws: { error in
-        (error as? RebuildProblem)?.code == .noTables
+        (error as? Problem)?.code == .rebuild(.noTables)
       }
     }
     #expect(try await database.leftovers() == 0)

@@ -44,9 +44,9 @@ import Testing
     await #expect {
       try await database.rebuild(settings, "Sum")
     } throws: { error in
-      let problem = error as? RebuildProblem
-      return problem?.code == .pageFailed && problem!.message.contains("22P02")
-        && problem!.hint.contains("[rebuild_errors]")
+      let problem = error as? Problem
+      return problem?.code == .rebuild(.pageFailed) && problem!.message.contains("22P02")
+        && problem!.hint?.contains("[rebuild_errors]") == true
     }
     #expect(try await summary(database) == "2 18")
     #expect(try await letters(database) == "Sum:All 4 event")
@@ -163,7 +163,7 @@ import Testing
     await #expect {
       try await database.rebuild(settings, "Sum")
     } throws: { error in
-      (error as? RebuildProblem)?.code == .tablesChanged
+      (error as? Problem)?.code == .rebuild(.tablesChanged)
     }
     #expect(try await database.rebuild(settings, "Sum", restart: true).state == .done)
     #expect(try await database.value("SELECT count(note) FROM sums", as: Int.self) == 0)

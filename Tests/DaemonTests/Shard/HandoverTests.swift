@@ -1,6 +1,7 @@
 import Foundation
 import Postgres
 import Sandbox
+import Rules
 import Settings
 import Telemetry
 import TestSupport
@@ -102,7 +103,7 @@ import Testing
         $0.when(.shardRefused)?.failure
       }
       #expect(failure.message.hasPrefix("the store is not at rest; stop its writers: "), "\(failure)")
-      #expect(failure.sqlState == "TM213" && failure.hint != nil)
+      #expect(failure.code?.text == "TM213" && failure.hint != nil)
       writing.cancel()
       _ = await writing.result
       let last = try await database.value("SELECT max(seq_id) FROM mt_events", as: Int64.self)

@@ -57,10 +57,10 @@ private let seen = """
       #expect(titles == missing)
     }
     try await database.script("UPDATE tidemark.installation SET version = 99")
-    let problem = await #expect(throws: StoreProblem.self) {
+    let problem = await #expect(throws: Problem.self) {
       try await Daemon(settings: settings, version: "test", observer: ObservationRecorder()).run()
     }
-    #expect(problem?.code == .schemaAhead)
+    #expect(problem?.code == .store(.schemaAhead))
   }
 
   @Test func `lives in any schema, also one with an odd name`() async throws {
@@ -180,11 +180,11 @@ private let seen = """
       let database = try await TestDatabase.make()
       try await database.script(store)
       let settings = try database.settings(seen)
-      let problem = await #expect(throws: StoreProblem.self) {
+      let problem = await #expect(throws: Problem.self) {
         try await Daemon(settings: settings, version: "test", observer: ObservationRecorder()).run()
       }
-      #expect(problem?.code == code)
-      #expect(problem?.hint.isEmpty == false)
+      #expect(problem?.code == .store(code))
+      #expect(problem?.hint != nil)
       #expect(
         try await database.value("SELECT to_regnamespace('tidemark') IS NULL", as: Bool.self), "nothing was changed")
     }
@@ -204,11 +204,11 @@ private let seen = """
       CREATE TABLE mt_high_water_skips (
         starting_sequence bigint PRIMARY KEY, ending_sequence bigint NOT NULL, created_at timestamptz NOT NULL DEFAULT now())
       """)
-    let problem = await #expect(throws: StoreProblem.self) {
+    let problem = await #expect(throws: Problem.self) {
       try await Daemon(settings: limited, version: "test", observer: ObservationRecorder()).run()
     }
-    #expect(problem?.code == .noPrivilege)
-    let grants = problem?.hint.split(separator: ": ", maxSplits: 1).last.map(String.init) ?? ""
+    #expect(problem?.code == .store(.noPrivilege))
+    let grants = problem?.hint?.split(separator: ": ", maxSplits: 1).last.map(String.init) ?? ""
     #expect(grants.contains("GRANT INSERT ON public.mt_high_water_skips TO"), "\(grants)")
     try await database.script(grants)
     try await database.script("GRANT ALL ON seen TO \(database.name)_reader")
@@ -229,6 +229,6 @@ private let seen = """
     try await cluster.startServer()
     let settings = try Program.settings(database.conninfo)
     let outcome = try await Program.run(["run", "-c", settings])
-    #expect(outcome.code == 1 && outcome.error.contains("the server is a standby [TM206]"), "\(outcome)")
+    #expect(outcome.code == 1 && outcome.error.contains("the server is a standby (TM206)"), "\(outcome)")
   }
 }

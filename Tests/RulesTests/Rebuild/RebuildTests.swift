@@ -57,7 +57,7 @@ import Testing
     #expect {
       try Self.plugin(.external, rebuildsExternal: false).rebuildKind()
     } throws: { error in
-      (error as? RebuildProblem)?.code == .plugin
+      (error as? Problem)?.code == .rebuild(.plugin)
     }
   }
 
@@ -101,10 +101,10 @@ import Testing
     #expect {
       try ExchangeChoice.choose(.swap, isPartial: false, [Self.viewed])
     } throws: { error in
-      (error as? RebuildProblem)?.description
-        == "a swap would lose what hangs on the table: view busy, trigger t on public.day [TM323]"
+      (error as? Problem)?.description
+        == "a swap would lose what hangs on the table: view busy, trigger t on public.day (TM323)"
     }
-    #expect(throws: RebuildProblem.self) { try ExchangeChoice.choose(.swap, isPartial: true, [Self.free]) }
+    #expect(throws: Problem.self) { try ExchangeChoice.choose(.swap, isPartial: true, [Self.free]) }
   }
 
   @Test(arguments: [

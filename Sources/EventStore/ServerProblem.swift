@@ -1,0 +1,35 @@
+package import Postgres
+package import Rules
+
+/// Where errors of every layer become a ``Problem``.
+extension Problem {
+  package init(of error: any Error) {
+    switch error {
+    case let problem as Problem: self = problem
+    case let error as PostgresError: self.init(error)
+    default: self.init("\(error)")
+    }
+  }
+
+  /// What the server said, as far as it may be logged.
+  ///
+  /// - Parameter source: of the operator's statement that failed; nil for our own.
+  package init(_ error: PostgresError, source: SourceLocation? = nil, sequence: Int64? = nil) {
+    self.init(
+      serverMessage: error.message, detail: error.detail, hint: error.hint, sqlState: error.sqlState?.code,
+      source: source, sequence: sequence)
+  }
+
+  /// The same, of an error that was caught on the server. The details of a data error or a violated constraint repeat whole rows, and a
+  /// message may repeat a value of any length.
+  package init(
+    serverMessage: String, detail: String?, hint: String?, sqlState: String?, source: SourceLocation? = nil,
+    sequence: Int64? = nil
+  ) {
+    let repeatsRows = ["22", "23"].contains(sqlState?.prefix(2))
+    let whole = Problem(
+      serverMessage, code: sqlState.map(Code.init(sqlState:)), detail: repeatsRows ? nil : detail, hint: hint,
+      source: source, sequence: sequence)
+    self = whole.shortened
+  }
+}
