@@ -76,7 +76,8 @@ package struct ShadowTables: Sendable {
   package static func remove(_ row: RebuildTable.Row, as state: RebuildTable.State, _ session: Session) async throws {
     let schema = SQL.quoted(schema(of: row.shard))
     try await session.transaction { session in
-      try await session.script("SET LOCAL client_min_messages = warning; DROP SCHEMA IF EXISTS \(schema) CASCADE")
+      try await session.script(
+        "SET LOCAL client_min_messages = warning; \(lockBound); DROP SCHEMA IF EXISTS \(schema) CASCADE")
       try await session.execute(
         "DELETE FROM tidemark.dead_letter WHERE shard = \(PageBook.letters(ofRebuildOf: row.shard))")
       try await RebuildTable().end(row.id, state, position: row.position, comparison: nil, session)
@@ -128,8 +129,11 @@ package struct ShadowTables: Sendable {
 
   /// Bounds the wait for each lock from here on, to the end of the transaction: the live shard stands still meanwhile.
   package func boundLocks(_ session: isolated Session) async throws {
-    try await session.script("SET LOCAL lock_timeout = '5s'")
+    try await session.script(Self.lockBound)
   }
+
+  /// Longest that a statement waits which locks whole tables: others that want them wait behind it.
+  private static let lockBound = "SET LOCAL lock_timeout = '5s'"
 
   /// What a swap locks without hindering readers, with time for a vacuum that is under way to give way: nobody changes the tables then.
   package func lockForSwap(_ session: isolated Session) async throws {
@@ -209,7 +213,9 @@ package struct ShadowTables: Sendable {
          WHERE name = \(shard)
         """)
     }
-    try await session.script("SET LOCAL client_min_messages = warning; DROP SCHEMA \(SQL.quoted(schema)) CASCADE")
+    // A copy waits for rows as long as it takes, and not for these.
+    try await session.script(
+      "SET LOCAL client_min_messages = warning; \(Self.lockBound); DROP SCHEMA \(SQL.quoted(schema)) CASCADE")
     // Readers may have made another way the better one meanwhile.
     try await session.execute(
       "UPDATE tidemark.rebuild SET chosen_way = \(choice.way.rawValue), way_reason = \(choice.reason) WHERE id = \(row.id)"

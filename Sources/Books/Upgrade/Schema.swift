@@ -7,8 +7,8 @@ package let programVersion = "0.1.0"
 
 /// One number of Tidemark's schema: what a database of the number before lacks, and who may run beside it.
 ///
-/// Tables and functions share the numbers. Once a number is released, neither its upgrade nor the functions change any more: whoever
-/// changes one adds a number. `SchemaNumberTests` holds that.
+/// Tables and functions share the numbers. Once a number is released, neither its upgrade nor the functions change any more: a
+/// change adds a number. `SchemaNumberTests` holds that.
 package struct SchemaNumber: Sendable {
   package var number: Int
   /// What it brings, in a few words.

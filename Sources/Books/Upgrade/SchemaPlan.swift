@@ -21,7 +21,7 @@ package struct SchemaPlan: Sendable {
       self.isOperators = isOperators
     }
 
-    /// What is run: our own statements find nothing of anybody else's by name.
+    /// What is run: our own statements find nothing of other owners by name.
     var statements: String {
       "SET LOCAL search_path \(isOperators ? "TO DEFAULT" : "= pg_catalog, pg_temp");\n\(script)"
     }
@@ -40,7 +40,7 @@ package struct SchemaPlan: Sendable {
       + steps.map { "-- \($0.title)\n\n\($0.statements)" }.joined(separator: "\n") + "\nCOMMIT;\n"
   }
 
-  /// For whoever only uses the schema.
+  /// For verbs that only use the schema.
   ///
   /// - Throws: ``Problem`` that names what is missing.
   package static func refuseMissing(_ session: Session, shape: StoreShape) async throws {
@@ -88,7 +88,7 @@ package struct SchemaPlan: Sendable {
 
     let isUpgrade = installed.number < schema.number
     if tidies || isUpgrade || !found.isComplete { try await found.readForChange(session) }
-    plan.restore(tables, found)
+    plan.restore(tables, found, isUpgrade: isUpgrade)
     if isUpgrade {
       for number in schema.numbers where number.number > installed.number && !number.upgrade.isEmpty {
         plan.add(number.title, number.upgrade)
@@ -162,7 +162,7 @@ package struct SchemaPlan: Sendable {
   private static let irreplaceable = ["tidemark.gap", "tidemark.dead_letter", "tidemark.shard"]
 
   /// Makes the tables that are missing, in their newest form.
-  private mutating func restore(_ tables: [SchemaObject], _ found: SchemaLookUp) {
+  private mutating func restore(_ tables: [SchemaObject], _ found: SchemaLookUp, isUpgrade: Bool) {
     let lacksRebuilds = tables.contains { $0.name == "tidemark.rebuild" && found.isMissing($0) }
     for table in tables {
       // Its rows belong to rows of the other, which are gone.
@@ -173,7 +173,7 @@ package struct SchemaPlan: Sendable {
       if table.name == "tidemark.schema_number", !found.readers.isEmpty {
         script += "\nGRANT SELECT ON tidemark.schema_number TO \(found.readers.joined(separator: ", "));\n"
       }
-      var step = Step(title: "table \(table.name), which is missing", script: script)
+      var step = Step(title: "table \(table.name)\(isUpgrade ? "" : ", which is missing")", script: script)
       step.losesRows = Self.irreplaceable.contains(table.name)
       steps.append(step)
     }
