@@ -16,7 +16,7 @@ import Testing
   }
 
   @Test func `has no empty hint or detail`() {
-    let problem = Problem("away", detail: "")
+    let problem = Problem("away", detail: "", hint: "")
     #expect(problem.detail == nil && problem.hint == nil)
   }
 
@@ -51,7 +51,7 @@ import Testing
 
   /// Functions in the database raise them as text, and statements compare them.
   @Test func `has every code that the sources name`() throws {
-    let sources = URL(filePath: #filePath).deletingLastPathComponent().appending(path: "../../Sources").standardized
+    let sources = URL(filePath: #filePath).deletingLastPathComponent().appending(path: "../../../Sources").standardized
     let files = try #require(FileManager.default.enumerator(at: sources, includingPropertiesForKeys: nil))
     var named: Set<String> = []
     for case let file as URL in files where ["swift", "sql"].contains(file.pathExtension) {
