@@ -1,18 +1,12 @@
 package import Postgres
+package import Rules
 
 /// What operators want of shards: rows that every node obeys, so they outlast restarts.
 ///
 /// To run, pause or stop, in `tidemark.shard`; and to be rebuilt, as ``RebuildTable`` has it.
 package struct ShardWishes: Sendable {
-  package struct Wish: Sendable, Hashable {
-    package enum Kind: String, Sendable { case run, pause, stop }
-
-    package var kind: Kind
-    /// Until a pause is over; nil where only an operator ends it.
-    package var left: Duration?
-    package var by: String?
-    /// Counts the wishes for this shard.
-    package var serial: Int64
+  package struct Entry: Sendable, Hashable {
+    package var wish: OperatorWish
     /// Whether there is a rebuild for a node to work on.
     package var wantsRebuild: Bool
   }
@@ -20,7 +14,7 @@ package struct ShardWishes: Sendable {
   package init() {}
 
   /// What holds for each shard that is known, or that a rebuild is wanted of: one query, since every node asks it twice a second.
-  package func all(_ session: Session) async throws -> [String: Wish] {
+  package func all(_ session: Session) async throws -> [String: Entry] {
     let rows = try await session.prepared(
       """
       SELECT coalesce(s.name, r.shard) AS name, coalesce(s.desired_serial, 0) AS desired_serial, s.desired_by,
@@ -32,10 +26,11 @@ package struct ShardWishes: Sendable {
       """
     ).rows
     return try rows.reduce(into: [:]) { all, row in
-      all[try row.get("name", as: String.self)] = Wish(
-        kind: Wish.Kind(rawValue: try row.get("desired", as: String.self)) ?? .run,
-        left: try row.get("seconds_left", as: Double?.self).map { .seconds($0) },
-        by: try row.get("desired_by", as: String?.self), serial: try row.get("desired_serial", as: Int64.self),
+      all[try row.get("name", as: String.self)] = Entry(
+        wish: OperatorWish(
+          OperatorWish.Kind(rawValue: try row.get("desired", as: String.self)) ?? .run,
+          left: try row.get("seconds_left", as: Double?.self).map { .seconds($0) },
+          by: try row.get("desired_by", as: String?.self), serial: try row.get("desired_serial", as: Int64.self)),
         wantsRebuild: try row.get("wants_rebuild", as: Bool.self))
     }
   }
@@ -43,7 +38,9 @@ package struct ShardWishes: Sendable {
   /// Writes a wish down for each shard.
   ///
   /// - Parameter length: of a pause; nil is until somebody says otherwise.
-  package func wish(_ kind: Wish.Kind, for length: Duration? = nil, shards: [String], by: String, _ session: Session)
+  package func wish(
+    _ kind: OperatorWish.Kind, for length: Duration? = nil, shards: [String], by: String, _ session: Session
+  )
     async throws
   {
     let seconds = length.map { $0 / .seconds(1) }

@@ -10,7 +10,7 @@ package actor RebuildBoard {
   package init() {}
 
   /// Takes over what the database says.
-  func take(_ wishes: [String: ShardWishes.Wish], among declared: [ShardName]) {
+  func take(_ wishes: [String: ShardWishes.Entry], among declared: [ShardName]) {
     shards = Set(declared.filter { wishes["\($0)"]?.wantsRebuild == true })
     waiters.tell(where: shards.contains)
   }

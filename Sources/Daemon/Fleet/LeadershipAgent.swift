@@ -28,11 +28,6 @@ struct LeadershipAgent: Service {
   static let turn = Duration.milliseconds(100)
   /// A turn that takes longer than this will not come back: something between here and the server swallows what is sent.
   static let longestTurn = Duration.seconds(15)
-  /// A node that has no mark for this long leaves its shards to others: its lock session works, and the others do not, where
-  /// `url` goes another way than `lock_url`.
-  static let longestBlindness = Duration.seconds(15)
-  /// A lock that somebody else holds is worth a word after this long: whoever hands a shard over finishes its page first.
-  static let reportBlockAfter = Duration.seconds(2)
 
   private var membership: Membership { Membership() }
 
@@ -77,21 +72,18 @@ struct LeadershipAgent: Service {
   /// Turn after turn, until the session ends or the node is told to stop.
   private func lead(_ session: Session, _ rule: inout Leadership) async throws {
     let backend = try await PoolerCheck.backend(session)
-    var blocks = Blocks()
-    var sawAt = ContinuousClock.now
-    var isBlind = false
+    var blocks = BlockedLocks()
+    var sight = LeaderSight(at: .now)
     var pause: Duration?
     while let view = try await look(session, after: pause) {
       pause = Self.turn
       pulse.beat("leadership")
       guard view.processID == backend else { throw LockSession.pooled }
       guard let known = view.nodes[locks.node] else { throw Problem("this node is no longer in tidemark.node") }
-      if await marks.current != nil { sawAt = .now }
-      if isBlind != (ContinuousClock.now - sawAt > Self.longestBlindness) {
-        isBlind.toggle()
-        if isBlind { observer.observe(.leadershipWaived(after: Self.longestBlindness)) }
+      if sight.look(hasMark: await marks.current != nil, at: .now) {
+        observer.observe(.leadershipWaived(after: LeaderSight.longestBlindness))
       }
-      let definitions = isBlind ? [] : await declared()
+      let definitions = sight.isBlind ? [] : await declared()
       if known != Set(definitions.names) { try await membership.declare(definitions.names, of: locks.node, session) }
       var others = view.nodes
       others[locks.node] = nil
@@ -110,7 +102,7 @@ struct LeadershipAgent: Service {
         for shard in stakes.shards(of: name, definitions) { observer.observe(.leadershipTaken(shard, cause: cause)) }
       }
       if !free.isEmpty { await shards.declare(stakes.led(definitions, rule)) }
-      for name in blocks.due(wanted.filter { !free.contains(stakes.key($0)) }) {
+      for name in blocks.due(wanted.filter { !free.contains(stakes.key($0)) }, at: .now) {
         if let who = try await membership.holder(of: stakes.key(name), session) {
           for shard in stakes.shards(of: name, definitions) { observer.observe(.leadershipBlocked(shard, by: who)) }
         }
@@ -152,21 +144,6 @@ struct LeadershipAgent: Service {
 
   private func given(_ name: ShardName, _ definitions: [ProjectionDefinition], cause: String) {
     for shard in stakes.shards(of: name, definitions) { observer.observe(.leadershipGiven(shard, cause: cause)) }
-  }
-
-  /// Which locks have been somebody else's for long enough to say so; asked for anew once a second.
-  private struct Blocks {
-    private var since: [ShardName: ContinuousClock.Instant] = [:]
-    private var lookedAt: ContinuousClock.Instant?
-
-    mutating func due(_ blocked: [ShardName]) -> [ShardName] {
-      let now = ContinuousClock.now
-      since = Dictionary(uniqueKeysWithValues: blocked.map { ($0, since[$0] ?? now) })
-      guard lookedAt.map({ now - $0 >= .seconds(1) }) ?? true else { return [] }
-      let due = blocked.filter { now - since[$0]! >= LeadershipAgent.reportBlockAfter }
-      if !due.isEmpty { lookedAt = now }
-      return due
-    }
   }
 }
 

@@ -17,8 +17,6 @@ struct HighWaterAgent: Service {
   var pulse: Pulse
   var observer: any Observer
 
-  /// A hold is worth a warning after this long, and again each time it has doubled.
-  static let reportHoldAfter = Duration.seconds(10)
   /// How often a mark that moves is written down.
   static let persistCadence = Duration.seconds(1)
 
@@ -77,12 +75,12 @@ struct HighWaterAgent: Service {
           longHold: settings.onLongHold),
         restoredMark: restored),
       restored: restored)
-    var pause = settings.pollMin
+    var pace = PollPace(from: settings.pollMin, to: settings.pollMax)
     while !Task.isCancelled && !Stop.current.isRequested {
       pulse.beat()
-      let isBusy = try await ticker.tick()
-      pause = isBusy ? settings.pollMin : min(pause * 2, settings.pollMax)
-      await rest(for: pause)
+      let hasMoved = try await ticker.tick()
+      await rest(
+        for: pace.next(hasMoved: hasMoved, isSettled: ticker.rule.isSettled, held: ticker.rule.hold?.lasted))
     }
     _ = try await ticker.persist()
   }
@@ -99,7 +97,7 @@ private struct Ticker {
   var restored: Int64?
 
   private var persistedAt = ContinuousClock.now
-  private var reported: (number: Int64, lasted: Duration)?
+  private var reports = HoldReports()
 
   init(
     agent: HighWaterAgent, session: Session, reads: HighWaterReads, table: MarkTable, rule: HighWater, restored: Int64?
@@ -112,7 +110,7 @@ private struct Ticker {
     self.restored = restored
   }
 
-  /// Returns whether the mark moved or something is outstanding, so that the next tick should come soon.
+  /// Returns whether the mark moved.
   mutating func tick() async throws -> Bool {
     let before = rule.mark
     var provenAt = ContinuousClock.now
@@ -126,8 +124,7 @@ private struct Ticker {
     await agent.board.post(MarkBoard.Mark(sequence: rule.mark, provenAt: provenAt))
     if rule.mark != before { agent.observer.observe(.markMoved(from: before, to: rule.mark)) }
     try await keepBooks()
-    // Whoever holds the mark for longer than a moment is not waited for at full speed.
-    return rule.mark != before || (!rule.isSettled && rule.hold.map { $0.lasted < .seconds(1) } ?? true)
+    return rule.mark != before
   }
 
   private mutating func perform(_ command: HighWater.Command) async throws {
@@ -160,25 +157,24 @@ private struct Ticker {
     }
   }
 
-  /// A hold that lasts is reported with who causes it, again and again at growing distance, and once when it is over.
+  /// A hold that lasts is reported with who causes it.
   private mutating func reportHold() async throws {
-    guard let hold = rule.hold else {
-      if let reported { agent.observer.observe(.markReleased(at: rule.mark, after: reported.lasted)) }
-      reported = nil
-      return
+    switch reports.report(rule.hold) {
+    case nil: break
+    case .released(let lasted): agent.observer.observe(.markReleased(at: rule.mark, after: lasted))
+    case .held:
+      guard let hold = rule.hold else { return }
+      agent.observer.observe(.markHeld(at: rule.mark, for: hold.lasted, by: try await keepers(of: hold)))
     }
-    if let before = reported, before.number != hold.number { reported = nil }
-    let dueAfter = reported.map { $0.lasted * 2 } ?? HighWaterAgent.reportHoldAfter
-    guard hold.lasted >= dueAfter else { return }
-    let by: [String]
+  }
+
+  private func keepers(of hold: HighWater.Hold) async throws -> [String] {
     switch hold.keptBy {
-    case .transactions(let transactions): by = try await reads.describe(transactions, session)
-    case .grace: by = ["the grace for numbers reserved in another transaction"]
+    case .transactions(let transactions): try await reads.describe(transactions, session)
+    case .grace: ["the grace for numbers reserved in another transaction"]
     case .sequenceBehind(let visible):
-      by = ["the sequence itself: it stands at \(rule.mark), but event \(visible) is visible; set it with setval"]
+      ["the sequence itself: it stands at \(rule.mark), but event \(visible) is visible; set it with setval"]
     }
-    agent.observer.observe(.markHeld(at: rule.mark, for: hold.lasted, by: by))
-    reported = (hold.number, hold.lasted)
   }
 
   private mutating func keepBooks() async throws {

@@ -127,7 +127,7 @@ actor DatabaseFollower: Service {
       let rebuilder = RebuildRunner(
         definition, shape: shape, options: options, workMemory: workMemory,
         policy: { [self] in await settings.rebuildPolicy }, node: node, observer: observer, database: database,
-        hold: { try await follower.hold($0) })
+        wishes: wishes)
       return LedShard(services: [
         follower, RebuildAgent(shard: definition.shard, runner: rebuilder, board: rebuilds),
       ])

@@ -16,7 +16,7 @@ struct WishAgent: Service {
     while !Task.isCancelled && !Stop.current.isRequested {
       do {
         let wishes = try await pool.withSession(for: "wishes", unlessStopped: true) { try await ShardWishes().all($0) }
-        await board.take(wishes)
+        await board.take(wishes.mapValues(\.wish))
         await rebuilds.take(wishes, among: await declared().map(\.shard))
       } catch is CancellationError {
         break

@@ -71,27 +71,3 @@ struct InPlaceRebuild: Sendable {
     }
   }
 }
-
-extension RebuildRunner {
-  /// After which event a rebuild begins: where the projection itself was told to begin. A read model that was taken over from the
-  /// application was made of all events.
-  func firstPosition(_ session: Session) async throws -> Int64 {
-    let positions = Positions(shape)
-    guard let live = try await positions.read(shard, session) else { throw Problem(nothingAppliedBy: shard) }
-    switch definition.start {
-    case .beginning, .inlineHandover: return 0
-    case .sequence(let sequence): return min(sequence, live)
-    case .time(let time):
-      if let found = try await positions.before(time: time, session) { return min(found, live) }
-      // No event since then: it began after the newest one there was.
-      return min(try await positions.first(shard, session) ?? live, live)
-    case .present:
-      guard let first = try await positions.first(shard, session) else {
-        throw Problem(
-          .rebuild(.nothingApplied), "\(shard) began after the newest event of a moment that nobody wrote down",
-          hint: "Set `start` to the sequence after which a rebuild is to begin, or to \"beginning\".")
-      }
-      return min(first, live)
-    }
-  }
-}

@@ -35,17 +35,4 @@ extension RebuildRunner {
       definition, shape: shape, rebuild: row.id, book: book, pool: pool, policy: policy, node: node, observer: observer,
       plugin: plugin)
   }
-
-  /// Runs the body while the live shard stands still.
-  func holding<T: Sendable>(_ body: () async throws -> T) async throws -> T {
-    try await hold(true)
-    do {
-      let value = try await body()
-      try await hold(false)
-      return value
-    } catch {
-      try await hold(false)
-      throw error
-    }
-  }
 }

@@ -20,14 +20,13 @@ package struct RebuildRunner: Sendable {
   package var observer: any Observer
   /// The name of the database, for plugins.
   package var database: String
-  /// Makes the live shard stand still after its page, or lets it go on: for the rebuilds that move its position, and for plugins.
-  package var hold: @Sendable (Bool) async throws -> Void
+  /// Where the live shard is asked to stand still, by rebuilds that move its position, and for plugins; nil where no node runs it.
+  private let wishes: WishBoard?
 
   package init(
     _ definition: ProjectionDefinition, shape: StoreShape, options: ConnectionOptions, workMemory: String?,
     policy: @escaping @Sendable () async -> FailurePolicy, node: String, observer: any Observer,
-    database: String = "main",
-    hold: @escaping @Sendable (Bool) async throws -> Void = { _ in }
+    database: String = "main", wishes: WishBoard? = nil
   ) {
     self.definition = definition
     self.shape = shape
@@ -37,10 +36,24 @@ package struct RebuildRunner: Sendable {
     self.node = node
     self.observer = observer
     self.database = database
-    self.hold = hold
+    self.wishes = wishes
   }
 
   var shard: String { "\(definition.shard)" }
+
+  /// Runs the body while the live shard stands still.
+  func holding<T: Sendable>(_ body: () async throws -> T) async throws -> T {
+    try await wishes?.hold(definition.shard)
+    do {
+      let value = try await body()
+      await wishes?.release(definition.shard)
+      return value
+    } catch {
+      await wishes?.release(definition.shard)
+      throw error
+    }
+  }
+
   private var table: RebuildTable { RebuildTable() }
 
   /// How often it is looked whether an operator has changed their mind.
@@ -139,6 +152,26 @@ package struct RebuildRunner: Sendable {
       }
       defer { group.cancelAll() }
       _ = try await group.next()
+    }
+  }
+
+  /// After which event a rebuild begins: where the projection itself began.
+  func firstPosition(_ session: Session) async throws -> Int64 {
+    let positions = Positions(shape)
+    guard let live = try await positions.read(shard, session) else { throw Problem(nothingAppliedBy: shard) }
+    let rule = FirstPosition(ofRebuild: definition.start, at: live)
+    var command = rule.begin()
+    while true {
+      switch command {
+      case .begin(let position): return position
+      case .find(let time): command = rule.found(try await positions.before(time: time, session))
+      case .recall: command = rule.recalled(try await positions.first(shard, session))
+      case .refuse:
+        throw Problem(
+          .rebuild(.nothingApplied), "\(shard) began after the newest event of a moment that nobody wrote down",
+          hint: "Set `start` to the sequence after which a rebuild is to begin, or to \"beginning\".")
+      case .readMark, .awaitRest: preconditionFailure("a rebuild begins at or below its live shard")
+      }
     }
   }
 

@@ -29,15 +29,15 @@ extension ShardAgent {
 
   /// A rebuild that hands the plugin every event again, and was cut off with its node, goes on before the live shard does: the events of
   /// the one belong before those of the other, and the plugin is told which they are.
-  func letRebuildGoFirst() async throws {
-    var hasWaited = false
+  ///
+  /// - Returns: false where a new word to the shard came first.
+  func letRebuildGoFirst(unless revision: Halts.Revision) async throws -> Bool {
     while try await isBehindRebuild() {
-      hasWaited = true
-      await health.set(name, state: .stopped, reason: "by \(WishBoard.rebuild)", position: nil)
-      try await stoppable { try await Task.sleep(for: .milliseconds(200)) }
+      await health.set(name, state: .stopped, reason: "by \(Halt.Source.rebuild)", position: nil)
+      let hasWaited: Void? = try await unlessWished(revision) { try await Task.sleep(for: .milliseconds(200)) }
+      guard hasWaited != nil else { return false }
     }
-    // Or the next who makes the shard stand still would think that it does.
-    if hasWaited { await health.set(name, state: .starting, reason: nil, position: nil) }
+    return true
   }
 
   private func isBehindRebuild() async throws -> Bool {

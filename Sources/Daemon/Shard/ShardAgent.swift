@@ -37,8 +37,19 @@ package struct ShardAgent: Service {
 
   private func follow() async throws {
     var rule = Shard(name: name)
-    // Of the mark when the position was last read.
-    var life = 0
+    await wishes.began(name)
+    do {
+      try await follow(&rule)
+    } catch {
+      await wishes.ended(name)
+      throw error
+    }
+    await wishes.ended(name)
+    await health.end(name)
+    observer.observe(.shardEnded(name, position: rule.position))
+  }
+
+  private func follow(_ rule: inout Shard) async throws {
     var command = Shard.Command.readPosition
     var knowsWishes = false
     while !Stop.current.isRequested {
@@ -47,17 +58,15 @@ package struct ShardAgent: Service {
       do {
         if !knowsWishes { try await untilWishesAreKnown() }
         knowsWishes = true
-        let (wish, revision) = await wishes.current(name)
-        // A shard that has stopped waits for an operator, whatever a rule wants of all.
-        if wish != .run, !(command == .stop && wish.isByRule) {
-          try await obey(wish, revision, rule)
-          // A rule's word is a step of the chain under way; an operator's begins afresh.
-          let now = await wishes.current(name).revision
-          command = wish.isByRule && now.own == revision.own ? command.afterOthers : rule.startAfresh()
+        let (halt, revision) = await wishes.current(name)
+        command = rule.halted(by: halt, before: command)
+        if case .halt(let halt) = command {
+          command = try await standStill(halt, &rule, revision)
           continue
         }
-        await health.set(name, state: rule.condition.state, reason: rule.condition.reason, position: rule.position)
-        command = try await perform(command, &rule, &life, revision)
+        await health.set(
+          name, state: rule.condition.state, reason: rule.condition.reason, position: rule.position)
+        command = try await perform(command, &rule, revision)
       } catch let error as CancellationError {
         // A wait ends at once when the daemon stops; a page only when its time is over.
         if !Stop.current.isRequested { throw error }
@@ -67,19 +76,17 @@ package struct ShardAgent: Service {
         observer.observe(.shardCaughtUp(name, position: rule.position ?? 0))
       }
     }
-    await health.end(name)
-    observer.observe(.shardEnded(name, position: rule.position))
   }
 
   private func perform(
-    _ command: Shard.Command, _ rule: inout Shard, _ life: inout Int, _ revision: WishBoard.Revision
+    _ command: Shard.Command, _ rule: inout Shard, _ revision: Halts.Revision
   ) async throws -> Shard.Command {
     switch command {
     case .readPosition:
-      life = await marks.life
+      let life = await marks.life
       let isFirst = rule.position == nil
       return try await attempt(&rule) { rule in
-        if plugin != nil { try await letRebuildGoFirst() }
+        if plugin != nil, !(try await letRebuildGoFirst(unless: revision)) { return .readPosition }
         let position = try await start().position(pool: pool, marks: marks)
         if isFirst {
           observer.observe(.shardStarted(name, position: position))
@@ -91,57 +98,45 @@ package struct ShardAgent: Service {
           _ = rule.startAfresh()
         }
         try await plugin?.start(at: position)
-        return rule.positionRead(position)
+        return rule.positionRead(position, life: life)
       }
-    case .awaitMark(let position):
-      let since = life
+    case .awaitMark(let position, let life):
       let mark = try await unlessWished(revision) {
-        try await marks.mark { $0.sequence > position || $0.life != since }
+        try await marks.mark { $0.sequence > position || $0.life != life }
       }
-      guard let mark else { return command }
-      let next = rule.markMoved(to: mark.sequence)
-      return mark.life == since ? next : .readPosition
+      guard let mark else { return await interrupted(command, &rule, revision) }
+      return rule.markMoved(to: mark.sequence, life: mark.life)
     case .apply(let page):
       return try await attempt(&rule) { rule in try await apply(page, .whole, &rule) }
     case .isolate(let page, let chunk):
       return try await attempt(&rule) { rule in try await apply(page, .isolating(chunk: chunk), &rule) }
     case .awaitDatabase(let delay):
-      _ = try await unlessWished(revision) { try await Task.sleep(for: delay) }
+      if let next = try await wait(delay, during: command, &rule, revision) { return next }
       // A mark that is proven after now is proof that the database answers.
       let now = ContinuousClock.now
       _ = try await stoppable { try await marks.mark { $0.provenAt > now } }
       return .readPosition
     case .wait(let delay):
-      if delay > .zero { _ = try await unlessWished(revision) { try await Task.sleep(for: delay) } }
-      return .readPosition
+      return try await wait(delay, during: command, &rule, revision) ?? .readPosition
     case .pause(let length):
-      return try await pause(length, &rule, revision)
+      await health.set(
+        name, state: rule.condition.state,
+        reason: "\(rule.condition.reason ?? "") (until \(timeOfDay(in: length)))", position: rule.position)
+      return try await wait(length, during: command, &rule, revision) ?? .readPosition
     case .pauseAll(let length):
-      await wishes.haltAll(for: length, shard: name, reason: rule.condition.reason ?? "")
+      await wishes.haltAll(for: length, because: rule.condition.reason ?? "", in: name)
       return .readPosition
     case .stopAll:
-      await wishes.haltAll(for: nil, shard: name, reason: rule.condition.reason ?? "")
+      await wishes.haltAll(for: nil, because: rule.condition.reason ?? "", in: name)
       return .readPosition
     case .stop:
       // What it is started with again is the program as it is then.
       await plugin?.standDown()
-      _ = try await unlessWished(revision) { try await Task.sleep(for: .seconds(86_400)) }
-      // After a day only the wait begins again, and what a rule wants of all wakes nobody; whoever is told to run tries afresh.
-      return await wishes.current(name).revision.own == revision.own ? .stop : rule.startAfresh()
+      try await stoppable { try await wishes.change(name, from: revision) }
+      return await interrupted(command, &rule, revision)
+    case .halt(let halt):
+      return try await standStill(halt, &rule, revision)
     }
-  }
-
-  private func pause(_ length: Duration, _ rule: inout Shard, _ revision: WishBoard.Revision) async throws
-    -> Shard.Command
-  {
-    await health.set(
-      name, state: rule.condition.state, reason: "\(rule.condition.reason ?? "") (until \(timeOfDay(in: length)))",
-      position: rule.position)
-    let end = ContinuousClock.now + length
-    let isOver: Void? = try await unlessWished(revision) { try await Task.sleep(until: end) }
-    if isOver != nil { return .readPosition }
-    guard await wishes.current(name).revision.own == revision.own else { return rule.startAfresh() }
-    return .pause(max(.zero, ContinuousClock.now.duration(to: end)))
   }
 
   private func untilWishesAreKnown() async throws {
@@ -153,30 +148,51 @@ package struct ShardAgent: Service {
       }, { try await stoppable { try await wishes.untilKnown() } })
   }
 
-  /// Does what an operator, or a rule for all shards, wants, until that changes or its time is over.
-  private func obey(_ wish: WishBoard.Wish, _ revision: WishBoard.Revision, _ rule: Shard) async throws {
+  // MARK: Waits
+
+  /// Stands still as an operator, a rule for all shards or a rebuild wants it, until that changes or its time is over.
+  private func standStill(
+    _ halt: Halt, _ rule: inout Shard, _ revision: Halts.Revision
+  ) async throws -> Shard.Command {
     // So that an operator may exchange the program meanwhile. Who rebuilds has a plugin of its own, and what this one remembers is of the
     // old read model.
     await plugin?.standDown()
-    switch wish {
-    case .run: return
-    case .stop(let by):
-      await health.set(name, state: .stopped, reason: "by \(by)", position: rule.position)
-      observer.observe(.shardHalted(name, by: by, for: nil))
+    let left = halt.end.map { ContinuousClock.now.duration(to: $0) }
+    let until = left.map { ", until \(timeOfDay(in: $0))" } ?? ""
+    await health.set(name, state: halt.state, reason: "by \(halt.source)\(until)", position: rule.position)
+    observer.observe(.shardHalted(name, by: "\(halt.source)", for: left))
+    await wishes.standsStill(name, at: revision)
+    if let end = halt.end {
+      _ = try await unlessWished(revision) { try await Task.sleep(until: end) }
+    } else {
       try await stoppable { try await wishes.change(name, from: revision) }
-    case .pause(let until, let by):
-      let left = until.map { ContinuousClock.now.duration(to: $0) }
-      let end = left.map { ", until \(timeOfDay(in: $0))" } ?? ""
-      await health.set(name, state: .paused, reason: "by \(by)\(end)", position: rule.position)
-      observer.observe(.shardHalted(name, by: by, for: left))
-      _ = try await unlessWished(revision) { try await Task.sleep(for: max(.zero, left ?? .seconds(86_400))) }
     }
-    if await wishes.current(name).wish == .run { observer.observe(.shardResumed(name)) }
+    let now = await wishes.current(name)
+    if now.halt == nil { observer.observe(.shardResumed(name)) }
+    return rule.released(isTold: now.revision.own != revision.own)
   }
 
-  /// Runs a wait; nil when an operator's word came first.
-  private func unlessWished<T: Sendable>(
-    _ revision: WishBoard.Revision, _ work: @escaping @Sendable () async throws -> T
+  /// Waits for so long. Returns nil after that, and what comes next where a new word came first.
+  private func wait(
+    _ length: Duration, during command: Shard.Command, _ rule: inout Shard, _ revision: Halts.Revision
+  ) async throws -> Shard.Command? {
+    guard length > .zero else { return nil }
+    let end = ContinuousClock.now + length
+    let isOver: Void? = try await unlessWished(revision) { try await Task.sleep(until: end) }
+    guard isOver == nil else { return nil }
+    return await interrupted(command, left: ContinuousClock.now.duration(to: end), &rule, revision)
+  }
+
+  private func interrupted(
+    _ command: Shard.Command, left: Duration = .zero, _ rule: inout Shard, _ revision: Halts.Revision
+  ) async -> Shard.Command {
+    let isTold = await wishes.current(name).revision.own != revision.own
+    return rule.interrupted(command, left: max(.zero, left), isTold: isTold)
+  }
+
+  /// Runs a wait; nil when a new word came first, to this shard or to all.
+  func unlessWished<T: Sendable>(
+    _ revision: Halts.Revision, _ work: @escaping @Sendable () async throws -> T
   ) async throws -> T? {
     try await stoppable {
       try await withThrowingTaskGroup(of: T?.self) { group in
@@ -188,24 +204,6 @@ package struct ShardAgent: Service {
         defer { group.cancelAll() }
         return try await group.next()!
       }
-    }
-  }
-
-  /// Makes the shard stand still, and returns when the page under way is done; or lets it go on, from where its position then is.
-  func hold(_ holds: Bool) async throws {
-    // So that another hold, which may come at once, waits for the shard's own word.
-    if !holds, let entry = await health.entries[name], entry.reason == "by \(WishBoard.rebuild)" {
-      await health.set(name, state: .starting, reason: nil, position: entry.position)
-    }
-    await wishes.hold(name, holds)
-    do {
-      while holds, let entry = await health.entries[name], entry.reason != "by \(WishBoard.rebuild)" {
-        try await Task.sleep(for: .milliseconds(5))
-      }
-    } catch {
-      // Whoever asked for it is gone, and nobody else would ever let the shard go on.
-      await wishes.hold(name, false)
-      throw error
     }
   }
 
@@ -279,16 +277,6 @@ package struct ShardAgent: Service {
     case .readPosition, .awaitMark, .apply, .isolate: break
     }
     return command
-  }
-}
-
-extension Shard.Command {
-  /// What is left of it after all shards had to wait: a pause of the shard's own and a stop go on, anything else is looked at again.
-  fileprivate var afterOthers: Self {
-    switch self {
-    case .pause, .stop: self
-    default: .readPosition
-    }
   }
 }
 

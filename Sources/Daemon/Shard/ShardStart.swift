@@ -47,25 +47,31 @@ struct ShardStart: Sendable {
   }
 
   private func firstPosition(pool: SessionPool, marks: MarkBoard) async throws -> Int64 {
-    switch definition.start {
-    case .beginning: return 0
-    case .sequence(let sequence): return sequence
-    case .present: return try await newestMark(marks)
-    case .time(let time):
-      // The mark first: an event that becomes visible between the two reads is above it, and so not left out.
-      let mark = try await newestMark(marks)
-      let found = try await pool.withSession(for: key, unlessStopped: true) {
-        try await positions.before(time: time, $0)
+    var rule = FirstPosition(ofNew: definition.start)
+    var command = rule.begin()
+    while true {
+      switch command {
+      case .begin(let position): return position
+      case .readMark: command = rule.markRead(try await newestMark(marks))
+      case .find(let time):
+        let found = try await pool.withSession(for: key, unlessStopped: true) {
+          try await positions.before(time: time, $0)
+        }
+        command = rule.found(found)
+      case .awaitRest: command = rule.atRest(try await handedOutAtRest(pool, marks))
+      case .recall, .refuse: preconditionFailure("what is not on record is asked for by rebuilds alone")
       }
-      return min(found ?? mark, mark)
-    case .inlineHandover:
-      let first = try await lookAtStore(pool)
-      if first.writers.isEmpty { try await stoppable { try await Task.sleep(for: StoreRest.quiet) } }
-      let mark = try await newestMark(marks)
-      let second = try await lookAtStore(pool)
-      try StoreRest.check(first, second, mark: mark)
-      return second.highest
     }
+  }
+
+  /// The highest number that was handed out, with no writer left.
+  private func handedOutAtRest(_ pool: SessionPool, _ marks: MarkBoard) async throws -> Int64 {
+    let first = try await lookAtStore(pool)
+    if first.writers.isEmpty { try await stoppable { try await Task.sleep(for: StoreRest.quiet) } }
+    let mark = try await newestMark(marks)
+    let second = try await lookAtStore(pool)
+    try StoreRest.check(first, second, mark: mark)
+    return second.highest
   }
 
   /// With the store as it is now: it may have been made anew while the shard waited for it to come to rest.

@@ -1,10 +1,12 @@
 /// What one shard does next: a state machine that knows neither the database nor the clock.
 ///
-/// After every failure the position is read again before the next page, since whether a commit went through may not be known.
+/// After every failure the position is read again before the next page, since whether a commit went through may not be known. Before
+/// each command the performer asks ``halted(by:before:)`` whether the shard may go on at all.
 package struct Shard: Sendable {
   package enum Command: Sendable, Hashable {
     case readPosition
-    case awaitMark(above: Int64)
+    /// - Parameter life: of the mark, when the position was read; with another one the position is read again.
+    case awaitMark(above: Int64, life: Int = 0)
     case apply(Page)
     /// Wait this long, then until the database has answered, then read the position.
     case awaitDatabase(after: Duration)
@@ -18,6 +20,8 @@ package struct Shard: Sendable {
     case pauseAll(Duration)
     case stop
     case stopAll
+    /// Stand still until the halt is over, by its time or by another word.
+    case halt(Halt)
   }
 
   package enum Condition: Sendable, Hashable {
@@ -56,6 +60,10 @@ package struct Shard: Sendable {
   package private(set) var attempt = 0
 
   private var mark: Int64 = 0
+  /// Of the mark, when the position was read.
+  private var life = 0
+  /// What keeps the shard from running, and what was next when it came.
+  private var halt: (Halt, before: Command)?
   /// What the policy says of the failure under way, and how far it has come.
   private var chain: [FailureAction] = []
   private var step = 0
@@ -71,14 +79,19 @@ package struct Shard: Sendable {
     width = PageWidth(pages)
   }
 
-  package mutating func positionRead(_ position: Int64) -> Command {
+  /// - Parameter life: of the mark, from before the position was read.
+  package mutating func positionRead(_ position: Int64, life: Int = 0) -> Command {
     self.position = position
+    self.life = life
     return next()
   }
 
-  package mutating func markMoved(to mark: Int64) -> Command {
+  /// - Parameter life: of the mark; nil where it is that of the position.
+  package mutating func markMoved(to mark: Int64, life: Int? = nil) -> Command {
     self.mark = mark
-    return next()
+    let next = next()
+    // The position may be of another life of the server, or of another database.
+    return life.map { $0 == self.life } ?? true ? next : .readPosition
   }
 
   package mutating func pageApplied(_ page: Page, took: Duration) -> Command {
@@ -147,7 +160,7 @@ package struct Shard: Sendable {
     }
   }
 
-  /// Somebody asked for a new try: what went before is forgotten.
+  /// A new try, with what went before forgotten.
   package mutating func startAfresh() -> Command {
     attempt = 0
     chain = []
@@ -156,12 +169,54 @@ package struct Shard: Sendable {
     return .readPosition
   }
 
+  // MARK: Halts
+
+  /// What to do instead of a command where an operator, a rule for all shards or a rebuild wants the shard to stand still.
+  ///
+  /// - Parameter halt: as it is wished now; nil where the shard may run.
+  package mutating func halted(by halt: Halt?, before command: Command) -> Command {
+    guard let halt else { return command }
+    // A shard that has stopped waits for its operator; a rule for all shards does not wake it.
+    if command == .stop, halt.isByRule { return command }
+    self.halt = (halt, command)
+    return .halt(halt)
+  }
+
+  /// The halt is over.
+  ///
+  /// - Parameter isTold: whether something was said to this very shard meanwhile, by an operator or a rebuild.
+  package mutating func released(isTold: Bool) -> Command {
+    defer { halt = nil }
+    // What a rule wants of all comes in the middle of the chain under way, which goes on. An operator's word begins afresh.
+    guard let (halt, command) = halt, halt.isByRule, !isTold else { return startAfresh() }
+    switch command {
+    case .pause, .stop: return command
+    case .readPosition, .awaitMark, .apply, .isolate, .awaitDatabase, .wait, .pauseAll, .stopAll, .halt:
+      return .readPosition
+    }
+  }
+
+  /// A wait was cut short by a new word to this shard or to all; what that is, ``halted(by:before:)`` will be told.
+  ///
+  /// - Parameters:
+  ///   - left: of the time to wait.
+  ///   - isTold: whether it was said to this very shard.
+  package mutating func interrupted(_ command: Command, left: Duration = .zero, isTold: Bool) -> Command {
+    switch command {
+    case .awaitMark: command
+    case .awaitDatabase: .awaitDatabase(after: .zero)
+    case .pause: isTold ? startAfresh() : .pause(left)
+    case .stop: isTold ? startAfresh() : .stop
+    case .readPosition, .apply, .isolate, .wait, .pauseAll, .stopAll, .halt: .readPosition
+    }
+  }
+
   private mutating func next() -> Command {
     guard let position else { return .readPosition }
     guard let page = width.next(floor: position, mark: mark) else {
       // Also after a failure: with nothing to apply there is nothing to try again. The chain goes on where it was if it fails once more.
       condition = .following
-      return .awaitMark(above: position)
+      return .awaitMark(above: position, life: life)
     }
     guard isIsolating else { return .apply(page) }
     return .isolate(Page(floor: page.floor, ceiling: page.floor + min(page.width, poison.width)), chunk: poison.chunk)

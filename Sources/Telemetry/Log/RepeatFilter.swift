@@ -31,25 +31,29 @@ package final class RepeatFilter: Observer {
 
 /// The rule behind ``RepeatFilter``.
 struct Repeats {
-  static let first = Duration.seconds(60)
-  static let longest = Duration.seconds(3600)
-
   private struct Silence {
     var text: String
     var until: ContinuousClock.Instant
-    var length: Duration
+    var lengths = Doubling(from: .seconds(60), upTo: .seconds(3600))
+
+    init(_ text: String, at now: ContinuousClock.Instant) {
+      self.text = text
+      until = now
+      begin(at: now)
+    }
+
+    mutating func begin(at now: ContinuousClock.Instant) { until = now + lengths.next() }
   }
 
   private var silences: [String: Silence] = [:]
 
   mutating func passes(_ subject: String, _ text: String, at now: ContinuousClock.Instant) -> Bool {
     guard let silence = silences[subject], silence.text == text else {
-      silences[subject] = Silence(text: text, until: now + Self.first, length: Self.first)
+      silences[subject] = Silence(text, at: now)
       return true
     }
     guard now >= silence.until else { return false }
-    let length = min(silence.length * 2, Self.longest)
-    silences[subject] = Silence(text: text, until: now + length, length: length)
+    silences[subject]?.begin(at: now)
     return true
   }
 

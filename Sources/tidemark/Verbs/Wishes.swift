@@ -22,7 +22,7 @@ struct WishOptions {
   let line: ParsedLine
 
   /// - Parameter done: the words to print after each shard's name.
-  func wish(_ kind: ShardWishes.Wish.Kind, for length: Duration? = nil, _ done: String) async throws {
+  func wish(_ kind: OperatorWish.Kind, for length: Duration? = nil, _ done: String) async throws {
     let settings = try SettingsOption(line).load()
     let (all, shards) = (line[Self.all], line[ShardArguments.any])
     guard all != !shards.isEmpty else {

@@ -166,7 +166,7 @@ extension ObservationRecorder {
     try await database.append(type: "x", count: 3)
     let observed = try await withDaemon(settings) { daemon in
       #expect(try await daemon.observed.failure().code?.text == "TM504")
-      for kind: ShardWishes.Wish.Kind in [.stop, .run] {
+      for kind: OperatorWish.Kind in [.stop, .run] {
         try await database.connected { session in
           try await ShardWishes().wish(kind, for: nil, shards: ["Plug:All"], by: "test", session)
         }

@@ -252,7 +252,7 @@ import Testing
       #expect(failure.message == "the plugin refuses to run: no licence" && failure.code?.text == "TM508")
       _ = try programs.program("", name: "mended")
       try await database.connected { session in
-        for kind: ShardWishes.Wish.Kind in [.stop, .run] {
+        for kind: OperatorWish.Kind in [.stop, .run] {
           try await ShardWishes().wish(kind, for: nil, shards: ["Plug:All"], by: "test", session)
           try await eventually("the wish is obeyed") {
             kind == .run

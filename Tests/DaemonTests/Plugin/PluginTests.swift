@@ -202,9 +202,8 @@ private let noting = """
     #expect(entry.contains(" info ") && entry.hasSuffix(#"shard=Plug:All text="to standard error""#), "\(entry)")
   }
 
-  @Test(arguments: [ShardWishes.Wish.Kind.stop, .pause])
-  func `is the program as it is by then when an operator lets its shard go on`(kind: ShardWishes.Wish.Kind) async throws
-  {
+  @Test(arguments: [OperatorWish.Kind.stop, .pause])
+  func `is the program as it is by then when an operator lets its shard go on`(kind: OperatorWish.Kind) async throws {
     let (database, programs) = (try await TestDatabase.make(), try PluginPrograms())
     let settings = try await database.installPlugin([try programs.python("def answer(page, events): pass")])
     try await withDaemon(settings) { daemon in

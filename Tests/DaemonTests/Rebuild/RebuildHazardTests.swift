@@ -47,13 +47,13 @@ import Testing
         let wishes = daemon.daemon.wishes
         let shard = settings.projections[0].shard
         try await eventually("the rebuild waits for the shard to stand still") {
-          await wishes.current(shard).wish == .stop(by: WishBoard.rebuild)
+          await wishes.current(shard).halt?.source == .rebuild
         }
         let hasEnded = try await database.connected { session in
           try await RebuildDesk(by: "a test", byNode: false).abort("\(shard)", session)
         }
         #expect(hasEnded)
-        try await eventually("the shard may go on") { await wishes.current(shard).wish == .run }
+        try await eventually("the shard may go on") { await wishes.current(shard).halt == nil }
         try await holder.script("COMMIT")
       }
       try await daemon.caughtUp()

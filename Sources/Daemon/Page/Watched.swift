@@ -1,20 +1,20 @@
-/// How long an operation may take before it is reported; it is reported again each time that has doubled.
-package let reportAfter = Duration.seconds(10)
+import Rules
 
 /// Runs the work, and reports when it takes long: a shard that waits for a lock must not look idle.
 ///
-/// - Parameter report: is given how long the work has been running.
-package func watched<T: Sendable>(
+/// - Parameter report: is given how long the work has been running: after ten seconds, and again each time that has doubled.
+func watched<T: Sendable>(
   _ report: @escaping @Sendable (Duration) async -> Void, _ work: @escaping @Sendable () async throws -> T
 ) async throws -> T {
   try await withThrowingTaskGroup(of: T?.self) { group in
     group.addTask { try await work() }
     group.addTask {
-      var lasted = reportAfter
+      let began = ContinuousClock.now
+      var moments = Doubling(from: .seconds(10))
       while true {
-        try await Task.sleep(for: lasted == reportAfter ? lasted : lasted / 2)
+        let lasted = moments.next()
+        try await Task.sleep(until: began + lasted)
         await report(lasted)
-        lasted *= 2
       }
     }
     defer { group.cancelAll() }

@@ -1,0 +1,25 @@
+/// How long the high-water agent rests between two looks at the store: briefly while something moves, then longer and longer.
+package struct PollPace: Sendable {
+  private let shortest: Duration
+  private let longest: Duration
+  private var rest: Duration
+
+  /// A transaction that holds the mark for longer than this is not waited for at full speed.
+  static let patience = Duration.seconds(1)
+
+  package init(from shortest: Duration, to longest: Duration) {
+    self.shortest = shortest
+    self.longest = longest
+    rest = shortest
+  }
+
+  /// - Parameters:
+  ///   - hasMoved: whether the mark moved in the look before the rest.
+  ///   - isSettled: whether nothing is outstanding.
+  ///   - held: for how long the mark has been held; nil where nothing holds it.
+  package mutating func next(hasMoved: Bool, isSettled: Bool, held: Duration?) -> Duration {
+    let isBusy = hasMoved || (!isSettled && held.map { $0 < Self.patience } ?? true)
+    rest = isBusy ? shortest : min(rest * 2, longest)
+    return rest
+  }
+}
