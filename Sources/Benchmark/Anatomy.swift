@@ -23,8 +23,8 @@ enum Anatomy {
           try await seconds {
             _ = try await session.execute("BEGIN")
             _ = try await session.prepared(
-              beginPage(
-                "Trip:All", floor: Int64(floor), ceiling: Int64(ceiling), types: ["travel"], durable: false))
+              PageTarget.live(shard: "Trip:All").begin(
+                floor: Int64(floor), ceiling: Int64(ceiling), types: ["travel"])[0])
           })
         parts[1].append(try await seconds { _ = try await session.prepared(SQL(text: statement)) })
         parts[2].append(try await seconds { _ = try await session.execute("COMMIT") })

@@ -167,34 +167,33 @@ package struct DeadLetters: Sendable {
       """)
   }
 
-  /// Takes one letter out, inside a transaction that then applies its event: whoever takes it second finds nothing.
+  /// Takes one letter out and shows only its event in `tidemark.batch`, inside the transaction that then applies the event: a second replay
+  /// finds no letter.
   ///
-  /// Waits for the shard's page under way, and keeps the next one away, so that the event is not applied beside a page.
-  /// - Returns: false where somebody else has taken it, where an earlier letter of a parked stream has to go first, or where the shard's
-  ///   position is below it, so that a page will meet the event.
-  package func take(_ sequence: Int64, shard: String, inOrder: Bool, _ session: isolated Session) async throws -> Bool {
-    let passed = try await session.execute(
-      """
-      SELECT last_seq_id >= \(sequence) AS passed FROM \(raw: shape.store).mt_event_progression WHERE name = \(shard) FOR UPDATE
-      """)
-    guard try passed.rows.first?.get("passed", as: Bool?.self) ?? true else { return false }
-    let taken = try await session.execute(
+  /// Waits for the shard's current page and blocks the next one, so that the event is never applied beside a page. Takes nothing where an
+  /// earlier letter of a parked stream has to go first, or where the shard's position is below the letter and a page will meet its event;
+  /// ``hasTaken(_:)`` tells.
+  ///
+  /// - Parameter types: the event is not shown where its type is none of these; nil is any.
+  package func take(_ sequence: Int64, shard: String, inOrder: Bool, types: [String]?) -> [SQL] {
+    [
+      "SELECT FROM \(raw: shape.store).mt_event_progression WHERE name = \(shard) FOR UPDATE",
       """
       DELETE FROM tidemark.dead_letter AS d
        WHERE d.shard = \(shard) AND d.seq_id = \(sequence)
+         AND NOT EXISTS (SELECT FROM \(raw: shape.store).mt_event_progression AS p
+                          WHERE p.name = d.shard AND p.last_seq_id < d.seq_id)
          AND NOT (\(inOrder) AND EXISTS (SELECT FROM tidemark.dead_letter AS earlier
                                           WHERE earlier.shard = d.shard AND earlier.stream_id = d.stream_id AND earlier.seq_id < d.seq_id
                                             AND earlier.class <> 'unknown-event'))
-      """)
-    return taken.affectedRows == 1
-  }
-
-  /// What `tidemark.batch` shows while one event is replayed: nothing where its type is none of `types`; nil is any.
-  package func showOnly(_ sequence: Int64, types: [String]?, _ session: isolated Session) async throws {
-    try await session.execute(
+      """,
       """
       SELECT set_config('tidemark.floor', \("\(sequence - 1)"), true), set_config('tidemark.ceiling', \("\(sequence)"), true),
              set_config('tidemark.types', coalesce(\(types)::text[]::text, ''), true), set_config('tidemark.passed_over', '', true), set_config('tidemark.parked', '', true)
-      """)
+      """,
+    ]
   }
+
+  /// - Parameter results: of the statements of ``take(_:shard:inOrder:types:)``.
+  static func hasTaken(_ results: some Collection<ResultSet>) -> Bool { results.dropFirst().first?.affectedRows == 1 }
 }

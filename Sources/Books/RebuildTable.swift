@@ -147,7 +147,7 @@ package struct RebuildTable: Sendable {
   /// The workers' positions, in place of whatever an earlier beginning left. Inside the transaction that makes the rebuild begin.
   package func beginWorkers(_ row: Row, after first: Int64, _ session: isolated Session) async throws {
     try await session.execute(
-      "DELETE FROM tidemark.dead_letter WHERE shard = \(PageBook.letters(ofRebuildOf: row.shard))")
+      "DELETE FROM tidemark.dead_letter WHERE shard = \(PageTarget.letters(ofRebuildOf: row.shard))")
     try await session.execute("DELETE FROM tidemark.rebuild_worker WHERE rebuild = \(row.id)")
     try await session.execute(
       """

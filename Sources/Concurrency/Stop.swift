@@ -46,6 +46,9 @@ package final class Stop: Sendable {
 
   package var isRequested: Bool { state.withLock { $0.isRequested } }
 
+  /// Whether the current task is to end: its stop has come, or it was cancelled. What takes turn after turn asks before each.
+  package static var isDue: Bool { Task.isCancelled || current.isRequested }
+
   /// Requests the stop. Safe to repeat.
   package func request() {
     let handlers = state.withLock { state in

@@ -1,4 +1,3 @@
-import PluginHost
 import Books
 import Daemon
 package import EventStore
@@ -33,80 +32,25 @@ package struct Replay: Sendable {
   package func replay(
     _ sequence: Int64, _ definition: ProjectionDefinition, _ session: Session
   ) async throws -> Outcome {
-    guard let declaration = definition.plugin else { return try await replay(sequence, definition, nil, session) }
-    let plugin = makePlugin(declaration, for: definition.shard, observer: observer)
-    return try await plugin.running { [self] in
-      do {
-        // Before the transaction, so that it does not wait for a program to start.
-        try await plugin.prepare(position: sequence - 1)
-      } catch let problem as Problem {
-        return .failed(problem.message)
-      }
-      return try await replay(sequence, definition, plugin, session)
-    }
-  }
-
-  private func replay(
-    _ sequence: Int64, _ definition: ProjectionDefinition, _ plugin: (any Plugin)?, _ session: Session
-  ) async throws -> Outcome {
-    let letters = DeadLetters(shape)
-    let shard = "\(definition.shard)"
+    let context = ShardContext(
+      definition, shape: shape, policy: { FailurePolicy() }, node: node, observer: observer)
     do {
-      return try await session.transaction { [self] session in
-        let inOrder = definition.onPoison == .parkStream
-        if let declaration = definition.plugin {
-          try await session.script(SessionBounds.bearing(silenceOf: declaration.timeout))
-        }
-        guard try await letters.take(sequence, shard: shard, inOrder: inOrder, session) else { return .notTaken }
-        try await letters.showOnly(sequence, types: definition.takes, session)
-        guard try await apply(sequence, definition, plugin, session) else { throw NothingToApply() }
-        return .applied
-      }
-    } catch is NothingToApply {
+      try await LetterPage(sequence, context).apply(on: session)
+      return .applied
+    } catch PageTarget.Refusal.notTaken {
+      return .notTaken
+    } catch PageTarget.Refusal.nothingToApply {
       return .nothingToApply
-    } catch {
-      let failed: PageFailure
-      if let error = error as? PostgresError, error.isConnectionLoss || error.isCancelled { throw error }
-      failed = try PageFailure(of: error)
+    } catch let problem as Problem {
+      return .failed(problem.message)
+    } catch let failed as PageFailure {
+      // The server is gone, and the letter is as it was.
+      if let lost = failed.lost { throw lost }
       let letter = DeadLetters.Letter(
         sequence: sequence, failureClass: failed.failureClass.rawValue, sqlState: failed.failure.code?.text,
         message: failed.failure.message, detail: failed.detail)
-      try await letters.failedAgain(letter, shard: shard, node: node, session)
+      try await DeadLetters(shape).failedAgain(letter, shard: "\(definition.shard)", node: node, session)
       return .failed("\(failed.failure)")
-    }
-  }
-
-  private struct NothingToApply: Error {}
-
-  /// Returns false where the projection does not see the event.
-  private func apply(
-    _ sequence: Int64, _ definition: ProjectionDefinition, _ plugin: (any Plugin)?, _ session: isolated Session
-  ) async throws -> Bool {
-    switch definition.effect {
-    case .batch(let statements):
-      let isThere = try await session.execute("SELECT EXISTS (SELECT FROM tidemark.batch)").rows[0]
-      guard try isThere.get(0, as: Bool.self) else { return false }
-      for statement in statements { try await session.execute(SQL(text: statement.text)) }
-      return true
-    case .perEvent(let statements):
-      let rows = EventRows(columns: Set(statements.values.flatMap(\.columns)), byteLimit: .max)
-      guard let row = try await session.execute(rows.statement).rows.first, let type = row.text(1),
-        let statement = statements[type]
-      else { return false }
-      try await session.execute(rows.bound(statement, to: row, streamIDType: shape.streamIDType))
-      return true
-    case .plugin(let declaration):
-      let page = Page(floor: sequence - 1, ceiling: sequence)
-      let block = try await EventBlocks(shape).shown(page, on: session)
-      let slice = EventSlice(block, types: definition.takes)
-      guard let plugin, slice.count == 1 else { return false }
-      if let tooLarge = declaration.tooLarge(slice) { throw tooLarge }
-      switch try await plugin.apply(slice) {
-      case .applied(_, let statements):
-        for sql in try PluginEffects.sql(declaration.applicable(statements)) { try await session.execute(sql) }
-        return true
-      case .failed(let failure): throw PageFailure(failure)
-      }
     }
   }
 }

@@ -62,6 +62,18 @@ package actor SessionPool {
     }
   }
 
+  /// Runs the body and closes the pool, however the body ends.
+  package nonisolated func closing<T>(_ body: (SessionPool) async throws -> T) async throws -> T {
+    do {
+      let value = try await body(self)
+      await close()
+      return value
+    } catch {
+      await close()
+      throw error
+    }
+  }
+
   /// Closes idle sessions now, and lent ones when they come back; no session is lent any more.
   package func close() async {
     isClosed = true

@@ -19,7 +19,7 @@ package struct ShadowTables: Sendable {
   }
 
   private var table: RebuildTable { RebuildTable() }
-  private var letters: String { PageBook.letters(ofRebuildOf: shard) }
+  private var letters: String { PageTarget.letters(ofRebuildOf: shard) }
 
   /// `tidemark_rebuild_trip_all_1a2b3c4d`: readable, and no other shard's.
   package static func schema(of shard: String) -> String {
@@ -79,7 +79,7 @@ package struct ShadowTables: Sendable {
       try await session.script(
         "SET LOCAL client_min_messages = warning; \(lockBound); DROP SCHEMA IF EXISTS \(schema) CASCADE")
       try await session.execute(
-        "DELETE FROM tidemark.dead_letter WHERE shard = \(PageBook.letters(ofRebuildOf: row.shard))")
+        "DELETE FROM tidemark.dead_letter WHERE shard = \(PageTarget.letters(ofRebuildOf: row.shard))")
       try await RebuildTable().end(row.id, state, position: row.position, comparison: nil, session)
     }
   }

@@ -24,9 +24,9 @@ extension TestDatabase {
       return try await StoreShape.read(session, schema: settings.eventStore.schema)
     }
     if byNode { return try await rebuilt("\(definition.shard)") }
-    let runner = RebuildRunner(
-      definition, shape: shape, options: options, workMemory: settings.database.workMemory,
-      policy: { settings.rebuildPolicy }, node: "test", observer: observer)
+    let context = ShardContext(
+      definition, shape: shape, policy: { settings.rebuildPolicy }, node: "test", observer: observer)
+    let runner = RebuildRunner(context, options: options, workMemory: settings.database.workMemory)
     try await runner.run()
     return try await rebuilt("\(definition.shard)")
   }

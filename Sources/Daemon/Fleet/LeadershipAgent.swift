@@ -35,7 +35,7 @@ struct LeadershipAgent: Service {
     var backoff = Backoff([.milliseconds(100), .milliseconds(250), .seconds(1), .seconds(5)])
     var first = first
     var former: Int32?
-    while !Task.isCancelled && !Stop.current.isRequested {
+    while !Stop.isDue {
       pulse.beat("leadership")
       do {
         let session: Session

@@ -19,7 +19,7 @@ struct SoloGuard: Service {
   func run() async throws {
     var first = first
     var former: Int32?
-    while !Task.isCancelled && !Stop.current.isRequested {
+    while !Stop.isDue {
       do {
         let session: Session
         if let opened = first {

@@ -22,7 +22,7 @@ struct HighWaterAgent: Service {
 
   func run() async throws {
     var backoff = Backoff()
-    while !Task.isCancelled && !Stop.current.isRequested {
+    while !Stop.isDue {
       pulse.beat()
       do {
         try await withConnection { session in
@@ -76,7 +76,7 @@ struct HighWaterAgent: Service {
         restoredMark: restored),
       restored: restored)
     var pace = PollPace(from: settings.pollMin, to: settings.pollMax)
-    while !Task.isCancelled && !Stop.current.isRequested {
+    while !Stop.isDue {
       pulse.beat()
       let hasMoved = try await ticker.tick()
       await rest(

@@ -25,7 +25,7 @@ struct LateArrivalAgent: Service {
 
   func run() async throws {
     var fullLookDue = ContinuousClock.now
-    while !Task.isCancelled && !Stop.current.isRequested {
+    while !Stop.isDue {
       let isFull = ContinuousClock.now >= fullLookDue
       do {
         try await look(within: isFull ? nil : settings.lateArrivalWindow)

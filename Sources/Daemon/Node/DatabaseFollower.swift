@@ -120,14 +120,14 @@ actor DatabaseFollower: Service {
     let feed = EventFeed(shape: shape, pool: pool, marks: marks)
     let database = name ?? "main"
     let shards = ShardSet { definition in
-      let follower = ShardAgent(
-        definition: definition, shape: shape, pool: pool, marks: marks, health: health, wishes: wishes,
-        policy: { [self] in await settings.failurePolicy }, node: node, observer: observer, feed: feed,
+      let context = ShardContext(
+        definition, shape: shape, policy: { [self] in await settings.failurePolicy }, node: node, observer: observer,
         database: database)
-      let rebuilder = RebuildRunner(
-        definition, shape: shape, options: options, workMemory: workMemory,
-        policy: { [self] in await settings.rebuildPolicy }, node: node, observer: observer, database: database,
-        wishes: wishes)
+      var rebuilding = context
+      rebuilding.policy = { [self] in await settings.rebuildPolicy }
+      let follower = ShardAgent(
+        context: context, pool: pool, marks: marks, health: health, wishes: wishes, feed: feed)
+      let rebuilder = RebuildRunner(rebuilding, options: options, workMemory: workMemory, wishes: wishes)
       return LedShard(services: [
         follower, RebuildAgent(shard: definition.shard, runner: rebuilder, board: rebuilds),
       ])

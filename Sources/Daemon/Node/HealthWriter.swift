@@ -22,7 +22,7 @@ struct HealthWriter: Service {
       let now = ContinuousClock.now
       let seconds = (now - last) / .seconds(1)
       last = now
-      let isEnding = Task.isCancelled || Stop.current.isRequested
+      let isEnding = Stop.isDue
       let rows = await board.all.map { shard, entry in
         let moved = Double((entry.position ?? 0) - (positions[shard] ?? entry.position ?? 0))
         positions[shard] = entry.position
@@ -39,6 +39,6 @@ struct HealthWriter: Service {
         // The agents report a database that is away; here it only means that the rows are written later.
         continue
       }
-    } while !Task.isCancelled && !Stop.current.isRequested
+    } while !Stop.isDue
   }
 }

@@ -12,7 +12,7 @@ struct ServiceReporter: Service {
 
   func run() async throws {
     var told = ""
-    while !Task.isCancelled && !Stop.current.isRequested {
+    while !Stop.isDue {
       var databases: [StatusLine.Database] = []
       for follower in followers {
         databases.append(

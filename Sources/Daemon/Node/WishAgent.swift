@@ -13,7 +13,7 @@ struct WishAgent: Service {
   static let cadence = Duration.milliseconds(500)
 
   func run() async throws {
-    while !Task.isCancelled && !Stop.current.isRequested {
+    while !Stop.isDue {
       do {
         let wishes = try await pool.withSession(for: "wishes", unlessStopped: true) { try await ShardWishes().all($0) }
         await board.take(wishes.mapValues(\.wish))

@@ -17,6 +17,15 @@ struct Isolation: Sendable {
   /// Under which name letters are kept.
   let shard: String
 
+  init(_ context: ShardContext, policy: FailurePolicy, chains: Set<[FailureAction]>, shard: String) {
+    definition = context.definition
+    shape = context.shape
+    node = context.node
+    self.policy = policy
+    self.chains = chains
+    self.shard = shard
+  }
+
   private var parks: Bool { definition.onPoison == .parkStream }
 
   /// An event that fails, and why.

@@ -12,6 +12,8 @@ package struct PageFailure: Error, Sendable {
   package var failure: Problem
   /// What the server added, whole: for the dead letter, not for the log.
   package var detail: String?
+  /// What the connection was lost with, where that is why.
+  package private(set) var lost: PostgresError?
 
   package init(_ failureClass: FailureClass, _ failure: Problem) {
     self.failureClass = failureClass
@@ -23,6 +25,7 @@ package struct PageFailure: Error, Sendable {
     self.init(Problem(error, source: source, sequence: sequence))
     if error.isConnectionLoss { failureClass = .connection }
     detail = error.detail
+    lost = error.isConnectionLoss ? error : nil
   }
 
   /// - Parameter problem: its code says what should be done about it.

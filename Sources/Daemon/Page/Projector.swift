@@ -1,5 +1,5 @@
 package import Books
-package import EventStore
+import EventStore
 package import Postgres
 package import Rules
 import Telemetry
@@ -11,7 +11,7 @@ package struct Projector: Sendable {
   package let definition: ProjectionDefinition
   private let isolation: Isolation
   private let streamIDType: String
-  private let book: PageBook
+  private let target: PageTarget
   private let takes: [String]?
   private let rows: EventRows
 
@@ -28,16 +28,14 @@ package struct Projector: Sendable {
   }
 
   package init(
-    _ definition: ProjectionDefinition, shape: StoreShape, policy: FailurePolicy, node: String,
-    chains: Set<[FailureAction]> = [], book: PageBook? = nil
+    _ context: ShardContext, policy: FailurePolicy, chains: Set<[FailureAction]> = [], target: PageTarget? = nil
   ) {
-    self.definition = definition
-    let book = book ?? .live(shard: "\(definition.shard)")
-    isolation = Isolation(
-      definition: definition, shape: shape, policy: policy, node: node, chains: chains, shard: book.letters)
-    streamIDType = shape.streamIDType
-    self.book = book
-    if case .perEvent = definition.effect, policy.looksAtUnknownEvents(of: definition.name) {
+    definition = context.definition
+    let target = target ?? .live(shard: "\(context.name)")
+    isolation = Isolation(context, policy: policy, chains: chains, shard: target.letters)
+    streamIDType = context.shape.streamIDType
+    self.target = target
+    if case .perEvent = definition.effect, !target.isLetter, policy.looksAtUnknownEvents(of: definition.name) {
       takes = nil
     } else {
       takes = definition.takes
@@ -57,7 +55,7 @@ package struct Projector: Sendable {
     case isolating(chunk: Int)
   }
 
-  /// - Throws: ``PageFailure``; the session is left outside of any transaction, or closed.
+  /// - Throws: ``PageFailure``, or ``PageTarget/Refusal``; the session is left outside of any transaction, or closed.
   package func apply(_ page: Page, _ manner: Manner = .whole, on session: Session) async throws -> Applied {
     do {
       return try await attempt(page, manner, on: session)
@@ -68,15 +66,15 @@ package struct Projector: Sendable {
   }
 
   private func attempt(_ page: Page, _ manner: Manner, on session: Session) async throws -> Applied {
-    var begin: [SQL] = [
-      "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE",
-      book.begin(floor: page.floor, ceiling: page.ceiling, types: takes),
-    ]
-    if definition.onPoison == .parkStream { begin.append(isolation.park) }
+    var begin: [SQL] =
+      ["BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"]
+      + target.begin(floor: page.floor, ceiling: page.ceiling, types: takes)
+    if definition.onPoison == .parkStream, !target.isLetter { begin.append(isolation.park) }
     switch (definition.effect, manner) {
     case (.batch(let statements), .whole):
       let begun = try await session.pipeline(begin + ["SELECT EXISTS (SELECT FROM tidemark.batch) AS any"])
       let isEmpty = !(try begun.last!.rows[0].get("any", as: Bool.self))
+      try check(begun, isEmpty: isEmpty)
       try await commit(isEmpty ? [] : statements.map { batchStatement($0, page) }, on: session)
       return Applied(page: page, events: isEmpty ? 0 : nil)
 
@@ -87,15 +85,22 @@ package struct Projector: Sendable {
       }
       let (findings, events) = try await isolation.find(prepared, chunk: chunk, after: begin, on: session)
       let (letters, ignored) = try isolation.decide(findings)
-      _ = try await session.pipeline(isolation.keep(letters) + book.end + ["COMMIT"])
+      _ = try await session.pipeline(isolation.keep(letters) + target.end + ["COMMIT"])
       return Applied(page: page, events: events, letters: letters, ignored: ignored)
 
     case (.perEvent(let statements), _):
       let begun = try await session.pipeline(begin + [rows.statement])
+      try check(begun, isEmpty: begun.last!.rows.isEmpty)
       return try await applyEvents(begun.last!, statements, page, manner, on: session)
 
     case (.plugin, _): preconditionFailure("pages of a plugin are applied by PluginProjector")
     }
+  }
+
+  /// Whether a page that has begun goes on; one that is empty has moved its position, and a letter stays where it is.
+  private func check(_ begun: [ResultSet], isEmpty: Bool) throws(PageTarget.Refusal) {
+    try target.check(begun.dropFirst())
+    if isEmpty, target.isLetter { throw .nothingToApply }
   }
 
   /// A prepared statement without parameters is planned once, so a plan for ten rows would be used for a hundred thousand. The decade of
@@ -144,7 +149,7 @@ package struct Projector: Sendable {
           sequence: sequence, sql: rows.bound(statement, to: row, streamIDType: streamIDType),
           source: statement.statement.source))
     }
-    let end = ceiling < page.ceiling ? [book.cut(ceiling: ceiling)] : []
+    let end = ceiling < page.ceiling ? [target.cut(ceiling: ceiling)] : []
     // Of those without a statement none has to be looked for.
     var letters = try isolation.decide(unknown).letters
     let applied = Page(floor: page.floor, ceiling: ceiling)
@@ -155,7 +160,7 @@ package struct Projector: Sendable {
     }
     let found = try isolation.decide(try await applyOneByOne(steps, on: session))
     letters = (letters + found.letters).sorted { $0.sequence < $1.sequence }
-    _ = try await session.pipeline(end + isolation.keep(letters) + book.end + ["COMMIT"])
+    _ = try await session.pipeline(end + isolation.keep(letters) + target.end + ["COMMIT"])
     return Applied(page: applied, events: count, letters: letters, ignored: found.ignored)
   }
 
@@ -222,7 +227,7 @@ package struct Projector: Sendable {
     _ effects: [(SQL, SourceLocation)], _ last: [SQL] = [], sequences: [Int64] = [], on session: Session
   ) async throws {
     do {
-      _ = try await session.pipeline(effects.map(\.0) + last + book.end + ["COMMIT"])
+      _ = try await session.pipeline(effects.map(\.0) + last + target.end + ["COMMIT"])
     } catch {
       throw failure(error, effects, sequences)
     }

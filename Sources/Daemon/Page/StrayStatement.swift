@@ -8,14 +8,14 @@ import Telemetry
 /// A page that was applied shows by its locks where it went; one that failed has none any more. Where it went to the old tables, their rows
 /// are what it failed at: a duplicate key, say, tells nothing of the event then, which must not become a dead letter for it.
 struct StrayStatement: Sendable {
-  let book: PageBook
+  let target: PageTarget
   /// What comes before the statements in the page's transaction.
   let begin: [SQL]
   let effects: [SQL]
 
   /// - Parameter error: of one of the effects; its transaction is over.
   func failure(behind error: PostgresError, _ session: Session) async throws -> PageFailure? {
-    guard case .rebuild(_, _, _, let schema, let originals) = book, !originals.isEmpty,
+    guard case .rebuild(_, _, _, let schema, let originals) = target, !originals.isEmpty,
       let index = error.statementIndex,
       effects.indices.contains(index - begin.count), PageFailure(error).failureClass == .event
     else { return nil }
@@ -36,7 +36,7 @@ struct StrayStatement: Sendable {
     guard SQLText.isPlanned(failed.text) else { return nil }
     let plan = SQL(text: "EXPLAIN " + failed.text, binds: failed.binds)
     do throws(PostgresError) {
-      _ = try await session.pipeline(begin + effects.prefix(index) + [plan] + book.end + ["ROLLBACK"])
+      _ = try await session.pipeline(begin + effects.prefix(index) + [plan] + target.end + ["ROLLBACK"])
       return nil
     } catch {
       if error.isCancelled || error.isConnectionLoss { throw error }

@@ -119,8 +119,7 @@ package actor EventFeed {
       page: page, types: types, parkedFor: parkedFor, rowLimit: rows.limit, byteLimit: Self.hardBytes)
     let (blocks, marks) = (blocks, marks)
     let reading: Reading = try await pool.withSession(for: "\(shard)", unlessStopped: true) { session in
-      // See MarkBoard: a mark is good only on a session that was open when its proof began.
-      let mark = try await stoppable { try await marks.mark { $0.provenAt >= session.openedAt } }
+      let mark = try await marks.proven(on: session)
       guard mark.sequence >= page.ceiling else { return .beyond(mark: mark.sequence) }
       return .block(try await blocks.read(request, life: mark.life, on: session))
     }

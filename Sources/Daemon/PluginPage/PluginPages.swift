@@ -8,6 +8,8 @@ import Rules
 /// A page is with the plugin between the two, and no session is. What was read before a crash of the server may be of events that the crash
 /// has undone; so what is read carries the life of the server it was read in, and is committed in no other.
 protocol PluginPages: Sendable {
+  /// Whether reading begins the transaction that the page is committed in.
+  var areBegun: Bool { get }
   /// Of what would be read now.
   var life: Int { get async }
   /// The sequence up to which pages may be read now; nil while that is not known.
@@ -22,6 +24,10 @@ protocol PluginPages: Sendable {
   ///
   /// - Returns: false where it is over, and the body was not run.
   func commit(in life: Int, _ body: @Sendable (Session) async throws -> Void) async throws -> Bool
+}
+
+extension PluginPages {
+  var areBegun: Bool { false }
 }
 
 /// Those of a live shard: up to the mark, and read once for all plugins that stand at the same place.

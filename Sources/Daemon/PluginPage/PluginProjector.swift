@@ -1,8 +1,8 @@
 import PluginHost
-package import Books
+import Books
 import EventStore
-package import Plugins
-package import Postgres
+import Plugins
+import Postgres
 package import Rules
 import Telemetry
 
@@ -11,32 +11,29 @@ import Telemetry
 /// While a page is with the plugin no transaction is open and no session is taken, so a plugin may take its time without holding up anybody.
 /// What was read is held against what the store says when the position moves: by compare-and-swap, by the life of the mark, and by what
 /// was left out. Where any of them has changed, nothing is committed and the page is read again.
-actor PluginProjector {
-  private let definition: ProjectionDefinition
+actor PluginProjector: PageApplier {
+  private let context: ShardContext
   private let declaration: PluginDefinition
-  private let shape: StoreShape
-  private let node: String
   private let plugin: any Plugin
   private let pages: any PluginPages
-  private let book: PageBook
+  private let target: PageTarget
 
   private var pace = PluginPace()
   /// What was read and is not done yet; it begins at the position.
   private var rest: EventSlice?
 
+  private var definition: ProjectionDefinition { context.definition }
   private var parks: Bool { definition.onPoison == .parkStream }
 
   init(
-    definition: ProjectionDefinition, declaration: PluginDefinition, plugin: any Plugin, shape: StoreShape,
-    node: String, pages: any PluginPages, book: PageBook
+    _ context: ShardContext, _ declaration: PluginDefinition, plugin: any Plugin, pages: any PluginPages,
+    target: PageTarget
   ) {
-    self.definition = definition
+    self.context = context
     self.declaration = declaration
     self.plugin = plugin
-    self.shape = shape
-    self.node = node
     self.pages = pages
-    self.book = book
+    self.target = target
   }
 
   /// Has the plugin running before there is a page, so that one that cannot run is known at once.
@@ -57,8 +54,7 @@ actor PluginProjector {
   func apply(
     _ page: Page, _ manner: Projector.Manner, policy: FailurePolicy, chains: Set<[FailureAction]>
   ) async throws -> PageOutcome {
-    let isolation = Isolation(
-      definition: definition, shape: shape, policy: policy, node: node, chains: chains, shard: book.letters)
+    let isolation = Isolation(context, policy: policy, chains: chains, shard: target.letters)
     do {
       switch try await slice(page) {
       case .beyond(let mark): return .beyond(mark: mark)
@@ -181,21 +177,13 @@ actor PluginProjector {
     _ slice: EventSlice, _ statements: [PluginStatement], _ isolation: Isolation,
     letters: [DeadLetters.Letter] = [], ignored: [Int64] = []
   ) async throws -> PageOutcome {
-    let effects = try PluginEffects.sql(declaration.applicable(statements), in: book)
+    let effects = try PluginEffects.sql(declaration.applicable(statements), in: target)
     let page = slice.page
-    let (leftOut, life) = (slice.block.leftOut, slice.block.life)
-    var begin: [SQL] = [
-      "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE",
-      // What left the database cannot be taken back with the position.
-      book.begin(
-        floor: page.floor, ceiling: page.ceiling, types: definition.takes, durable: declaration.effects == .external),
-    ]
-    if parks { begin.append(isolation.park) }
-    begin.append(
-      "SELECT tidemark_internal.same_page(\(page.floor), \(page.ceiling), \(leftOut.passedOver), \(leftOut.parked))")
-    let work = begin + effects + isolation.keep(letters) + book.end + ["COMMIT"]
+    let life = slice.block.life
+    let begin = pages.areBegun ? [] : begin(slice, isolation)
+    let work = begin + effects + isolation.keep(letters) + target.end + ["COMMIT"]
     let range = begin.count..<begin.count + effects.count
-    let stray = StrayStatement(book: book, begin: begin, effects: effects)
+    let stray = StrayStatement(target: target, begin: begin, effects: effects)
     let isSameLife = try await pages.commit(in: life) { session in
       do throws(PostgresError) {
         _ = try await session.pipeline(work)
@@ -211,6 +199,16 @@ actor PluginProjector {
     return .applied(
       Projector.Applied(page: page, events: slice.count, letters: letters, ignored: ignored))
   }
+
+  private func begin(_ slice: EventSlice, _ isolation: Isolation) -> [SQL] {
+    let (page, leftOut) = (slice.page, slice.block.leftOut)
+    return ["BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"]
+      // What left the database cannot be taken back with the position.
+      + target.begin(
+        floor: page.floor, ceiling: page.ceiling, types: definition.takes, durable: declaration.effects == .external)
+      + (parks ? [isolation.park] : [])
+      + ["SELECT tidemark_internal.same_page(\(page.floor), \(page.ceiling), \(leftOut.passedOver), \(leftOut.parked))"]
+  }
 }
 
 extension PluginDefinition {
@@ -223,7 +221,7 @@ extension PluginDefinition {
   }
 
   /// The statements of an answer, where they are applied at all: otherwise what they would do would be lost without a word.
-  package func applicable(_ statements: [PluginStatement]?) throws(Problem) -> [PluginStatement] {
+  func applicable(_ statements: [PluginStatement]?) throws(Problem) -> [PluginStatement] {
     guard let statements, !statements.isEmpty else { return [] }
     guard effects == .database else {
       throw .badStatement(
@@ -236,19 +234,10 @@ extension PluginDefinition {
   }
 }
 
-/// What became of a page that was asked for.
-enum PageOutcome: Sendable {
-  case applied(Projector.Applied)
-  /// The page reaches beyond what is proven in this life of the server.
-  case beyond(mark: Int64)
-  /// What was read is of an earlier life of the server, and is read again.
-  case changed
-}
-
 /// The statements of an answer, made fit for the page's transaction.
-package enum PluginEffects {
-  package static func sql(_ statements: [PluginStatement], in book: PageBook? = nil) throws(Problem) -> [SQL] {
-    let isRebuild = if case .rebuild? = book { true } else { false }
+enum PluginEffects {
+  static func sql(_ statements: [PluginStatement], in target: PageTarget? = nil) throws(Problem) -> [SQL] {
+    let isRebuild = if case .rebuild? = target { true } else { false }
     var checked: Set<String> = []
     for statement in statements where checked.insert(statement.text).inserted {
       if let (problem, hint) = SQLText.objection(to: statement.text) { throw .badStatement(problem, hint: hint) }

@@ -21,10 +21,7 @@ struct InPlaceRebuild: Sendable {
 
   private func fill(_ row: RebuildTable.Row) async throws {
     let began = ContinuousClock.now
-    let pool = SessionPool(
-      runner.options, limit: 1, name: "rebuild",
-      prepare: { [runner] in try await ShardSessions.prepare($0, workMemory: runner.workMemory) })
-    do {
+    try await runner.pool().closing { pool in
       let target = if let begun = row.target { begun } else { try await empty(row, pool) }
       try await runner.withWorker(row, .live(shard: runner.shard), pool) { worker in
         var position = try await self.position(pool)
@@ -45,11 +42,7 @@ struct InPlaceRebuild: Sendable {
         .rebuildExchanged(
           runner.definition.shard, position: end, way: .inPlace, reason: "as asked",
           took: ContinuousClock.now - began))
-    } catch {
-      await pool.close()
-      throw error
     }
-    await pool.close()
   }
 
   private func position(_ pool: SessionPool) async throws -> Int64 {

@@ -15,24 +15,21 @@ extension RebuildRunner {
   ///
   /// - Parameter pool: of one session, where it is a plugin.
   func withWorker(
-    _ row: RebuildTable.Row, _ book: PageBook, _ pool: SessionPool,
+    _ row: RebuildTable.Row, _ target: PageTarget, _ pool: SessionPool,
     _ body: @escaping @Sendable (RebuildWorker) async throws -> Void
   ) async throws {
-    guard let declaration = definition.plugin else { return try await body(worker(row, book, pool)) }
-    let plugin = makePlugin(declaration, for: definition.shard, of: database, mode: .rebuild, observer: observer)
-    let pages = RebuildPages(shape, pool: pool, types: definition.takes, letters: book.letters)
-    let projector = PluginProjector(
-      definition: definition, declaration: declaration, plugin: plugin, shape: shape, node: node, pages: pages,
-      book: book)
-    let worker = worker(row, book, pool, RebuildPlugin(projector: projector, pages: pages))
+    guard let declaration = definition.plugin else { return try await body(worker(row, target, pool)) }
+    let plugin = makePlugin(
+      declaration, for: definition.shard, of: context.database, mode: .rebuild, observer: observer)
+    let pages = RebuildPages(shape, pool: pool, types: definition.takes, letters: target.letters)
+    let projector = PluginProjector(context, declaration, plugin: plugin, pages: pages, target: target)
+    let worker = worker(row, target, pool, RebuildPlugin(projector: projector, pages: pages))
     try await plugin.running { try await body(worker) }
   }
 
   func worker(
-    _ row: RebuildTable.Row, _ book: PageBook, _ pool: SessionPool, _ plugin: RebuildPlugin? = nil
+    _ row: RebuildTable.Row, _ target: PageTarget, _ pool: SessionPool, _ plugin: RebuildPlugin? = nil
   ) -> RebuildWorker {
-    RebuildWorker(
-      definition, shape: shape, rebuild: row.id, book: book, pool: pool, policy: policy, node: node, observer: observer,
-      plugin: plugin)
+    RebuildWorker(context, rebuild: row.id, target: target, pool: pool, plugin: plugin)
   }
 }

@@ -10,7 +10,7 @@ struct RebuildAgent: Service {
   var board: RebuildBoard
 
   func run() async throws {
-    while !Task.isCancelled && !Stop.current.isRequested {
+    while !Stop.isDue {
       do {
         try await stoppable {
           try await board.wanted(shard)

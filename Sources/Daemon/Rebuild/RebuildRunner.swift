@@ -1,9 +1,9 @@
 import Books
 import ReadModels
-package import EventStore
+import EventStore
 package import Postgres
-package import Rules
-package import Telemetry
+import Rules
+import Telemetry
 
 /// Works on the rebuild that `tidemark.rebuild` has for one shard, from wherever it stands to its end: performs what the rule
 /// ``Rebuild`` decides.
@@ -11,34 +11,26 @@ package import Telemetry
 /// It can be cut off anywhere. The new tables are made in one transaction, each page moves its worker's own position, and the exchange is
 /// one transaction again; so the next run finds either the one state or the other, and the live side notices none of it.
 package struct RebuildRunner: Sendable {
-  package var definition: ProjectionDefinition
-  package var shape: StoreShape
-  package var options: ConnectionOptions
-  package var workMemory: String?
-  package var policy: @Sendable () async -> FailurePolicy
-  package var node: String
-  package var observer: any Observer
-  /// The name of the database, for plugins.
-  package var database: String
+  let context: ShardContext
+  let options: ConnectionOptions
+  let workMemory: String?
   /// Where the live shard is asked to stand still, by rebuilds that move its position, and for plugins; nil where no node runs it.
   private let wishes: WishBoard?
 
+  /// - Parameter context: with the policy for failures of rebuilds.
   package init(
-    _ definition: ProjectionDefinition, shape: StoreShape, options: ConnectionOptions, workMemory: String?,
-    policy: @escaping @Sendable () async -> FailurePolicy, node: String, observer: any Observer,
-    database: String = "main", wishes: WishBoard? = nil
+    _ context: ShardContext, options: ConnectionOptions, workMemory: String?, wishes: WishBoard? = nil
   ) {
-    self.definition = definition
-    self.shape = shape
+    self.context = context
     self.options = options
     self.workMemory = workMemory
-    self.policy = policy
-    self.node = node
-    self.observer = observer
-    self.database = database
     self.wishes = wishes
   }
 
+  var definition: ProjectionDefinition { context.definition }
+  var shape: StoreShape { context.shape }
+  var node: String { context.node }
+  var observer: any Observer { context.observer }
   var shard: String { "\(definition.shard)" }
 
   /// Runs the body while the live shard stands still.
@@ -175,6 +167,18 @@ package struct RebuildRunner: Sendable {
     }
   }
 
+  /// Sessions for the pages of a rebuild.
+  func pool(
+    limit: Int = 1, prepare: @escaping @Sendable (Session) async throws -> Void = { _ in }
+  ) -> SessionPool {
+    SessionPool(
+      options, limit: limit, name: "rebuild",
+      prepare: { [workMemory] in
+        try await ShardSessions.prepare($0, workMemory: workMemory)
+        try await prepare($0)
+      })
+  }
+
   // MARK: New tables beside the old
 
   private func besides(_ row: RebuildTable.Row) async throws {
@@ -214,26 +218,17 @@ package struct RebuildRunner: Sendable {
     }
     let schema = ShadowTables.schema(of: shard)
     let begun = row
-    let pool = SessionPool(
-      options, limit: row.request.workers, name: "rebuild",
-      prepare: { [workMemory] in
-        try await ShardSessions.prepare($0, workMemory: workMemory)
-        try await Redirection.lead($0, to: schema)
-      })
-    let book = { @Sendable number in
-      PageBook.rebuild(id: begun.id, worker: number, shard: shard, schema: schema, originals: originals.oids)
+    let target = { @Sendable number in
+      PageTarget.rebuild(id: begun.id, worker: number, shard: shard, schema: schema, originals: originals.oids)
     }
-    do {
+    let pool = pool(limit: row.request.workers) { try await Redirection.lead($0, to: schema) }
+    try await pool.closing { pool in
       // A plugin has one worker.
-      try await withWorker(begun, book(0), pool) { first in
-        let others = (1..<max(1, begun.request.workers)).map { worker(begun, book($0), pool) }
+      try await withWorker(begun, target(0), pool) { first in
+        let others = (1..<max(1, begun.request.workers)).map { worker(begun, target($0), pool) }
         try await perform(begun, choice, shadows, [first] + others, filter, session)
       }
-    } catch {
-      await pool.close()
-      throw error
     }
-    await pool.close()
   }
 
   private func perform(

@@ -9,16 +9,13 @@ import Telemetry
 ///
 /// It keeps what it has learned of page widths from one round to the next.
 actor RebuildWorker {
-  private let definition: ProjectionDefinition
-  private let shape: StoreShape
+  private let context: ShardContext
   private let rebuild: Int64
-  private let book: PageBook
+  private let target: PageTarget
   private let pool: SessionPool
-  private let policy: @Sendable () async -> FailurePolicy
-  private let node: String
-  private let observer: any Observer
   /// Of a projection that is a plugin.
   private let plugin: RebuildPlugin?
+  private let runner: PageRunner
   private var rule: Shard
   /// The row says what the rebuild is held up by.
   private var isTroubled = false
@@ -27,57 +24,61 @@ actor RebuildWorker {
   struct Faltered: Error { var failure: Problem }
 
   init(
-    _ definition: ProjectionDefinition, shape: StoreShape, rebuild: Int64, book: PageBook, pool: SessionPool,
-    policy: @escaping @Sendable () async -> FailurePolicy, node: String, observer: any Observer,
-    plugin: RebuildPlugin? = nil
+    _ context: ShardContext, rebuild: Int64, target: PageTarget, pool: SessionPool, plugin: RebuildPlugin? = nil
   ) {
-    self.definition = definition
-    self.shape = shape
+    self.context = context
     self.rebuild = rebuild
-    self.book = book
+    self.target = target
     self.pool = pool
-    self.policy = policy
-    self.node = node
-    self.observer = observer
     self.plugin = plugin
-    rule = Shard(name: definition.shard, pages: plugin == nil ? .rebuild : .live)
+    let applier: any PageApplier =
+      if let plugin { plugin.projector } else {
+        SQLPages(context: context, target: target, sessions: .pool(pool))
+      }
+    runner = PageRunner(context: context, applier: applier)
+    rule = Shard(name: context.name, pages: plugin == nil ? .rebuild : .live)
   }
 
-  private var key: String { "\(definition.shard)" }
+  private var key: String { "\(context.name)" }
 
-  /// Returns when the position is at `target`.
+  /// Returns when the position is at `end`.
   ///
   /// - Parameter isPatient: waits before a page that failed is tried again.
   /// - Throws: ``Problem`` where a page fails for good, or somebody else moves the position; ``Faltered`` where one would be tried
   ///   again and there is no patience for that.
-  func replay(to target: Int64, isPatient: Bool = true) async throws {
-    await plugin?.pages.go(to: target)
+  func replay(to end: Int64, isPatient: Bool = true) async throws {
+    await plugin?.pages.go(to: end)
+    var rule = rule
+    // What was learned of the width of pages is kept from one round to the next.
+    defer { self.rule = rule }
     var command = rule.startAfresh()
     while true {
       try Task.checkCancellation()
       switch command {
       case .readPosition:
-        command = try await attempt(isPatient) {
-          let position = try await self.pool.withSession(for: self.key) { try await self.position($0) }
-          if position < target { try await self.plugin?.projector.start(at: position) }
-          _ = self.rule.positionRead(position)
-          return self.rule.markMoved(to: target)
+        let step = try await runner.attempt(&rule) { rule in
+          let position = try await pool.withSession(for: key) { try await self.position($0) }
+          if position < end { try await plugin?.projector.start(at: position) }
+          _ = rule.positionRead(position)
+          return rule.markMoved(to: end)
         }
+        command = try await told(step, rule, isPatient)
       case .awaitMark: return
-      case .apply(let page): command = try await attempt(isPatient) { try await self.apply(page, .whole) }
+      case .apply(let page): command = try await told(try await runner.apply(page, .whole, &rule), rule, isPatient)
       case .isolate(let page, let chunk):
-        command = try await attempt(isPatient) { try await self.apply(page, .isolating(chunk: chunk)) }
+        command = try await told(
+          try await runner.apply(page, .isolating(chunk: chunk), &rule), rule, isPatient)
       case .awaitDatabase(let delay), .wait(let delay), .pause(let delay), .pauseAll(let delay):
         if delay > .zero { try await Task.sleep(for: delay) }
         command = .readPosition
-      case .stop, .stopAll: throw CancellationError()
+      case .stop, .stopAll, .halt: throw CancellationError()
       }
     }
   }
 
   private func position(_ session: Session) async throws -> Int64 {
-    switch book {
-    case .live(let shard): return try await Positions(shape).read(shard, session) ?? 0
+    switch target {
+    case .live(let shard), .letter(let shard, _, _): return try await Positions(context.shape).read(shard, session) ?? 0
     case .rebuild(let id, let worker, _, _, _):
       guard let position = try await RebuildTable().worker(id, worker, session) else {
         throw Problem.begunAnew
@@ -86,53 +87,25 @@ actor RebuildWorker {
     }
   }
 
-  private func apply(_ page: Page, _ manner: Projector.Manner) async throws -> Shard.Command {
-    let (policy, chains) = (await policy(), rule.passingChains)
-    let began = ContinuousClock.now
-    let applied: Projector.Applied
-    if let plugin {
-      let outcome = try await plugin.projector.apply(page, manner, policy: policy, chains: chains)
-      guard case .applied(let done) = outcome else { return .readPosition }
-      applied = done
-    } else {
-      let projector = Projector(definition, shape: shape, policy: policy, node: node, chains: chains, book: book)
-      applied = try await pool.withSession(for: key) { try await projector.apply(page, manner, on: $0) }
-    }
-    let took = ContinuousClock.now - began
-    if isTroubled { await tell(nil) }
-    observer.observe(applied.letters, of: definition.shard)
-    return manner == .whole
-      ? rule.pageApplied(applied.page, took: took)
-      : rule.pageIsolated(applied.page, events: applied.events ?? 0, poison: applied.poison)
-  }
-
-  private func attempt(
-    _ isPatient: Bool, _ step: () async throws -> Shard.Command
-  ) async throws -> Shard.Command {
-    let failed: PageFailure
-    do {
-      return try await step()
-    } catch {
-      failed = try PageFailure(of: error)
-    }
+  /// Tells what a step came to, and returns what comes next.
+  private func told(_ step: PageRunner.Step, _ rule: Shard, _ isPatient: Bool) async throws -> Shard.Command {
+    if step.applied != nil, isTroubled { await tell(nil) }
+    guard let failed = step.failed else { return step.next }
     if failed.failureClass == .order {
       throw Problem(
         .rebuild(.underWay), "somebody else moved the rebuild's position: \(failed.failure.message)",
         hint: "Watch that one.")
     }
-    let actions = await policy().actions(for: failed.facts(projection: definition.name))
-    let command = rule.failed(failed.failureClass, "\(failed.failure)", actions: actions)
-    switch command {
+    switch step.next {
     case .stop, .stopAll: break
     case .awaitDatabase(let delay), .wait(let delay), .pause(let delay), .pauseAll(let delay):
-      // To look for the event that fails takes no time, and is no news.
-      if case .wait(.zero) = command, actions.first?.passesEventOver ?? false { return command }
+      if step.isSearch { return step.next }
       guard isPatient else { throw Faltered(failure: failed.failure) }
-      observer.observe(
-        .rebuildRetrying(definition.shard, failure: failed.failure, retryIn: delay, attempt: rule.attempt))
+      context.observer.observe(
+        .rebuildRetrying(context.name, failure: failed.failure, retryIn: delay, attempt: rule.attempt))
       await tell("\(failed.failure)")
-      return command
-    case .readPosition, .awaitMark, .apply, .isolate: return command
+      return step.next
+    case .readPosition, .awaitMark, .apply, .isolate, .halt: return step.next
     }
     if failed.failure.code == .raised(.strayStatement) {
       throw Problem(.rebuild(.notRedirected), failed.failure.message, hint: failed.failure.hint)

@@ -14,18 +14,7 @@ struct ReplayRebuild: Sendable {
   let runner: RebuildRunner
 
   func run(_ row: RebuildTable.Row) async throws {
-    try await runner.holding {
-      let pool = SessionPool(
-        runner.options, limit: 1, name: "rebuild",
-        prepare: { [runner] in try await ShardSessions.prepare($0, workMemory: runner.workMemory) })
-      do {
-        try await replay(row, pool)
-      } catch {
-        await pool.close()
-        throw error
-      }
-      await pool.close()
-    }
+    try await runner.holding { try await runner.pool().closing { try await replay(row, $0) } }
   }
 
   private func replay(_ row: RebuildTable.Row, _ pool: SessionPool) async throws {
@@ -38,20 +27,20 @@ struct ReplayRebuild: Sendable {
         }
       }
     }
-    let book = PageBook.rebuild(
+    let target = PageTarget.rebuild(
       id: row.id, worker: 0, shard: runner.shard, schema: ShadowTables.schema(of: runner.shard), originals: [])
-    try await runner.withWorker(row, book, pool) { [runner] worker in
+    try await runner.withWorker(row, target, pool) { [runner] worker in
       var end: Int64?
       while end == nil {
-        let target = try await pool.withSession { session in
+        let reached = try await pool.withSession { session in
           guard let live = try await Positions(runner.shape).read(runner.shard, session) else {
             throw Problem(nothingAppliedBy: runner.shard)
           }
           try await RebuildTable().progress(row.id, target: live, session)
           return live
         }
-        try await worker.replay(to: target)
-        end = try await pool.withSession { try await conclude(row, upTo: target, $0) }
+        try await worker.replay(to: reached)
+        end = try await pool.withSession { try await conclude(row, upTo: reached, $0) }
       }
       runner.observer.observe(
         .rebuildExchanged(
@@ -71,7 +60,7 @@ struct ReplayRebuild: Sendable {
       guard live <= target else { return nil }
       try await session.execute(
         """
-        SELECT tidemark_internal.take_over_letters(\(row.id), \(runner.shard), \(PageBook.letters(ofRebuildOf: runner.shard)),
+        SELECT tidemark_internal.take_over_letters(\(row.id), \(runner.shard), \(PageTarget.letters(ofRebuildOf: runner.shard)),
                                           \(runner.definition.takes), \(live))
         """)
       try await RebuildTable().end(row.id, .done, position: live, comparison: nil, session)

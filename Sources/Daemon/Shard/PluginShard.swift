@@ -9,13 +9,13 @@ import Telemetry
 extension ShardAgent {
   /// Runs a shard whose projection is a plugin: the same agent, with the plugin beside it from the first page to the last.
   func run(_ declaration: PluginDefinition) async throws {
-    let plugin = makePlugin(declaration, for: name, of: database, observer: observer)
+    let plugin = makePlugin(declaration, for: name, of: context.database, observer: observer)
     var agent = self
     agent.plugin = PluginProjector(
-      definition: definition, declaration: declaration, plugin: plugin, shape: shape, node: node,
-      pages: LivePages(shard: name, feed: feed, pool: pool, marks: marks), book: .live(shard: "\(name)"))
+      context, declaration, plugin: plugin, pages: LivePages(shard: name, feed: feed, pool: pool, marks: marks),
+      target: .live(shard: "\(name)"))
     let (running, feed) = (agent, feed)
-    await feed.join(name, types: definition.takes)
+    await feed.join(name, types: context.definition.takes)
     let outcome: Result<Void, any Error>
     do {
       try await plugin.running { try await running.run() }

@@ -1,34 +1,45 @@
 import Books
 import Concurrency
-package import EventStore
+import EventStore
 import Glibc
 package import Postgres
-package import Rules
-package import Telemetry
+import Rules
+import Telemetry
 
 /// Runs one shard: performs what the rule ``Shard`` decides, page after page, until the daemon stops.
 ///
 /// It owns nothing: a page borrows a session from the pool, so many shards share a few connections.
 package struct ShardAgent: Service {
-  package var definition: ProjectionDefinition
-  package var shape: StoreShape
+  package var context: ShardContext
   package var pool: SessionPool
   package var marks: MarkBoard
   package var health: HealthBoard
   package var wishes: WishBoard
-  /// What is done about failures just now.
-  package var policy: @Sendable () async -> FailurePolicy
-  package var node: String
-  package var observer: any Observer
   /// Reads for plugins.
   package var feed: EventFeed
-  /// The name of the database, for plugins.
-  package var database: String
   /// Of a projection that is a plugin.
   var plugin: PluginProjector?
 
-  var name: ShardName { definition.shard }
-  private var key: String { "\(definition.shard)" }
+  var name: ShardName { context.name }
+  var observer: any Observer { context.observer }
+  private var definition: ProjectionDefinition { context.definition }
+  private var key: String { "\(name)" }
+
+  private var runner: PageRunner {
+    let applier: any PageApplier =
+      if let plugin { plugin } else {
+        SQLPages(context: context, target: .live(shard: key), sessions: .proven(pool, marks))
+      }
+    return PageRunner(
+      context: context, applier: applier,
+      onSlow: { page, lasted in
+        observer.observe(.pageSlow(name, page, for: lasted))
+        await health.set(
+          name, state: .slow,
+          reason: "the page \(page.floor + 1) to \(page.ceiling) has been under way for \(lasted.brief)",
+          position: page.floor)
+      })
+  }
 
   package func run() async throws {
     guard let declaration = definition.plugin, plugin == nil else { return try await follow() }
@@ -85,7 +96,7 @@ package struct ShardAgent: Service {
     case .readPosition:
       let life = await marks.life
       let isFirst = rule.position == nil
-      return try await attempt(&rule) { rule in
+      let step = try await runner.attempt(&rule) { rule in
         if plugin != nil, !(try await letRebuildGoFirst(unless: revision)) { return .readPosition }
         let position = try await start().position(pool: pool, marks: marks)
         if isFirst {
@@ -100,6 +111,7 @@ package struct ShardAgent: Service {
         try await plugin?.start(at: position)
         return rule.positionRead(position, life: life)
       }
+      return told(step, rule)
     case .awaitMark(let position, let life):
       let mark = try await unlessWished(revision) {
         try await marks.mark { $0.sequence > position || $0.life != life }
@@ -107,9 +119,9 @@ package struct ShardAgent: Service {
       guard let mark else { return await interrupted(command, &rule, revision) }
       return rule.markMoved(to: mark.sequence, life: mark.life)
     case .apply(let page):
-      return try await attempt(&rule) { rule in try await apply(page, .whole, &rule) }
+      return told(try await runner.apply(page, .whole, &rule), rule)
     case .isolate(let page, let chunk):
-      return try await attempt(&rule) { rule in try await apply(page, .isolating(chunk: chunk), &rule) }
+      return told(try await runner.apply(page, .isolating(chunk: chunk), &rule), rule)
     case .awaitDatabase(let delay):
       if let next = try await wait(delay, during: command, &rule, revision) { return next }
       // A mark that is proven after now is proof that the database answers.
@@ -208,65 +220,15 @@ package struct ShardAgent: Service {
   }
 
   private func start() -> ShardStart {
-    ShardStart(definition: definition, positions: Positions(shape), key: key, observer: observer)
+    ShardStart(definition: definition, positions: Positions(context.shape), key: key, observer: observer)
   }
 
-  private func apply(_ page: Page, _ manner: Projector.Manner, _ rule: inout Shard) async throws -> Shard.Command {
-    let (policy, chains) = (await policy(), rule.passingChains)
-    let projector = Projector(definition, shape: shape, policy: policy, node: node, chains: chains)
-    let began = ContinuousClock.now
-    let outcome: PageOutcome = try await whilePage(page) {
-      if let plugin { return try await plugin.apply(page, manner, policy: policy, chains: chains) }
-      return try await pool.withSession(for: key, unlessStopped: true) { session in
-        // See MarkBoard: a mark is good only on a session that was open when its proof began.
-        let mark = try await stoppable { try await marks.mark { $0.provenAt >= session.openedAt } }
-        guard mark.sequence >= page.ceiling else { return .beyond(mark: mark.sequence) }
-        return .applied(try await projector.apply(page, manner, on: session))
-      }
-    }
-    guard case .applied(let applied) = outcome else {
-      if case .beyond(let mark) = outcome { _ = rule.markMoved(to: mark) }
-      return .readPosition
-    }
-    let took = ContinuousClock.now - began
-    observer.observe(applied.letters, of: name)
-    observer.observe(.pageApplied(name, applied.page, took: took))
-    return manner == .whole
-      ? rule.pageApplied(applied.page, took: took)
-      : rule.pageIsolated(applied.page, events: applied.events ?? 0, poison: applied.poison)
-  }
-
-  /// Runs a page, and says so when it takes long.
-  private func whilePage<T: Sendable>(_ page: Page, _ work: @escaping @Sendable () async throws -> T) async throws -> T
-  {
-    try await watched(
-      { lasted in
-        observer.observe(.pageSlow(name, page, for: lasted))
-        await health.set(
-          name, state: .slow,
-          reason: "the page \(page.floor + 1) to \(page.ceiling) has been under way for \(lasted.brief)",
-          position: page.floor)
-      }, work)
-  }
-
-  /// Runs one step; a failure becomes the rule's business, and is told to the operator.
-  private func attempt(
-    _ rule: inout Shard, _ step: (inout Shard) async throws -> Shard.Command
-  ) async throws -> Shard.Command {
-    let failed: PageFailure
-    do {
-      return try await step(&rule)
-    } catch {
-      failed = try PageFailure(of: error)
-    }
-    let actions = await policy().actions(for: failed.facts(projection: definition.name))
-    let command = rule.failed(failed.failureClass, "\(failed.failure)", actions: actions)
-    switch command {
-    case .awaitDatabase(let delay):
-      observer.observe(.shardRetrying(name, failure: failed.failure, retryIn: delay, attempt: rule.attempt))
-    // To look for the event that fails is no news; what is found is.
-    case .wait(.zero) where actions.first?.passesEventOver ?? false: break
-    case .wait(let delay):
+  /// Tells what a step came to, and returns what comes next.
+  private func told(_ step: PageRunner.Step, _ rule: Shard) -> Shard.Command {
+    if let (page, took) = step.applied { observer.observe(.pageApplied(name, page, took: took)) }
+    guard let failed = step.failed, !step.isSearch else { return step.next }
+    switch step.next {
+    case .awaitDatabase(let delay), .wait(let delay):
       observer.observe(.shardRetrying(name, failure: failed.failure, retryIn: delay, attempt: rule.attempt))
     case .pause(let length) where failed.failure.code == .store(.notAtRest):
       observer.observe(.shardRefused(name, failure: failed.failure, retryIn: length))
@@ -274,9 +236,9 @@ package struct ShardAgent: Service {
       observer.observe(.shardPaused(name, failure: failed.failure, for: length))
     case .stop, .stopAll:
       observer.observe(.shardStopped(name, failure: failed.failure))
-    case .readPosition, .awaitMark, .apply, .isolate: break
+    case .readPosition, .awaitMark, .apply, .isolate, .halt: break
     }
-    return command
+    return step.next
   }
 }
 

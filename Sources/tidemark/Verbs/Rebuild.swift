@@ -281,9 +281,11 @@ struct RebuildVerb {
   private func replay(
     _ definition: ProjectionDefinition, _ shape: StoreShape, _ settings: Settings, _ watch: RebuildWatch
   ) async throws -> RebuildTable.Row {
+    let context = ShardContext(
+      definition, shape: shape, policy: { settings.rebuildPolicy }, node: nodeName(), observer: watch,
+      database: settings.database.name ?? "main")
     let runner = RebuildRunner(
-      definition, shape: shape, options: ConnectionOptions(settings.database), workMemory: settings.database.workMemory,
-      policy: { settings.rebuildPolicy }, node: nodeName(), observer: watch, database: settings.database.name ?? "main")
+      context, options: ConnectionOptions(settings.database), workMemory: settings.database.workMemory)
     return try await withThrowingTaskGroup(of: RebuildTable.Row?.self) { group in
       group.addTask {
         do {

@@ -75,7 +75,13 @@ import Testing
     try await database.append(type: "n", count: 1, data: #"{"n": "bad"}"#)
     let shape = try await database.connected { try await StoreShape.read($0, schema: "public") }
     let projectors = settings.projections.map {
-      ($0.name, Projector($0, shape: shape, policy: settings.failurePolicy, node: "test"))
+      (
+        $0.name,
+        Projector(
+          ShardContext(
+            $0, shape: shape, policy: { settings.failurePolicy }, node: "test", observer: ObservationRecorder()),
+          policy: settings.failurePolicy)
+      )
     }
     try await database.connected { session in
       try await ShardSessions.prepare(session)

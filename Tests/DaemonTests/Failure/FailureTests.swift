@@ -152,7 +152,10 @@ private let counter = """
       try await database.append(type: "x", count: 3)
       try await daemon.caughtUp()
       let shape = try await database.connected { try await StoreShape.read($0, schema: "public") }
-      let projector = Projector(settings.projections[0], shape: shape, policy: FailurePolicy(), node: "test")
+      let projector = Projector(
+        ShardContext(
+          settings.projections[0], shape: shape, policy: { FailurePolicy() }, node: "test",
+          observer: ObservationRecorder()), policy: FailurePolicy())
       try await database.connected { session in
         try await ShardSessions.prepare(session)
         let error = await #expect(throws: PageFailure.self) {

@@ -117,7 +117,10 @@ import Testing
       """)
     try await Self.append(10_000, poison: [7_777], database)
     let shape = try await database.connected { try await StoreShape.read($0, schema: "public") }
-    let projector = Projector(settings.projections[0], shape: shape, policy: FailurePolicy(), node: "test")
+    let projector = Projector(
+      ShardContext(
+        settings.projections[0], shape: shape, policy: { FailurePolicy() }, node: "test",
+        observer: ObservationRecorder()), policy: FailurePolicy())
     try await database.connected { session in
       try await ShardSessions.prepare(session)
       _ = try await session.script("INSERT INTO mt_event_progression VALUES ('Sum:All', 0)")

@@ -173,7 +173,7 @@ import Testing
       SELECT 'Slow:All (rebuild)', seq_id, stream_id::text, type, 'parked', 'its stream is parked' FROM mt_events;
       """)
     let id = try await database.value("SELECT id FROM tidemark.rebuild", as: Int64.self)
-    let book = PageBook.rebuild(id: id, worker: 1, shard: "Slow:All", schema: "nowhere", originals: [])
+    let book = PageTarget.rebuild(id: id, worker: 1, shard: "Slow:All", schema: "nowhere", originals: [])
     // The streams of worker 1, as the view tells them apart.
     let own = try await database.connected { session in
       try await session.transaction { session in

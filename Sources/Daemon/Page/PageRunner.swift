@@ -1,0 +1,76 @@
+import Books
+import Rules
+import Telemetry
+
+/// Performs the page commands of the rule ``Shard``, for a live shard and for a rebuild alike. Its caller performs the waits, and reports
+/// what became of each step.
+struct PageRunner: Sendable {
+  let context: ShardContext
+  let applier: any PageApplier
+  /// Called when a page takes long.
+  var onSlow: (@Sendable (Page, Duration) async -> Void)?
+
+  /// What a step came to.
+  struct Step: Sendable {
+    /// What the rule says comes next.
+    var next: Shard.Command
+    var applied: (page: Page, took: Duration)?
+    var failed: PageFailure?
+    /// The page is about to be searched for the event that fails. That is not worth a report; what the search finds is.
+    var isSearch = false
+  }
+
+  /// Applies a page, whole or event by event.
+  func apply(
+    _ page: Page, _ manner: Projector.Manner, _ rule: inout Shard, isolation: isolated (any Actor)? = #isolation
+  ) async throws -> Step {
+    var applied: (Page, Duration)?
+    var step = try await attempt(&rule) { rule in
+      let (policy, chains) = (await context.policy(), rule.passingChains)
+      let began = ContinuousClock.now
+      switch try await run(page, manner, policy, chains) {
+      case .beyond(let mark):
+        _ = rule.markMoved(to: mark)
+        return .readPosition
+      case .changed: return .readPosition
+      case .applied(let done):
+        let took = ContinuousClock.now - began
+        applied = (done.page, took)
+        context.observer.observe(done.letters, of: context.name)
+        return manner == .whole
+          ? rule.pageApplied(done.page, took: took)
+          : rule.pageIsolated(done.page, events: done.events ?? 0, poison: done.poison)
+      }
+    }
+    step.applied = applied
+    return step
+  }
+
+  private func run(
+    _ page: Page, _ manner: Projector.Manner, _ policy: FailurePolicy, _ chains: Set<[FailureAction]>
+  ) async throws -> PageOutcome {
+    guard let onSlow else { return try await applier.apply(page, manner, policy: policy, chains: chains) }
+    return try await watched({ await onSlow(page, $0) }) { [applier] in
+      try await applier.apply(page, manner, policy: policy, chains: chains)
+    }
+  }
+
+  /// Runs a step; where it fails, the policy and the rule say what comes next.
+  ///
+  /// - Throws: what is no failure of the step, such as `CancellationError`.
+  func attempt(
+    _ rule: inout Shard, isolation: isolated (any Actor)? = #isolation,
+    _ step: (inout Shard) async throws -> Shard.Command
+  ) async throws -> Step {
+    let failed: PageFailure
+    do {
+      return Step(next: try await step(&rule))
+    } catch {
+      failed = try PageFailure(of: error)
+    }
+    let actions = await context.policy().actions(for: failed.facts(projection: context.definition.name))
+    let next = rule.failed(failed.failureClass, "\(failed.failure)", actions: actions)
+    return Step(
+      next: next, failed: failed, isSearch: next == .wait(.zero) && actions.first?.passesEventOver ?? false)
+  }
+}

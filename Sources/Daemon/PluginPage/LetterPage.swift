@@ -1,0 +1,78 @@
+import Books
+import EventStore
+import PluginHost
+import Plugins
+package import Postgres
+import Rules
+
+/// The event of one dead letter as a page: applied by what applies every page, in one transaction with the removal of the letter.
+package struct LetterPage: Sendable {
+  private let context: ShardContext
+  private let page: Page
+  private let target: PageTarget
+
+  /// Skips nothing and retries nothing: the operator who replays a letter is told what became of it.
+  private static let policy = FailurePolicy(rules: [FailureRule(actions: [.stop])])
+
+  package init(_ sequence: Int64, _ context: ShardContext) {
+    self.context = context
+    page = Page(floor: sequence - 1, ceiling: sequence)
+    target = .letter(
+      shard: "\(context.name)", inOrder: context.definition.onPoison == .parkStream, in: context.shape)
+  }
+
+  /// - Throws: ``PageTarget/Refusal`` where the letter stays as it is; ``PageFailure`` where its event failed again; `Problem` where
+  ///   the plugin does not start.
+  package func apply(on session: Session) async throws {
+    guard let declaration = context.definition.plugin else {
+      return try await run(SQLPages(context: context, target: target, sessions: .one(session)))
+    }
+    let plugin = makePlugin(declaration, for: context.name, of: context.database, observer: context.observer)
+    try await plugin.running { [self] in
+      // Before the transaction, so that it does not wait for a program to start.
+      try await plugin.prepare(position: page.floor)
+      let pages = LetterPages(
+        blocks: EventBlocks(context.shape), session: session, target: target, types: context.definition.takes,
+        patience: declaration.timeout)
+      do {
+        try await run(PluginProjector(context, declaration, plugin: plugin, pages: pages, target: target))
+      } catch {
+        await session.rollBack()
+        throw error
+      }
+    }
+  }
+
+  private func run(_ applier: any PageApplier) async throws {
+    _ = try await applier.apply(page, .whole, policy: Self.policy, chains: [])
+  }
+}
+
+/// Those of a letter: its event alone. The letter is taken before the plugin is handed the event, so that no other replay hands it over
+/// beside this one; the transaction waits for the plugin.
+private struct LetterPages: PluginPages {
+  let blocks: EventBlocks
+  let session: Session
+  let target: PageTarget
+  let types: [String]?
+  let patience: Duration
+
+  var areBegun: Bool { true }
+  var life: Int { 0 }
+  var end: Int64? { nil }
+
+  func read(_ page: Page, parks: Bool) async throws -> EventFeed.Reading {
+    try await session.script(
+      "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; " + SessionBounds.bearing(silenceOf: patience))
+    let begun = try await session.pipeline(target.begin(floor: page.floor, ceiling: page.ceiling, types: types))
+    try target.check(begun)
+    let block = try await blocks.shown(page, on: session)
+    guard block.count == 1 else { throw PageTarget.Refusal.nothingToApply }
+    return .block(block)
+  }
+
+  func commit(in life: Int, _ body: @Sendable (Session) async throws -> Void) async throws -> Bool {
+    try await body(session)
+    return true
+  }
+}
