@@ -10,7 +10,7 @@ enum AdvisoryLocks {
   static func node(_ name: String) -> Int64 { key("tidemark node \(name)") }
 
   /// What nodes that share the store hold together, and one that does not holds alone: of two that exclude each other, only one gets in.
-  static let company = key("tidemark company")
+  static let exclusivity = key("tidemark company")
 
   /// Held by the session that works on the rebuild of a shard.
   static func rebuild(_ shard: String) -> Int64 { key("tidemark rebuild \(shard)") }

@@ -13,7 +13,7 @@ package struct Membership: Sendable {
   }
 
   /// Whom a node tolerates beside it.
-  package enum Company: Sendable, Hashable {
+  package enum Exclusivity: Sendable, Hashable {
     /// Others that share the shards.
     case shared
     /// Nobody.
@@ -25,11 +25,11 @@ package struct Membership: Sendable {
   package init() {}
 
   /// - Returns: false where a node that is in excludes this one.
-  package func enter(_ company: Company, _ session: Session) async throws -> Bool {
+  package func enter(_ exclusivity: Exclusivity, _ session: Session) async throws -> Bool {
     let attempt: SQL
-    switch company {
-    case .shared: attempt = "SELECT pg_try_advisory_lock_shared(\(AdvisoryLocks.company))"
-    case .none: attempt = "SELECT pg_try_advisory_lock(\(AdvisoryLocks.company))"
+    switch exclusivity {
+    case .shared: attempt = "SELECT pg_try_advisory_lock_shared(\(AdvisoryLocks.exclusivity))"
+    case .none: attempt = "SELECT pg_try_advisory_lock(\(AdvisoryLocks.exclusivity))"
     case .any: return true
     }
     return try await session.execute(attempt).rows[0].get(0, as: Bool.self)

@@ -5,7 +5,7 @@ package import Rules
 package struct RebuildTable: Sendable {
   /// What an operator asks for.
   package struct Request: Sendable, Hashable {
-    package var way = WishedWay.auto
+    package var way = RequestedWay.auto
     package var compares = false
     /// False for a look at what would change.
     package var exchanges = true
@@ -40,7 +40,7 @@ package struct RebuildTable: Sendable {
     package var byNode: Bool
     package var isAborting: Bool
     package var request: Request
-    package var chosenWay: WishedWay?
+    package var chosenWay: RequestedWay?
     package var wayReason: String?
     package var fingerprint: String
     package var shape: String?
@@ -235,7 +235,7 @@ package struct RebuildTable: Sendable {
 
   private static func row(_ row: Postgres.Row) throws -> Row {
     var request = Request()
-    request.way = WishedWay(rawValue: try row.get("way", as: String.self)) ?? .auto
+    request.way = RequestedWay(rawValue: try row.get("way", as: String.self)) ?? .auto
     request.compares = try row.get("compares", as: Bool.self)
     request.exchanges = try row.get("exchanges", as: Bool.self)
     request.upTo = try row.get("up_to", as: Int64?.self)
@@ -247,7 +247,7 @@ package struct RebuildTable: Sendable {
       id: try row.get("id", as: Int64.self), shard: try row.get("shard", as: String.self),
       state: State(rawValue: try row.get("state", as: String.self)) ?? .failed,
       byNode: try row.get("by_node", as: Bool.self), isAborting: try row.get("is_aborting", as: Bool.self),
-      request: request, chosenWay: try row.get("chosen_way", as: String?.self).flatMap(WishedWay.init),
+      request: request, chosenWay: try row.get("chosen_way", as: String?.self).flatMap(RequestedWay.init),
       wayReason: try row.get("way_reason", as: String?.self), fingerprint: try row.get("fingerprint", as: String.self),
       shape: try row.get("shape", as: String?.self), schema: try row.get("schema", as: String?.self),
       position: try row.get("position", as: Int64.self), target: try row.get("target", as: Int64?.self),

@@ -22,7 +22,7 @@ package struct Replay: Sendable {
   /// Is told what plugins say.
   package let observer: any Observer
 
-  package init(shape: StoreShape, node: String, observer: any Observer = Unheard()) {
+  package init(shape: StoreShape, node: String, observer: any Observer = SilentObserver()) {
     self.shape = shape
     self.node = node
     self.observer = observer
@@ -56,7 +56,7 @@ package struct Replay: Sendable {
 }
 
 /// For who replays a letter and does not want to hear what the plugin has to say besides its answer.
-package struct Unheard: Observer {
+package struct SilentObserver: Observer {
   package init() {}
 
   package func observe(_ observation: Observation, in database: String?) {}

@@ -34,12 +34,12 @@ package struct StartCheck: Sendable {
     let positions = try await Positions(shape).all(session)
     let starting = projections.filter { $0.start == .inlineHandover && positions["\($0.shard)"] == nil }
     guard !starting.isEmpty else { return [] }
-    let rest = StoreRest(shape)
+    let rest = QuiescenceCheck(shape)
     let first = try await rest.look(session)
-    if first.writers.isEmpty { try await Task.sleep(for: StoreRest.quiet) }
+    if first.writers.isEmpty { try await Task.sleep(for: QuiescenceCheck.quiet) }
     let second = try await rest.look(session)
     do {
-      try StoreRest.check(first, second)
+      try QuiescenceCheck.check(first, second)
       return []
     } catch {
       return starting.map {

@@ -84,23 +84,25 @@ import Testing
   }
 }
 
-@Suite struct `What is wished of shards` {
+@Suite struct `What is requested of shards` {
   private let trip = ShardName(projection: "Trip")
   private let day = ShardName(projection: "Day")
   private let start = ContinuousClock.now
   private func at(_ seconds: Int) -> ContinuousClock.Instant { start + .seconds(seconds) }
 
   /// What the database has known for long.
-  private func known(_ wishes: [String: OperatorWish] = ["Trip:All": OperatorWish(.run, serial: 0)]) -> Halts {
+  private func known(_ requests: [String: OperatorRequest] = ["Trip:All": OperatorRequest(.run, serial: 0)]) -> Halts {
     var halts = Halts()
     #expect(!halts.isKnown)
-    #expect(halts.take(wishes, at: start) == true)
+    #expect(halts.take(requests, at: start) == true)
     #expect(halts.isKnown)
     return halts
   }
 
-  private func wish(_ kind: OperatorWish.Kind, _ left: Duration? = nil, serial: Int64) -> [String: OperatorWish] {
-    ["Trip:All": OperatorWish(kind, left: left, by: "ann", serial: serial)]
+  private func request(_ kind: OperatorRequest.Kind, _ left: Duration? = nil, serial: Int64) -> [String:
+    OperatorRequest]
+  {
+    ["Trip:All": OperatorRequest(kind, left: left, by: "ann", serial: serial)]
   }
 
   @Test func `is to run where nothing was said`() {
@@ -109,28 +111,28 @@ import Testing
   }
 
   @Test func `by an operator holds over a restart, and until they say otherwise`() {
-    var halts = known(wish(.stop, serial: 4))
+    var halts = known(request(.stop, serial: 4))
     #expect(halts.current(trip, at: at(9_999)).halt == Halt(.stop, by: .operator("ann")))
     #expect(halts.current(day, at: start).halt == nil)
     let before = halts.current(trip, at: start).revision
-    #expect(halts.take(wish(.stop, serial: 4), at: at(1)) == false)
+    #expect(halts.take(request(.stop, serial: 4), at: at(1)) == false)
     #expect(halts.current(trip, at: start).revision == before)
-    #expect(halts.take(wish(.run, serial: 5), at: at(2)) == true)
+    #expect(halts.take(request(.run, serial: 5), at: at(2)) == true)
     #expect(halts.current(trip, at: start).halt == nil && halts.current(trip, at: start).revision != before)
   }
 
   @Test func `for a time ends with it, whoever of database and clock is first`() {
     for isDatabaseFirst in [true, false] {
       var halts = known()
-      #expect(halts.take(wish(.pause, .seconds(60), serial: 1), at: start) == true)
+      #expect(halts.take(request(.pause, .seconds(60), serial: 1), at: start) == true)
       let (halt, revision) = halts.current(trip, at: at(59))
       #expect(halt == Halt(.pause(until: at(60)), by: .operator("ann")))
       if isDatabaseFirst {
-        #expect(halts.take(wish(.run, serial: 1), at: at(59)) == true)
+        #expect(halts.take(request(.run, serial: 1), at: at(59)) == true)
         #expect(halts.current(trip, at: at(59)).halt == nil)
       } else {
         #expect(halts.current(trip, at: at(60)).halt == nil)
-        #expect(halts.take(wish(.run, serial: 1), at: at(61)) == false, "it is no news then")
+        #expect(halts.take(request(.run, serial: 1), at: at(61)) == false, "it is no news then")
         #expect(halts.current(trip, at: at(61)).revision == revision)
       }
     }
@@ -138,9 +140,9 @@ import Testing
 
   @Test func `twice the same is said twice`() {
     var halts = known()
-    #expect(halts.take(wish(.run, serial: 1), at: start) == true)
+    #expect(halts.take(request(.run, serial: 1), at: start) == true)
     let before = halts.current(trip, at: start).revision
-    #expect(halts.take(wish(.run, serial: 2), at: start) == true)
+    #expect(halts.take(request(.run, serial: 2), at: start) == true)
     #expect(halts.current(trip, at: start).revision != before)
   }
 
@@ -155,7 +157,7 @@ import Testing
     #expect(halts.haltAll(for: .seconds(30), because: "bad", in: day, at: at(3)) == false)
     let (halt, revision) = halts.current(day, at: at(9_999))
     #expect(halt == Halt(.stop, by: .rule(trip, failure: "worse")))
-    #expect(halts.take(wish(.run, serial: 1), at: at(4)) == true)
+    #expect(halts.take(request(.run, serial: 1), at: at(4)) == true)
     #expect(halts.current(day, at: at(4)).halt == nil)
     #expect(halts.current(day, at: at(4)).revision.own == revision.own, "nothing was said to that one itself")
   }
@@ -169,7 +171,7 @@ import Testing
   }
 
   @Test func `by an operator comes before what a rule wants of all, and a rebuild before both`() {
-    var halts = known(wish(.pause, serial: 1))
+    var halts = known(request(.pause, serial: 1))
     #expect(halts.haltAll(for: nil, because: "bad", in: day, at: start) == true)
     #expect(halts.current(trip, at: start).halt?.source == .operator("ann"))
     let before = halts.current(trip, at: start).revision

@@ -19,7 +19,7 @@ extension TestDatabase {
   ) async throws -> RebuildTable.Row {
     let definition = settings.projections.first { $0.name == name }!
     let shape = try await connected { session in
-      _ = try await RebuildDesk(by: "a test", byNode: byNode).ask(
+      _ = try await RebuildRequests(by: "a test", byNode: byNode).ask(
         request, for: definition, restart: restart, session)
       return try await StoreShape.read(session, schema: settings.eventStore.schema)
     }

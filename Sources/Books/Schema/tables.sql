@@ -88,7 +88,7 @@ CREATE TABLE tidemark.shard (
     -- When a pause is over; NULL means when an operator says so.
     desired_until   timestamptz,
     desired_by      text,
-    -- Counts the wishes, so that the same wish said again is heard.
+    -- Counts the requests, so that a request repeated is carried out again.
     desired_serial  bigint           NOT NULL DEFAULT 0,
     -- Of the statements with which the position was reached.
     fingerprint     text,

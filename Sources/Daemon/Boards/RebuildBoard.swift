@@ -10,8 +10,8 @@ package actor RebuildBoard {
   package init() {}
 
   /// Takes over what the database says.
-  func take(_ wishes: [String: ShardWishes.Entry], among declared: [ShardName]) {
-    shards = Set(declared.filter { wishes["\($0)"]?.wantsRebuild == true })
+  func take(_ requests: [String: ShardRequests.Entry], among declared: [ShardName]) {
+    shards = Set(declared.filter { requests["\($0)"]?.wantsRebuild == true })
     waiters.tell(where: shards.contains)
   }
 

@@ -10,10 +10,10 @@ import Telemetry
 /// It performs what the rule ``Leadership`` decides. Between two turns the lock session is watched, so that its end is noticed the moment
 /// it happens; then everything that ran under its locks is cancelled.
 struct LeadershipAgent: Service {
-  var locks: LockSession
+  var locks: LockSessions
   /// The session that was opened before the node was ready; nil where the database was away just then.
   var first: Session?
-  var stakes: Stakes
+  var scope: LockScope
   /// Off, a lost session is only noticed at the next turn.
   var isWatched: Bool
   var shards: ShardSet
@@ -78,7 +78,7 @@ struct LeadershipAgent: Service {
     while let view = try await look(session, after: pause) {
       pause = Self.turn
       pulse.beat("leadership")
-      guard view.processID == backend else { throw LockSession.pooled }
+      guard view.processID == backend else { throw LockSessions.pooled }
       guard let known = view.nodes[locks.node] else { throw Problem("this node is no longer in tidemark.node") }
       if sight.look(hasMark: await marks.current != nil, at: .now) {
         observer.observe(.leadershipWaived(after: LeaderSight.longestBlindness))
@@ -88,23 +88,23 @@ struct LeadershipAgent: Service {
       var others = view.nodes
       others[locks.node] = nil
       let turn = rule.turn(
-        own: stakes.own(definitions), others: stakes.others(others, definitions),
-        running: stakes.running(await shards.running()))
-      let wanted = stakes.here(turn.take)
+        own: scope.own(definitions), others: scope.others(others, definitions),
+        running: scope.running(await shards.running()))
+      let wanted = scope.here(turn.take)
 
       if turn.news != nil { observer.observe(.nodesChanged(rule.nodes)) }
-      await shards.declare(stakes.led(definitions, rule))
-      try await membership.release(turn.release.keys.map(stakes.key), session)
+      await shards.declare(scope.led(definitions, rule))
+      try await membership.release(turn.release.keys.map(scope.key), session)
       for (name, cause) in turn.release.sorted(by: { $0.key < $1.key }) { given(name, definitions, cause: cause) }
-      let free = try await membership.lead(wanted.map(stakes.key), session)
-      for name in wanted where free.contains(stakes.key(name)) {
+      let free = try await membership.lead(wanted.map(scope.key), session)
+      for name in wanted where free.contains(scope.key(name)) {
         let cause = rule.took(name)
-        for shard in stakes.shards(of: name, definitions) { observer.observe(.leadershipTaken(shard, cause: cause)) }
+        for shard in scope.shards(of: name, definitions) { observer.observe(.leadershipTaken(shard, cause: cause)) }
       }
-      if !free.isEmpty { await shards.declare(stakes.led(definitions, rule)) }
-      for name in blocks.due(wanted.filter { !free.contains(stakes.key($0)) }, at: .now) {
-        if let who = try await membership.holder(of: stakes.key(name), session) {
-          for shard in stakes.shards(of: name, definitions) { observer.observe(.leadershipBlocked(shard, by: who)) }
+      if !free.isEmpty { await shards.declare(scope.led(definitions, rule)) }
+      for name in blocks.due(wanted.filter { !free.contains(scope.key($0)) }, at: .now) {
+        if let who = try await membership.holder(of: scope.key(name), session) {
+          for shard in scope.shards(of: name, definitions) { observer.observe(.leadershipBlocked(shard, by: who)) }
         }
       }
     }
@@ -133,8 +133,8 @@ struct LeadershipAgent: Service {
     await shards.declare([])
     while true {
       let running = await shards.running()
-      let ended = rule.part(running: stakes.running(running))
-      try await membership.release(ended.map(stakes.key), session)
+      let ended = rule.part(running: scope.running(running))
+      try await membership.release(ended.map(scope.key), session)
       let definitions = await declared()
       for name in ended { given(name, definitions, cause: "this node stops") }
       if running.isEmpty { return }
@@ -143,7 +143,7 @@ struct LeadershipAgent: Service {
   }
 
   private func given(_ name: ShardName, _ definitions: [ProjectionDefinition], cause: String) {
-    for shard in stakes.shards(of: name, definitions) { observer.observe(.leadershipGiven(shard, cause: cause)) }
+    for shard in scope.shards(of: name, definitions) { observer.observe(.leadershipGiven(shard, cause: cause)) }
   }
 }
 

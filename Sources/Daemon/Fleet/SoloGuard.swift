@@ -10,7 +10,7 @@ import Telemetry
 /// Its session is lost now and then, and somebody may come in meanwhile. That is reported; the compare-and-swap of positions keeps the
 /// read models right all the same.
 struct SoloGuard: Service {
-  var locks: LockSession
+  var locks: LockSessions
   /// The session that was opened before the node was ready; nil where the database was away just then.
   var first: Session?
   var shards: @Sendable () async -> [String]

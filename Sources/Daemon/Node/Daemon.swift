@@ -39,8 +39,8 @@ package actor Daemon: Service {
 
   /// The marks of the first database.
   package nonisolated var marks: MarkBoard { followers[0].marks }
-  /// What is wished of the shards of the first database.
-  nonisolated var wishes: WishBoard { followers[0].wishes }
+  /// What is requested of the shards of the first database.
+  nonisolated var requests: RequestBoard { followers[0].requests }
 
   /// Runs until the stop, or until the task is cancelled.
   ///

@@ -14,7 +14,7 @@ actor DatabaseFollower: Service {
   nonisolated let name: String?
   nonisolated let marks = MarkBoard()
   nonisolated let health = HealthBoard()
-  nonisolated let wishes = WishBoard()
+  nonisolated let requests = RequestBoard()
   nonisolated let pulse = Pulse()
   private var settings: Settings
   private let version: String
@@ -98,9 +98,9 @@ actor DatabaseFollower: Service {
       if name != nil { await settle() }
     }.run()
     let isSolo = settings.mode == .solo
-    let locks = LockSession(
+    let locks = LockSessions(
       options: ConnectionOptions(settings.database, url: settings.database.lockURL), node: node, version: version,
-      mode: settings.mode.rawValue, company: isSolo ? (isAlone ? .none : .any) : .shared)
+      mode: settings.mode.rawValue, exclusivity: isSolo ? (isAlone ? .none : .any) : .shared)
     // Before the node is ready, so that one that may not run here never seems to.
     let firstLocks = try await locks.openFirst(shards: settings.projections.names)
     let workMemory = settings.database.workMemory
@@ -113,9 +113,9 @@ actor DatabaseFollower: Service {
     let books = SessionPool(
       options, limit: 1, name: "books", prepare: { try await SessionBounds.work.apply(to: $0) })
     // Of its own too: the books wait for the positions of shards when an event arrives late, and an operator's word must not.
-    let wishBook = SessionPool(
-      options, limit: 1, name: "wishes", prepare: { try await SessionBounds.work.apply(to: $0) })
-    let (marks, health, wishes, node) = (marks, health, wishes, node)
+    let requestPool = SessionPool(
+      options, limit: 1, name: "requests", prepare: { try await SessionBounds.work.apply(to: $0) })
+    let (marks, health, requests, node) = (marks, health, requests, node)
     let rebuilds = RebuildBoard()
     let feed = EventFeed(shape: shape, pool: pool, marks: marks)
     let database = name ?? "main"
@@ -126,9 +126,9 @@ actor DatabaseFollower: Service {
       var rebuilding = context
       rebuilding.policy = { [self] in await settings.rebuildPolicy }
       let follower = ShardAgent(
-        context: context, pool: pool, marks: marks, health: health, wishes: wishes, feed: feed)
-      let rebuilder = RebuildRunner(rebuilding, options: options, workMemory: workMemory, wishes: wishes)
-      return LedShard(services: [
+        context: context, pool: pool, marks: marks, health: health, requests: requests, feed: feed)
+      let rebuilder = RebuildRunner(rebuilding, options: options, workMemory: workMemory, requests: requests)
+      return ShardServices(services: [
         follower, RebuildAgent(shard: definition.shard, runner: rebuilder, board: rebuilds),
       ])
     }
@@ -140,7 +140,7 @@ actor DatabaseFollower: Service {
         locks: locks, first: firstLocks, shards: { [self] in await settings.projections.names }, observer: observer)
       : LeadershipAgent(
         locks: locks, first: firstLocks,
-        stakes: name.map { .database($0, of: allDatabases) } ?? .shards(schema: settings.eventStore.schema),
+        scope: name.map { .database($0, of: allDatabases) } ?? .shards(schema: settings.eventStore.schema),
         isWatched: settings.monitorsLocks, shards: shards, declared: { [self] in await settings.projections },
         marks: marks,
         pulse: pulse, observer: observer)
@@ -152,8 +152,8 @@ actor DatabaseFollower: Service {
         takers: { [self] in
           await settings.projections.map { MarkTable.Taker(shard: "\($0.shard)", types: $0.takes) }
         }, node: node, observer: observer),
-      WishAgent(
-        board: wishes, rebuilds: rebuilds, pool: wishBook, declared: { [self] in await settings.projections }),
+      RequestAgent(
+        board: requests, rebuilds: rebuilds, pool: requestPool, declared: { [self] in await settings.projections }),
       HealthWriter(board: health, pool: books, node: node),
       shards, leadership,
     ]
@@ -166,11 +166,11 @@ actor DatabaseFollower: Service {
     } catch {
       await pool.close()
       await books.close()
-      await wishBook.close()
+      await requestPool.close()
       throw error
     }
     await pool.close()
     await books.close()
-    await wishBook.close()
+    await requestPool.close()
   }
 }

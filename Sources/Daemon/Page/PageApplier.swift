@@ -8,7 +8,7 @@ protocol PageApplier: Sendable {
   /// - Parameter chains: those that have come to passing events over.
   /// - Throws: ``PageFailure``, or what ended a wait.
   func apply(
-    _ page: Page, _ manner: Projector.Manner, policy: FailurePolicy, chains: Set<[FailureAction]>
+    _ page: Page, _ mode: Projector.Mode, policy: FailurePolicy, chains: Set<[FailureAction]>
   ) async throws -> PageOutcome
 }
 
@@ -36,7 +36,7 @@ struct SQLPages: PageApplier {
   let sessions: Sessions
 
   func apply(
-    _ page: Page, _ manner: Projector.Manner, policy: FailurePolicy, chains: Set<[FailureAction]>
+    _ page: Page, _ mode: Projector.Mode, policy: FailurePolicy, chains: Set<[FailureAction]>
   ) async throws -> PageOutcome {
     let projector = Projector(context, policy: policy, chains: chains, target: target)
     let key = "\(context.name)"
@@ -45,12 +45,12 @@ struct SQLPages: PageApplier {
       return try await pool.withSession(for: key, unlessStopped: true) { session in
         let mark = try await marks.proven(on: session)
         guard mark.sequence >= page.ceiling else { return .beyond(mark: mark.sequence) }
-        return .applied(try await projector.apply(page, manner, on: session))
+        return .applied(try await projector.apply(page, mode, on: session))
       }
     case .pool(let pool):
-      return .applied(try await pool.withSession(for: key) { try await projector.apply(page, manner, on: $0) })
+      return .applied(try await pool.withSession(for: key) { try await projector.apply(page, mode, on: $0) })
     case .one(let session):
-      return .applied(try await projector.apply(page, manner, on: session))
+      return .applied(try await projector.apply(page, mode, on: session))
     }
   }
 }

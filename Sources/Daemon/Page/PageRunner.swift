@@ -22,13 +22,13 @@ struct PageRunner: Sendable {
 
   /// Applies a page, whole or event by event.
   func apply(
-    _ page: Page, _ manner: Projector.Manner, _ rule: inout Shard, isolation: isolated (any Actor)? = #isolation
+    _ page: Page, _ mode: Projector.Mode, _ rule: inout Shard, isolation: isolated (any Actor)? = #isolation
   ) async throws -> Step {
     var applied: (Page, Duration)?
     var step = try await attempt(&rule) { rule in
       let (policy, chains) = (await context.policy(), rule.passingChains)
       let began = ContinuousClock.now
-      switch try await run(page, manner, policy, chains) {
+      switch try await run(page, mode, policy, chains) {
       case .beyond(let mark):
         _ = rule.markMoved(to: mark)
         return .readPosition
@@ -37,7 +37,7 @@ struct PageRunner: Sendable {
         let took = ContinuousClock.now - began
         applied = (done.page, took)
         context.observer.observe(done.letters, of: context.name)
-        return manner == .whole
+        return mode == .whole
           ? rule.pageApplied(done.page, took: took)
           : rule.pageIsolated(done.page, events: done.events ?? 0, poison: done.poison)
       }
@@ -47,11 +47,11 @@ struct PageRunner: Sendable {
   }
 
   private func run(
-    _ page: Page, _ manner: Projector.Manner, _ policy: FailurePolicy, _ chains: Set<[FailureAction]>
+    _ page: Page, _ mode: Projector.Mode, _ policy: FailurePolicy, _ chains: Set<[FailureAction]>
   ) async throws -> PageOutcome {
-    guard let onSlow else { return try await applier.apply(page, manner, policy: policy, chains: chains) }
+    guard let onSlow else { return try await applier.apply(page, mode, policy: policy, chains: chains) }
     return try await watched({ await onSlow(page, $0) }) { [applier] in
-      try await applier.apply(page, manner, policy: policy, chains: chains)
+      try await applier.apply(page, mode, policy: policy, chains: chains)
     }
   }
 

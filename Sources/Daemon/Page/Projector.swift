@@ -9,7 +9,7 @@ import Telemetry
 /// The first moves the position by compare-and-swap and asks what is in the page; the second applies the effect and commits.
 package struct Projector: Sendable {
   package let definition: ProjectionDefinition
-  private let isolation: Isolation
+  private let search: PoisonSearch
   private let streamIDType: String
   private let target: PageTarget
   private let takes: [String]?
@@ -32,7 +32,7 @@ package struct Projector: Sendable {
   ) {
     definition = context.definition
     let target = target ?? .live(shard: "\(context.name)")
-    isolation = Isolation(context, policy: policy, chains: chains, shard: target.letters)
+    search = PoisonSearch(context, policy: policy, chains: chains, shard: target.letters)
     streamIDType = context.shape.streamIDType
     self.target = target
     if case .perEvent = definition.effect, !target.isLetter, policy.looksAtUnknownEvents(of: definition.name) {
@@ -48,29 +48,29 @@ package struct Projector: Sendable {
   }
 
   /// How to apply a page.
-  package enum Manner: Sendable, Hashable {
+  package enum Mode: Sendable, Hashable {
     /// All of it, or nothing.
     case whole
     /// Find the events that fail; so many are tried together at first, 0 where the page is known to fail as a whole.
-    case isolating(chunk: Int)
+    case searchingPoison(chunk: Int)
   }
 
   /// - Throws: ``PageFailure``, or ``PageTarget/Refusal``; the session is left outside of any transaction, or closed.
-  package func apply(_ page: Page, _ manner: Manner = .whole, on session: Session) async throws -> Applied {
+  package func apply(_ page: Page, _ mode: Mode = .whole, on session: Session) async throws -> Applied {
     do {
-      return try await attempt(page, manner, on: session)
+      return try await attempt(page, mode, on: session)
     } catch {
       await session.rollBack()
       throw try PageFailure(of: error)
     }
   }
 
-  private func attempt(_ page: Page, _ manner: Manner, on session: Session) async throws -> Applied {
+  private func attempt(_ page: Page, _ mode: Mode, on session: Session) async throws -> Applied {
     var begin: [SQL] =
       ["BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"]
       + target.begin(floor: page.floor, ceiling: page.ceiling, types: takes)
-    if definition.onPoison == .parkStream, !target.isLetter { begin.append(isolation.park) }
-    switch (definition.effect, manner) {
+    if definition.onPoison == .parkStream, !target.isLetter { begin.append(search.park) }
+    switch (definition.effect, mode) {
     case (.batch(let statements), .whole):
       let begun = try await session.pipeline(begin + ["SELECT EXISTS (SELECT FROM tidemark.batch) AS any"])
       let isEmpty = !(try begun.last!.rows[0].get("any", as: Bool.self))
@@ -78,20 +78,20 @@ package struct Projector: Sendable {
       try await commit(isEmpty ? [] : statements.map { batchStatement($0, page) }, on: session)
       return Applied(page: page, events: isEmpty ? 0 : nil)
 
-    case (.batch(let statements), .isolating(let chunk)):
+    case (.batch(let statements), .searchingPoison(let chunk)):
       var prepared: [(String, SourceLocation)] = []
       for (sql, source) in statements.map({ batchStatement($0, page) }) {
         prepared.append((try await session.preparedName(for: sql), source))
       }
-      let (findings, events) = try await isolation.find(prepared, chunk: chunk, after: begin, on: session)
-      let (letters, ignored) = try isolation.decide(findings)
-      _ = try await session.pipeline(isolation.keep(letters) + target.end + ["COMMIT"])
+      let (findings, events) = try await search.find(prepared, chunk: chunk, after: begin, on: session)
+      let (letters, ignored) = try search.decide(findings)
+      _ = try await session.pipeline(search.keep(letters) + target.end + ["COMMIT"])
       return Applied(page: page, events: events, letters: letters, ignored: ignored)
 
     case (.perEvent(let statements), _):
       let begun = try await session.pipeline(begin + [rows.statement])
       try check(begun, isEmpty: begun.last!.rows.isEmpty)
-      return try await applyEvents(begun.last!, statements, page, manner, on: session)
+      return try await applyEvents(begun.last!, statements, page, mode, on: session)
 
     case (.plugin, _): preconditionFailure("pages of a plugin are applied by PluginProjector")
     }
@@ -118,10 +118,10 @@ package struct Projector: Sendable {
   }
 
   private func applyEvents(
-    _ events: ResultSet, _ statements: [String: BoundStatement], _ page: Page, _ manner: Manner, on session: Session
+    _ events: ResultSet, _ statements: [String: BoundStatement], _ page: Page, _ mode: Mode, on session: Session
   ) async throws -> Applied {
     var steps: [Step] = []
-    var unknown: [Isolation.Finding] = []
+    var unknown: [PoisonSearch.Finding] = []
     var last = page.floor
     var count = 0
     var ceiling = page.ceiling
@@ -135,7 +135,7 @@ package struct Projector: Sendable {
       count += 1
       guard let type = row.text(1), let statement = statements[type] else {
         unknown.append(
-          Isolation.Finding(
+          PoisonSearch.Finding(
             sequence: sequence,
             failure: PageFailure(
               .unknownEvent,
@@ -151,16 +151,16 @@ package struct Projector: Sendable {
     }
     let end = ceiling < page.ceiling ? [target.cut(ceiling: ceiling)] : []
     // Of those without a statement none has to be looked for.
-    var letters = try isolation.decide(unknown).letters
+    var letters = try search.decide(unknown).letters
     let applied = Page(floor: page.floor, ceiling: ceiling)
-    guard case .isolating = manner else {
+    guard case .searchingPoison = mode else {
       try await commit(
-        steps.map { ($0.sql, $0.source) }, end + isolation.keep(letters), sequences: steps.map(\.sequence), on: session)
+        steps.map { ($0.sql, $0.source) }, end + search.keep(letters), sequences: steps.map(\.sequence), on: session)
       return Applied(page: applied, events: count, letters: letters)
     }
-    let found = try isolation.decide(try await applyOneByOne(steps, on: session))
+    let found = try search.decide(try await applyOneByOne(steps, on: session))
     letters = (letters + found.letters).sorted { $0.sequence < $1.sequence }
-    _ = try await session.pipeline(end + isolation.keep(letters) + target.end + ["COMMIT"])
+    _ = try await session.pipeline(end + search.keep(letters) + target.end + ["COMMIT"])
     return Applied(page: applied, events: count, letters: letters, ignored: found.ignored)
   }
 
@@ -168,8 +168,8 @@ package struct Projector: Sendable {
   private static let group = 64
 
   /// Applies events in order, group by group; the statement that fails tells which event it is, and the group is done again without it.
-  private func applyOneByOne(_ steps: [Step], on session: Session) async throws -> [Isolation.Finding] {
-    var findings: [Isolation.Finding] = []
+  private func applyOneByOne(_ steps: [Step], on session: Session) async throws -> [PoisonSearch.Finding] {
+    var findings: [PoisonSearch.Finding] = []
     var parked: Set<String> = []
     var remaining = steps[...]
     while !remaining.isEmpty {
@@ -203,8 +203,8 @@ package struct Projector: Sendable {
             error, source: step.source.offset(in: step.sql.text, by: error.statementPosition), sequence: step.sequence)
           try await session.script("ROLLBACK TO SAVEPOINT one")
           // Decided at once: a definition that cannot work is not tried on every event.
-          _ = try isolation.decide([Isolation.Finding(sequence: step.sequence, failure: failure)])
-          findings.append(Isolation.Finding(sequence: step.sequence, failure: failure))
+          _ = try search.decide([PoisonSearch.Finding(sequence: step.sequence, failure: failure)])
+          findings.append(PoisonSearch.Finding(sequence: step.sequence, failure: failure))
           if definition.onPoison == .parkStream {
             parked.formUnion(try await streams(of: [step.sequence], on: session).values)
           }

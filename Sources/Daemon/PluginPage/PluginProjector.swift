@@ -52,16 +52,16 @@ actor PluginProjector: PageApplier {
 
   /// - Throws: ``PageFailure``, or what ended the wait.
   func apply(
-    _ page: Page, _ manner: Projector.Manner, policy: FailurePolicy, chains: Set<[FailureAction]>
+    _ page: Page, _ mode: Projector.Mode, policy: FailurePolicy, chains: Set<[FailureAction]>
   ) async throws -> PageOutcome {
-    let isolation = Isolation(context, policy: policy, chains: chains, shard: target.letters)
+    let search = PoisonSearch(context, policy: policy, chains: chains, shard: target.letters)
     do {
       switch try await slice(page) {
       case .beyond(let mark): return .beyond(mark: mark)
       case .block(let block):
         let all = rest ?? EventSlice(block, types: definition.takes)
         rest = nil
-        return try await apply(all, manner, isolation)
+        return try await apply(all, mode, search)
       }
     } catch {
       // Whatever failed, the position is read again before the next page.
@@ -78,26 +78,26 @@ actor PluginProjector: PageApplier {
   }
 
   private func apply(
-    _ all: EventSlice, _ manner: Projector.Manner, _ isolation: Isolation
+    _ all: EventSlice, _ mode: Projector.Mode, _ search: PoisonSearch
   ) async throws -> PageOutcome {
     var slice = all.prefix(pace.limit)
-    guard slice.count > 0 else { return try await commit(slice, [], isolation) }
-    if let tooLarge = declaration.tooLarge(slice) { return try await pass(over: tooLarge, of: slice, isolation) }
+    guard slice.count > 0 else { return try await commit(slice, [], search) }
+    if let tooLarge = declaration.tooLarge(slice) { return try await pass(over: tooLarge, of: slice, search) }
     // What is read ahead is read while the plugin works.
     let ceiling = slice.page.ceiling
     async let ahead = ceiling == all.page.ceiling ? readAhead(ceiling) : nil
     while true {
       let answer = try await handOver(slice)
       do {
-        let outcome = try await take(answer, slice, isolation)
+        let outcome = try await take(answer, slice, search)
         if case .applied(let applied) = outcome { keep(all.after(applied.page.ceiling), try await ahead, applied) }
         return outcome
       } catch let failure as PageFailure {
         // With effects in the database a statement of the answer failed. Which event it came from is found by handing over fewer.
-        guard case .isolating = manner, isolation.mayPass(failure), failure.failure.sequence == nil else {
+        guard case .searchingPoison = mode, search.mayPass(failure), failure.failure.sequence == nil else {
           throw failure
         }
-        guard slice.count > 1 else { return try await pass(over: failure, of: slice, isolation) }
+        guard slice.count > 1 else { return try await pass(over: failure, of: slice, search) }
         slice = slice.prefix(slice.count / 2)
       }
     }
@@ -136,52 +136,52 @@ actor PluginProjector: PageApplier {
 
   // MARK: What an answer comes to
 
-  private func take(_ answer: PluginAnswer, _ slice: EventSlice, _ isolation: Isolation) async throws -> PageOutcome {
+  private func take(_ answer: PluginAnswer, _ slice: EventSlice, _ search: PoisonSearch) async throws -> PageOutcome {
     switch answer {
     case .applied(_, let statements):
-      return try await commit(slice, statements ?? [], isolation)
+      return try await commit(slice, statements ?? [], search)
     case .failed(let failure):
       let before = slice.before(failure.sequence)
       let failed = PageFailure(failure)
       let isDone = declaration.effects == .external || failure.statements != nil || before.count == 0
       guard isDone else {
         // What the events before it come to was not said: they are a page by themselves.
-        return try await take(try await handOver(before), before, isolation)
+        return try await take(try await handOver(before), before, search)
       }
       let statements = failure.statements ?? []
       do {
-        let (letters, ignored) = try isolation.decide([Isolation.Finding(sequence: failure.sequence, failure: failed)])
+        let (letters, ignored) = try search.decide([PoisonSearch.Finding(sequence: failure.sequence, failure: failed)])
         let through = slice.prefix(before.count + 1)
-        return try await commit(through, statements, isolation, letters: letters, ignored: ignored)
+        return try await commit(through, statements, search, letters: letters, ignored: ignored)
       } catch let undecided as PageFailure where before.count > 0 && undecided.failure.sequence == failure.sequence {
         // The policy says to stop or to try again, at this event and not before it.
-        return try await commit(before, statements, isolation)
+        return try await commit(before, statements, search)
       }
     }
   }
 
   /// The first event of the slice is given up on, if the policy says so.
-  private func pass(over failure: PageFailure, of slice: EventSlice, _ isolation: Isolation) async throws -> PageOutcome
+  private func pass(over failure: PageFailure, of slice: EventSlice, _ search: PoisonSearch) async throws -> PageOutcome
   {
     guard let sequence = slice.firstSequence else { throw failure }
     var failure = failure
     failure.failure.sequence = sequence
-    let (letters, ignored) = try isolation.decide([Isolation.Finding(sequence: sequence, failure: failure)])
-    return try await commit(slice.prefix(1), [], isolation, letters: letters, ignored: ignored)
+    let (letters, ignored) = try search.decide([PoisonSearch.Finding(sequence: sequence, failure: failure)])
+    return try await commit(slice.prefix(1), [], search, letters: letters, ignored: ignored)
   }
 
   // MARK: The position
 
   /// Position, returned statements and dead letters in one transaction.
   private func commit(
-    _ slice: EventSlice, _ statements: [PluginStatement], _ isolation: Isolation,
+    _ slice: EventSlice, _ statements: [PluginStatement], _ search: PoisonSearch,
     letters: [DeadLetters.Letter] = [], ignored: [Int64] = []
   ) async throws -> PageOutcome {
     let effects = try PluginEffects.sql(declaration.applicable(statements), in: target)
     let page = slice.page
     let life = slice.block.life
-    let begin = pages.areBegun ? [] : begin(slice, isolation)
-    let work = begin + effects + isolation.keep(letters) + target.end + ["COMMIT"]
+    let begin = pages.areBegun ? [] : begin(slice, search)
+    let work = begin + effects + search.keep(letters) + target.end + ["COMMIT"]
     let range = begin.count..<begin.count + effects.count
     let stray = StrayStatement(target: target, begin: begin, effects: effects)
     let isSameLife = try await pages.commit(in: life) { session in
@@ -200,13 +200,13 @@ actor PluginProjector: PageApplier {
       Projector.Applied(page: page, events: slice.count, letters: letters, ignored: ignored))
   }
 
-  private func begin(_ slice: EventSlice, _ isolation: Isolation) -> [SQL] {
+  private func begin(_ slice: EventSlice, _ search: PoisonSearch) -> [SQL] {
     let (page, leftOut) = (slice.page, slice.block.leftOut)
     return ["BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"]
       // What left the database cannot be taken back with the position.
       + target.begin(
         floor: page.floor, ceiling: page.ceiling, types: definition.takes, durable: declaration.effects == .external)
-      + (parks ? [isolation.park] : [])
+      + (parks ? [search.park] : [])
       + ["SELECT tidemark_internal.same_page(\(page.floor), \(page.ceiling), \(leftOut.passedOver), \(leftOut.parked))"]
   }
 }

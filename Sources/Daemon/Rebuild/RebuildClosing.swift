@@ -45,7 +45,7 @@ struct RebuildClosing: Sendable {
       let took = ContinuousClock.now - began
       runner.observer.observe(
         .rebuildExchanged(
-          runner.definition.shard, position: position, way: choice.way.wished, reason: choice.reason, took: took))
+          runner.definition.shard, position: position, way: choice.way.requested, reason: choice.reason, took: took))
       return .ended
     }
   }

@@ -15,16 +15,16 @@ package struct RebuildRunner: Sendable {
   let options: ConnectionOptions
   let workMemory: String?
   /// Where the live shard is asked to stand still, by rebuilds that move its position, and for plugins; nil where no node runs it.
-  private let wishes: WishBoard?
+  private let requests: RequestBoard?
 
   /// - Parameter context: with the policy for failures of rebuilds.
   package init(
-    _ context: ShardContext, options: ConnectionOptions, workMemory: String?, wishes: WishBoard? = nil
+    _ context: ShardContext, options: ConnectionOptions, workMemory: String?, requests: RequestBoard? = nil
   ) {
     self.context = context
     self.options = options
     self.workMemory = workMemory
-    self.wishes = wishes
+    self.requests = requests
   }
 
   var definition: ProjectionDefinition { context.definition }
@@ -35,13 +35,13 @@ package struct RebuildRunner: Sendable {
 
   /// Runs the body while the live shard stands still.
   func holding<T: Sendable>(_ body: () async throws -> T) async throws -> T {
-    try await wishes?.hold(definition.shard)
+    try await requests?.hold(definition.shard)
     do {
       let value = try await body()
-      await wishes?.release(definition.shard)
+      await requests?.release(definition.shard)
       return value
     } catch {
-      await wishes?.release(definition.shard)
+      await requests?.release(definition.shard)
       throw error
     }
   }
@@ -134,7 +134,7 @@ package struct RebuildRunner: Sendable {
         while true {
           try await Task.sleep(for: Self.lookout)
           if try await table.isAborting(row.id, session) {
-            // The body's own end removes the row's wish, so look whether it has come meanwhile.
+            // The body's own end removes the row's request, so look whether it has come meanwhile.
             guard try await table.read(row.shard, session).map({ $0.id == row.id && $0.isAborting }) ?? false else {
               throw Problem.begunAnew
             }
@@ -210,7 +210,7 @@ package struct RebuildRunner: Sendable {
         hint: "Say `tidemark rebuild \(definition.name) --restart`.")
     }
     if row.schema == nil {
-      let strays = try await Redirection(shape: shape).strays(definition, options)
+      let strays = try await RedirectionCheck(shape: shape).strays(definition, options)
       if let stray = strays.first {
         throw Problem(
           .rebuild(.notRedirected), strays.map(\.message).joined(separator: "; "), hint: stray.hint ?? strayHint)
@@ -221,7 +221,7 @@ package struct RebuildRunner: Sendable {
     let target = { @Sendable number in
       PageTarget.rebuild(id: begun.id, worker: number, shard: shard, schema: schema, originals: originals.oids)
     }
-    let pool = pool(limit: row.request.workers) { try await Redirection.lead($0, to: schema) }
+    let pool = pool(limit: row.request.workers) { try await RedirectionCheck.lead($0, to: schema) }
     try await pool.closing { pool in
       // A plugin has one worker.
       try await withWorker(begun, target(0), pool) { first in

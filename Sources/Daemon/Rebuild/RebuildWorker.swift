@@ -67,7 +67,7 @@ actor RebuildWorker {
       case .apply(let page): command = try await told(try await runner.apply(page, .whole, &rule), rule, isPatient)
       case .isolate(let page, let chunk):
         command = try await told(
-          try await runner.apply(page, .isolating(chunk: chunk), &rule), rule, isPatient)
+          try await runner.apply(page, .searchingPoison(chunk: chunk), &rule), rule, isPatient)
       case .awaitDatabase(let delay), .wait(let delay), .pause(let delay), .pauseAll(let delay):
         if delay > .zero { try await Task.sleep(for: delay) }
         command = .readPosition

@@ -34,7 +34,7 @@ extension ShardAgent {
   func letRebuildGoFirst(unless revision: Halts.Revision) async throws -> Bool {
     while try await isBehindRebuild() {
       await health.set(name, state: .stopped, reason: "by \(Halt.Source.rebuild)", position: nil)
-      let hasWaited: Void? = try await unlessWished(revision) { try await Task.sleep(for: .milliseconds(200)) }
+      let hasWaited: Void? = try await unlessRevised(revision) { try await Task.sleep(for: .milliseconds(200)) }
       guard hasWaited != nil else { return false }
     }
     return true

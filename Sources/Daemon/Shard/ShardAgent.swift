@@ -14,7 +14,7 @@ package struct ShardAgent: Service {
   package var pool: SessionPool
   package var marks: MarkBoard
   package var health: HealthBoard
-  package var wishes: WishBoard
+  package var requests: RequestBoard
   /// Reads for plugins.
   package var feed: EventFeed
   /// Of a projection that is a plugin.
@@ -48,28 +48,28 @@ package struct ShardAgent: Service {
 
   private func follow() async throws {
     var rule = Shard(name: name)
-    await wishes.began(name)
+    await requests.began(name)
     do {
       try await follow(&rule)
     } catch {
-      await wishes.ended(name)
+      await requests.ended(name)
       throw error
     }
-    await wishes.ended(name)
+    await requests.ended(name)
     await health.end(name)
     observer.observe(.shardEnded(name, position: rule.position))
   }
 
   private func follow(_ rule: inout Shard) async throws {
     var command = Shard.Command.readPosition
-    var knowsWishes = false
+    var knowsRequests = false
     while !Stop.current.isRequested {
       try Task.checkCancellation()
       let before = rule.condition
       do {
-        if !knowsWishes { try await untilWishesAreKnown() }
-        knowsWishes = true
-        let (halt, revision) = await wishes.current(name)
+        if !knowsRequests { try await untilRequestsAreKnown() }
+        knowsRequests = true
+        let (halt, revision) = await requests.current(name)
         command = rule.halted(by: halt, before: command)
         if case .halt(let halt) = command {
           command = try await standStill(halt, &rule, revision)
@@ -102,7 +102,7 @@ package struct ShardAgent: Service {
         if isFirst {
           observer.observe(.shardStarted(name, position: position))
           let hasChanged = try await pool.withSession(for: key, unlessStopped: true) {
-            try await ShardWishes().remember(definition.fingerprint.work, of: key, $0)
+            try await ShardRequests().remember(definition.fingerprint.work, of: key, $0)
           }
           if hasChanged, position > 0 { observer.observe(.definitionChanged(name, position: position)) }
           // Whatever kept it from starting is over.
@@ -113,7 +113,7 @@ package struct ShardAgent: Service {
       }
       return told(step, rule)
     case .awaitMark(let position, let life):
-      let mark = try await unlessWished(revision) {
+      let mark = try await unlessRevised(revision) {
         try await marks.mark { $0.sequence > position || $0.life != life }
       }
       guard let mark else { return await interrupted(command, &rule, revision) }
@@ -121,7 +121,7 @@ package struct ShardAgent: Service {
     case .apply(let page):
       return told(try await runner.apply(page, .whole, &rule), rule)
     case .isolate(let page, let chunk):
-      return told(try await runner.apply(page, .isolating(chunk: chunk), &rule), rule)
+      return told(try await runner.apply(page, .searchingPoison(chunk: chunk), &rule), rule)
     case .awaitDatabase(let delay):
       if let next = try await wait(delay, during: command, &rule, revision) { return next }
       // A mark that is proven after now is proof that the database answers.
@@ -136,28 +136,28 @@ package struct ShardAgent: Service {
         reason: "\(rule.condition.reason ?? "") (until \(timeOfDay(in: length)))", position: rule.position)
       return try await wait(length, during: command, &rule, revision) ?? .readPosition
     case .pauseAll(let length):
-      await wishes.haltAll(for: length, because: rule.condition.reason ?? "", in: name)
+      await requests.haltAll(for: length, because: rule.condition.reason ?? "", in: name)
       return .readPosition
     case .stopAll:
-      await wishes.haltAll(for: nil, because: rule.condition.reason ?? "", in: name)
+      await requests.haltAll(for: nil, because: rule.condition.reason ?? "", in: name)
       return .readPosition
     case .stop:
       // What it is started with again is the program as it is then.
       await plugin?.standDown()
-      try await stoppable { try await wishes.change(name, from: revision) }
+      try await stoppable { try await requests.change(name, from: revision) }
       return await interrupted(command, &rule, revision)
     case .halt(let halt):
       return try await standStill(halt, &rule, revision)
     }
   }
 
-  private func untilWishesAreKnown() async throws {
+  private func untilRequestsAreKnown() async throws {
     try await watched(
       { lasted in
         observer.observe(
           .shardWaiting(
             name, reason: "what operators want of it could not be read from tidemark.shard for \(lasted.brief)"))
-      }, { try await stoppable { try await wishes.untilKnown() } })
+      }, { try await stoppable { try await requests.untilKnown() } })
   }
 
   // MARK: Waits
@@ -173,13 +173,13 @@ package struct ShardAgent: Service {
     let until = left.map { ", until \(timeOfDay(in: $0))" } ?? ""
     await health.set(name, state: halt.state, reason: "by \(halt.source)\(until)", position: rule.position)
     observer.observe(.shardHalted(name, by: "\(halt.source)", for: left))
-    await wishes.standsStill(name, at: revision)
+    await requests.standsStill(name, at: revision)
     if let end = halt.end {
-      _ = try await unlessWished(revision) { try await Task.sleep(until: end) }
+      _ = try await unlessRevised(revision) { try await Task.sleep(until: end) }
     } else {
-      try await stoppable { try await wishes.change(name, from: revision) }
+      try await stoppable { try await requests.change(name, from: revision) }
     }
-    let now = await wishes.current(name)
+    let now = await requests.current(name)
     if now.halt == nil { observer.observe(.shardResumed(name)) }
     return rule.released(isTold: now.revision.own != revision.own)
   }
@@ -190,7 +190,7 @@ package struct ShardAgent: Service {
   ) async throws -> Shard.Command? {
     guard length > .zero else { return nil }
     let end = ContinuousClock.now + length
-    let isOver: Void? = try await unlessWished(revision) { try await Task.sleep(until: end) }
+    let isOver: Void? = try await unlessRevised(revision) { try await Task.sleep(until: end) }
     guard isOver == nil else { return nil }
     return await interrupted(command, left: ContinuousClock.now.duration(to: end), &rule, revision)
   }
@@ -198,19 +198,19 @@ package struct ShardAgent: Service {
   private func interrupted(
     _ command: Shard.Command, left: Duration = .zero, _ rule: inout Shard, _ revision: Halts.Revision
   ) async -> Shard.Command {
-    let isTold = await wishes.current(name).revision.own != revision.own
+    let isTold = await requests.current(name).revision.own != revision.own
     return rule.interrupted(command, left: max(.zero, left), isTold: isTold)
   }
 
   /// Runs a wait; nil when a new word came first, to this shard or to all.
-  func unlessWished<T: Sendable>(
+  func unlessRevised<T: Sendable>(
     _ revision: Halts.Revision, _ work: @escaping @Sendable () async throws -> T
   ) async throws -> T? {
     try await stoppable {
       try await withThrowingTaskGroup(of: T?.self) { group in
         group.addTask { try await work() }
         group.addTask {
-          try await wishes.change(name, from: revision)
+          try await requests.change(name, from: revision)
           return nil
         }
         defer { group.cancelAll() }

@@ -67,17 +67,17 @@ struct ShardStart: Sendable {
   /// The highest number that was handed out, with no writer left.
   private func handedOutAtRest(_ pool: SessionPool, _ marks: MarkBoard) async throws -> Int64 {
     let first = try await lookAtStore(pool)
-    if first.writers.isEmpty { try await stoppable { try await Task.sleep(for: StoreRest.quiet) } }
+    if first.writers.isEmpty { try await stoppable { try await Task.sleep(for: QuiescenceCheck.quiet) } }
     let mark = try await newestMark(marks)
     let second = try await lookAtStore(pool)
-    try StoreRest.check(first, second, mark: mark)
+    try QuiescenceCheck.check(first, second, mark: mark)
     return second.highest
   }
 
   /// With the store as it is now: it may have been made anew while the shard waited for it to come to rest.
-  private func lookAtStore(_ pool: SessionPool) async throws -> StoreRest.Look {
+  private func lookAtStore(_ pool: SessionPool) async throws -> QuiescenceCheck.Look {
     try await pool.withSession(for: key, unlessStopped: true) { [schema = positions.shape.schema] session in
-      try await StoreRest(try await StoreShape.read(session, schema: schema)).look(session)
+      try await QuiescenceCheck(try await StoreShape.read(session, schema: schema)).look(session)
     }
   }
 

@@ -6,7 +6,7 @@ package enum ExchangeWay: String, CaseIterable, Hashable, Sendable {
   case copy
 
   /// The same among all ways of a rebuild.
-  package var wished: WishedWay {
+  package var requested: RequestedWay {
     switch self {
     case .swap: .swap
     case .copy: .copy
@@ -15,7 +15,7 @@ package enum ExchangeWay: String, CaseIterable, Hashable, Sendable {
 }
 
 /// What the operator asked for.
-package enum WishedWay: String, CaseIterable, Hashable, Sendable {
+package enum RequestedWay: String, CaseIterable, Hashable, Sendable {
   /// A swap where possible, else a copy.
   case auto
   case swap
@@ -54,9 +54,9 @@ package struct ExchangeChoice: Hashable, Sendable {
   /// - Parameter isPartial: only some rows are rebuilt, so the table itself stays.
   /// - Throws: where a swap was asked for and cannot be, or a copy would take rows of other tables along.
   package static func choose(
-    _ wished: WishedWay, isPartial: Bool, _ obstacles: [Obstacles]
+    _ requested: RequestedWay, isPartial: Bool, _ obstacles: [Obstacles]
   ) throws(Problem) -> ExchangeChoice {
-    let choice = try way(wished, isPartial: isPartial, obstacles)
+    let choice = try way(requested, isPartial: isPartial, obstacles)
     if choice.way == .copy, let torn = obstacles.first(where: { $0.referredKeys.count > 1 }) {
       throw Problem(
         .rebuild(.wrongWay),
@@ -67,11 +67,11 @@ package struct ExchangeChoice: Hashable, Sendable {
   }
 
   private static func way(
-    _ wished: WishedWay, isPartial: Bool, _ obstacles: [Obstacles]
+    _ requested: RequestedWay, isPartial: Bool, _ obstacles: [Obstacles]
   ) throws(Problem) -> ExchangeChoice {
     let hindered = obstacles.first { !$0.found.isEmpty }
     let reason = hindered.map { "\($0.found.joined(separator: ", ")) on \($0.table)" }
-    switch wished {
+    switch requested {
     case .copy, .inPlace, .replay: return ExchangeChoice(.copy, reason: "as asked")
     case .swap:
       if isPartial {

@@ -14,7 +14,7 @@ package struct Halts: Sendable {
   /// What operators have said of one shard.
   private struct Slot {
     var halt: Halt?
-    var kind = OperatorWish.Kind.run
+    var kind = OperatorRequest.Kind.run
     var serial: Int64 = 0
     var revision = 0
   }
@@ -53,27 +53,27 @@ package struct Halts: Sendable {
   /// Takes over what the database says of every shard, by name.
   ///
   /// - Returns: whether there is something new in it.
-  package mutating func take(_ wishes: [String: OperatorWish], at now: ContinuousClock.Instant) -> Bool {
+  package mutating func take(_ requests: [String: OperatorRequest], at now: ContinuousClock.Instant) -> Bool {
     var hasNews = !isKnown
-    for (name, wish) in wishes {
+    for (name, request) in requests {
       let known = slots[name]
       var slot = known ?? Slot()
-      let isSaid = known.map { $0.serial != wish.serial } ?? (isKnown && wish.serial > 0)
-      guard known == nil || isSaid || slot.kind != wish.kind else { continue }
-      let isNews = isSaid || slot.kind != wish.kind
-      let source = Halt.Source.operator(wish.by ?? "an operator")
+      let isSaid = known.map { $0.serial != request.serial } ?? (isKnown && request.serial > 0)
+      guard known == nil || isSaid || slot.kind != request.kind else { continue }
+      let isNews = isSaid || slot.kind != request.kind
+      let source = Halt.Source.operator(request.by ?? "an operator")
       slot.halt =
-        switch wish.kind {
+        switch request.kind {
         case .run: nil
-        case .pause: Halt(.pause(until: wish.left.map { now + $0 }), by: source)
+        case .pause: Halt(.pause(until: request.left.map { now + $0 }), by: source)
         case .stop: Halt(.stop, by: source)
         }
-      slot.kind = wish.kind
-      slot.serial = wish.serial
+      slot.kind = request.kind
+      slot.serial = request.serial
       if isNews { slot.revision += 1 }
       slots[name] = slot
       // A shard that is told to run again runs, also after a rule has stopped all.
-      if isSaid, wish.kind == .run { everyone.halt = nil }
+      if isSaid, request.kind == .run { everyone.halt = nil }
       hasNews = hasNews || isNews
     }
     isKnown = true

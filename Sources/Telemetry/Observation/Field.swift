@@ -153,7 +153,7 @@ extension Field where Value == HighWater.PassedGap.Reason {
   package static var gapReason: Self { Self("reason") }
 }
 
-extension Field where Value == WishedWay {
+extension Field where Value == RequestedWay {
   package static var way: Self { Self("way") }
 }
 

@@ -75,7 +75,7 @@ extension Fact {
 extension Observation {
   /// - Parameter took: of what the live shard had to wait for.
   package static func rebuildExchanged(
-    _ shard: ShardName, position: Int64, way: WishedWay, reason: String, took: Duration
+    _ shard: ShardName, position: Int64, way: RequestedWay, reason: String, took: Duration
   ) -> Self {
     Self(.rebuildExchanged, shard).with(.position, position).with(.way, way).with(.reason, reason).with(.took, took)
   }

@@ -35,7 +35,7 @@ struct Check {
       let refused = Set(findings.compactMap(\.key))
       // A projection whose statements cannot be planned needs no further checks.
       for projection in settings.projections where !refused.contains(projection.settingsKey) {
-        findings += try await Redirection(shape: shape).strays(projection, ConnectionOptions(settings.database))
+        findings += try await RedirectionCheck(shape: shape).strays(projection, ConnectionOptions(settings.database))
       }
       findings += try await StartCheck(shape: shape).findings(settings.projections, session)
       guard findings.isEmpty else {

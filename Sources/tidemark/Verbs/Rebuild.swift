@@ -213,7 +213,7 @@ struct RebuildVerb {
   private func end(_ definition: ProjectionDefinition, _ settings: Settings) async throws {
     let name = "\(definition.shard)"
     let hasEnded = try await withSession(settings) { session in
-      try await RebuildDesk(by: operatorName(), byNode: false).abort(name, session)
+      try await RebuildRequests(by: operatorName(), byNode: false).abort(name, session)
     }
     print(
       !hasEnded
@@ -258,7 +258,7 @@ struct RebuildVerb {
   /// Writes the request to the database, if a node or this process is there to do the work.
   private func ask(
     for definition: ProjectionDefinition, _ request: RebuildTable.Request, _ settings: Settings
-  ) async throws -> (StoreShape, RebuildDesk.Answer) {
+  ) async throws -> (StoreShape, RebuildRequests.Answer) {
     let (here, restart) = (line[Self.here], line[Self.restart])
     return try await withSession(settings) { session in
       let shape = try await StoreShape.read(session, schema: settings.eventStore.schema)
@@ -272,8 +272,8 @@ struct RebuildVerb {
           .failed, "no node follows this store, so there is none to do the work",
           hint: "Start the service, or use --here to do the work in this process.")
       }
-      let desk = RebuildDesk(by: operatorName(), byNode: !here)
-      return (shape, try await desk.ask(request, for: definition, restart: restart, session))
+      let rebuilds = RebuildRequests(by: operatorName(), byNode: !here)
+      return (shape, try await rebuilds.ask(request, for: definition, restart: restart, session))
     }
   }
 
@@ -336,7 +336,7 @@ struct RebuildChoice {
     let (by, inPlace, diff, dryRun) = (line[Self.by], line[Self.inPlace], line[Self.diff], line[Self.dryRun])
     let (to, workers) = (line[Self.to], line[Self.workers])
     var request = RebuildTable.Request()
-    request.way = inPlace ? .inPlace : WishedWay(rawValue: by.rawValue)!
+    request.way = inPlace ? .inPlace : RequestedWay(rawValue: by.rawValue)!
     request.compares = diff
     request.exchanges = !dryRun
     request.upTo = to

@@ -29,7 +29,7 @@ final class RebuildWatch: Observer {
   /// How long to wait for a node before saying so; normally a node starts a rebuild within a second.
   static let takeUpLimit = Duration.seconds(10)
 
-  func say(_ answer: RebuildDesk.Answer, _ shard: ShardName) {
+  func say(_ answer: RebuildRequests.Answer, _ shard: ShardName) {
     switch answer {
     case .begun: line("\(shard): started")
     case .resumed(let position): line("\(shard): continues at \(grouped(position))")

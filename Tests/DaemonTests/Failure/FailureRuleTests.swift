@@ -90,12 +90,12 @@ import Testing
       let page = Page(floor: 0, ceiling: 3)
       for (name, projector) in projectors {
         if name == "Each" {
-          let applied = try await projector.apply(page, .isolating(chunk: 0), on: session)
+          let applied = try await projector.apply(page, .searchingPoison(chunk: 0), on: session)
           #expect(applied.letters.map(\.sqlState) == ["57014"])
         } else {
           let began = ContinuousClock.now
           let error = await #expect(throws: PageFailure.self) {
-            try await projector.apply(page, .isolating(chunk: 0), on: session)
+            try await projector.apply(page, .searchingPoison(chunk: 0), on: session)
           }
           #expect(error?.failure.code?.text == "57014")
           // More than the statement alone may take, since the search is one.

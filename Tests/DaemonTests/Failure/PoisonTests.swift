@@ -126,7 +126,7 @@ import Testing
       _ = try await session.script("INSERT INTO mt_event_progression VALUES ('Sum:All', 0)")
       // The index, as in a store that is larger than the page.
       _ = try await session.script("SET enable_seqscan = off; SET enable_bitmapscan = off")
-      let applied = try await projector.apply(Page(floor: 0, ceiling: 10_000), .isolating(chunk: 0), on: session)
+      let applied = try await projector.apply(Page(floor: 0, ceiling: 10_000), .searchingPoison(chunk: 0), on: session)
       #expect(applied.letters.map(\.sequence) == [7_777])
       #expect(applied.events == 10_000)
       let runs = try await session.execute("SELECT last_value FROM runs").rows[0].get(0, as: Int.self)

@@ -390,8 +390,8 @@ import Testing
     let database = try await TestDatabase.make()
     let settings = try await database.install(Fleet.counters(1...1))
     let recorder = ObservationRecorder()
-    let locks = LockSession(
-      options: database.options, node: "one", version: "1", mode: "solo", company: .none)
+    let locks = LockSessions(
+      options: database.options, node: "one", version: "1", mode: "solo", exclusivity: .none)
     try await database.connected { other in
       #expect(try await Membership().enter(.none, other))
       #expect(try await Membership().join("two", version: "1", mode: "solo", other))

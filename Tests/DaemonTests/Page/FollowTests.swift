@@ -162,7 +162,7 @@ import Testing
       let sessions = try await database.value(
         "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'tidemark' AND pid <> pg_backend_pid()",
         as: Int.self)
-      // Two of the pool, one for the mark, one for the books, one for wishes, one by which the node is known.
+      // Two of the pool, one for the mark, one for the books, one for requests, one by which the node is known.
       #expect(sessions <= 6)
       for n in [0, 17, 39] {
         #expect(try await database.value("SELECT count(*) FROM \(raw: "p\(n)")", as: Int.self) == 300)

@@ -11,16 +11,16 @@ import Testing
 @Suite struct `A page that is run` {
   private final class Scripted: PageApplier {
     private let outcomes: Mutex<[Result<PageOutcome, any Error>]>
-    private let manners = Mutex<[Projector.Manner]>([])
+    private let modes = Mutex<[Projector.Mode]>([])
 
     init(_ outcomes: [Result<PageOutcome, any Error>]) { self.outcomes = Mutex(outcomes) }
 
-    var asked: [Projector.Manner] { manners.withLock { $0 } }
+    var asked: [Projector.Mode] { modes.withLock { $0 } }
 
     func apply(
-      _ page: Page, _ manner: Projector.Manner, policy: FailurePolicy, chains: Set<[FailureAction]>
+      _ page: Page, _ mode: Projector.Mode, policy: FailurePolicy, chains: Set<[FailureAction]>
     ) async throws -> PageOutcome {
-      manners.withLock { $0.append(manner) }
+      modes.withLock { $0.append(mode) }
       return try outcomes.withLock { $0.removeFirst() }.get()
     }
   }
@@ -74,9 +74,9 @@ import Testing
     let failed = try await runner.apply(Self.page, .whole, &rule)
     #expect(failed.next == .wait(.zero) && failed.isSearch && failed.failed?.failure.message == "bad")
     #expect(rule.positionRead(0) == .isolate(Self.page, chunk: 0))
-    let step = try await runner.apply(Self.page, .isolating(chunk: 0), &rule)
+    let step = try await runner.apply(Self.page, .searchingPoison(chunk: 0), &rule)
     #expect(step.next == .awaitMark(above: 7) && step.applied?.page == Self.page)
-    #expect(pages.asked == [.whole, .isolating(chunk: 0)])
+    #expect(pages.asked == [.whole, .searchingPoison(chunk: 0)])
     #expect(observed.all.map(\.fact) == [.deadLetter])
   }
 

@@ -166,9 +166,9 @@ extension ObservationRecorder {
     try await database.append(type: "x", count: 3)
     let observed = try await withDaemon(settings) { daemon in
       #expect(try await daemon.observed.failure().code?.text == "TM504")
-      for kind: OperatorWish.Kind in [.stop, .run] {
+      for kind: OperatorRequest.Kind in [.stop, .run] {
         try await database.connected { session in
-          try await ShardWishes().wish(kind, for: nil, shards: ["Plug:All"], by: "test", session)
+          try await ShardRequests().write(kind, for: nil, shards: ["Plug:All"], by: "test", session)
         }
         _ = try await daemon.observed.first("it waits") { $0.when(.shardHalted) }
       }

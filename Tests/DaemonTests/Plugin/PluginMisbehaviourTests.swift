@@ -252,9 +252,9 @@ import Testing
       #expect(failure.message == "the plugin refuses to run: no licence" && failure.code?.text == "TM508")
       _ = try programs.program("", name: "mended")
       try await database.connected { session in
-        for kind: OperatorWish.Kind in [.stop, .run] {
-          try await ShardWishes().wish(kind, for: nil, shards: ["Plug:All"], by: "test", session)
-          try await eventually("the wish is obeyed") {
+        for kind: OperatorRequest.Kind in [.stop, .run] {
+          try await ShardRequests().write(kind, for: nil, shards: ["Plug:All"], by: "test", session)
+          try await eventually("the request is obeyed") {
             kind == .run
               || daemon.observed.all.contains { $0.fact == .shardHalted }
           }

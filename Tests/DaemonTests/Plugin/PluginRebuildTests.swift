@@ -40,9 +40,9 @@ import Testing
 
   private static func once(_ count: Int) -> String { "\(count) \(count * (count + 1) / 2) \(count)" }
 
-  @Test(arguments: [WishedWay.swap, .copy])
+  @Test(arguments: [RequestedWay.swap, .copy])
   func `brings the same rows, takes stale ones away, and loses and repeats nothing that comes meanwhile`(
-    way: WishedWay
+    way: RequestedWay
   ) async throws {
     let (database, programs, settings, _) = try await prepared()
     try await withDaemon(settings) { daemon in

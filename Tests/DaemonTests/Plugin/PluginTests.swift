@@ -202,20 +202,21 @@ private let noting = """
     #expect(entry.contains(" info ") && entry.hasSuffix(#"shard=Plug:All text="to standard error""#), "\(entry)")
   }
 
-  @Test(arguments: [OperatorWish.Kind.stop, .pause])
-  func `is the program as it is by then when an operator lets its shard go on`(kind: OperatorWish.Kind) async throws {
+  @Test(arguments: [OperatorRequest.Kind.stop, .pause])
+  func `is the program as it is by then when an operator lets its shard go on`(kind: OperatorRequest.Kind) async throws
+  {
     let (database, programs) = (try await TestDatabase.make(), try PluginPrograms())
     let settings = try await database.installPlugin([try programs.python("def answer(page, events): pass")])
     try await withDaemon(settings) { daemon in
       try await eventually("it runs") { programs.lines("hello").count == 1 }
       try await database.connected { session in
-        try await ShardWishes().wish(kind, for: nil, shards: ["Plug:All"], by: "test", session)
+        try await ShardRequests().write(kind, for: nil, shards: ["Plug:All"], by: "test", session)
       }
       try await eventually("it has ended") { programs.lines("ended").count == 1 }
       _ = try programs.python(noting)
       try await database.append(type: "x", count: 2)
       try await database.connected { session in
-        try await ShardWishes().wish(.run, for: nil, shards: ["Plug:All"], by: "test", session)
+        try await ShardRequests().write(.run, for: nil, shards: ["Plug:All"], by: "test", session)
       }
       try await daemon.caughtUp()
       #expect(programs.lines("seen") == ["1", "2"])
@@ -233,7 +234,7 @@ private let noting = """
       try await eventually("it has ended") { programs.lines("ended").count == 1 }
       _ = try programs.python(noting)
       try await database.connected { session in
-        try await ShardWishes().wish(.run, for: nil, shards: ["Plug:All"], by: "test", session)
+        try await ShardRequests().write(.run, for: nil, shards: ["Plug:All"], by: "test", session)
       }
       try await daemon.caughtUp()
       #expect(programs.lines("seen") == ["1", "2"])

@@ -90,8 +90,8 @@ import Testing
     #expect(try await database.leftovers() == 0)
   }
 
-  @Test(arguments: [WishedWay.auto, .inPlace])
-  func `of tables that inherit from one stay`(way: WishedWay) async throws {
+  @Test(arguments: [RequestedWay.auto, .inPlace])
+  func `of tables that inherit from one stay`(way: RequestedWay) async throws {
     let (database, settings) = try await prepared(
       "CREATE TABLE trip (stream uuid PRIMARY KEY, legs bigint NOT NULL); CREATE TABLE old_trip () INHERITS (trip)")
     try await database.script("UPDATE trip SET legs = 9; INSERT INTO old_trip VALUES (gen_random_uuid(), 1)")
@@ -149,8 +149,8 @@ import Testing
     #expect(try await database.leftovers() == 0)
   }
 
-  @Test(arguments: [WishedWay.swap, .copy])
-  func `are right under whatever names`(way: WishedWay) async throws {
+  @Test(arguments: [RequestedWay.swap, .copy])
+  func `are right under whatever names`(way: RequestedWay) async throws {
     let projection = #"""
       [projections.Trip]
       tables = ['"Trip of %s"']

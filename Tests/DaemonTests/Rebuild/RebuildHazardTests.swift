@@ -41,19 +41,19 @@ import Testing
         var request = RebuildTable.Request()
         request.upTo = 400
         try await database.connected { session in
-          let desk = RebuildDesk(by: "a test", byNode: true)
-          _ = try await desk.ask(request, for: settings.projections[0], restart: false, session)
+          let rebuilds = RebuildRequests(by: "a test", byNode: true)
+          _ = try await rebuilds.ask(request, for: settings.projections[0], restart: false, session)
         }
-        let wishes = daemon.daemon.wishes
+        let requests = daemon.daemon.requests
         let shard = settings.projections[0].shard
         try await eventually("the rebuild waits for the shard to stand still") {
-          await wishes.current(shard).halt?.source == .rebuild
+          await requests.current(shard).halt?.source == .rebuild
         }
         let hasEnded = try await database.connected { session in
-          try await RebuildDesk(by: "a test", byNode: false).abort("\(shard)", session)
+          try await RebuildRequests(by: "a test", byNode: false).abort("\(shard)", session)
         }
         #expect(hasEnded)
-        try await eventually("the shard may go on") { await wishes.current(shard).halt == nil }
+        try await eventually("the shard may go on") { await requests.current(shard).halt == nil }
         try await holder.script("COMMIT")
       }
       try await daemon.caughtUp()
@@ -91,7 +91,7 @@ import Testing
       }
       try await former.script("COMMIT")
       try await daemon.caughtUp()
-      for way in [WishedWay.swap, .copy] {
+      for way in [RequestedWay.swap, .copy] {
         let rebuilding = try await holdingUp(database) { holder in
           var request = RebuildTable.Request()
           request.way = way
@@ -139,7 +139,7 @@ import Testing
     let writer = try await Session.connect(database.options, threadName: "writer")
     let observed = ObservationRecorder()
     for (held, way) in [
-      ("LOCK TABLE slow IN ROW EXCLUSIVE MODE", WishedWay.copy),
+      ("LOCK TABLE slow IN ROW EXCLUSIVE MODE", RequestedWay.copy),
       ("SELECT FROM mt_event_progression WHERE name = 'Slow:All' FOR UPDATE", .swap),
     ] {
       // A page of the live shard may take its time, so only the server's own limit bounds the wait for it.

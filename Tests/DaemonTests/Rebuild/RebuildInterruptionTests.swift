@@ -21,16 +21,16 @@ import Testing
     let at = try await database.progress()
     #expect(at >= 2_000 && at < 20_000)
     let definition = settings.projections[0]
-    let desk = RebuildDesk(by: "a test", byNode: false)
+    let rebuilds = RebuildRequests(by: "a test", byNode: false)
     try await database.connected { session in
       var other = RebuildTable.Request()
       other.upTo = 5
       await #expect(throws: Problem.self) {
-        try await desk.ask(other, for: definition, restart: false, session)
+        try await rebuilds.ask(other, for: definition, restart: false, session)
       }
-      let answer = try await desk.ask(.init(), for: definition, restart: false, session)
+      let answer = try await rebuilds.ask(.init(), for: definition, restart: false, session)
       #expect(answer == .resumed(at: at))
-      #expect(try await desk.ask(.init(), for: definition, restart: true, session) == .begun)
+      #expect(try await rebuilds.ask(.init(), for: definition, restart: true, session) == .begun)
     }
     #expect(try await database.progress() == 0)
     #expect(try await database.leftovers() == 0)

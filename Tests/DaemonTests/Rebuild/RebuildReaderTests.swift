@@ -37,8 +37,8 @@ private final class Flag: Sendable {
     }
   }
 
-  @Test(arguments: [WishedWay.swap, .copy])
-  func `never see fewer rows than before`(way: WishedWay) async throws {
+  @Test(arguments: [RequestedWay.swap, .copy])
+  func `never see fewer rows than before`(way: RequestedWay) async throws {
     let database = try await TestDatabase.make()
     let settings = try await database.install(SampleProjections.toml)
     _ = try await database.write(writers: 3, transactions: 80)

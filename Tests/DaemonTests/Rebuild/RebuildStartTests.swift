@@ -38,8 +38,8 @@ import Testing
     try await database.value("SELECT coalesce(sum(legs), 0)::bigint FROM trip")
   }
 
-  @Test(arguments: ["\"present\"", "2100-01-01T00:00:00Z", "3"], [WishedWay.auto, .inPlace])
-  func `applies what the shard did, and nothing from before`(start: String, way: WishedWay) async throws {
+  @Test(arguments: ["\"present\"", "2100-01-01T00:00:00Z", "3"], [RequestedWay.auto, .inPlace])
+  func `applies what the shard did, and nothing from before`(start: String, way: RequestedWay) async throws {
     let (database, settings) = try await prepared(start: start)
     #expect(try await legs(database) == 2)
     var request = RebuildTable.Request()

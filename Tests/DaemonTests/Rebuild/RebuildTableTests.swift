@@ -167,8 +167,8 @@ import Testing
     }
   }
 
-  @Test(arguments: [WishedWay.swap, .copy])
-  func `are filled again in the order of their references, with or without a key`(way: WishedWay) async throws {
+  @Test(arguments: [RequestedWay.swap, .copy])
+  func `are filled again in the order of their references, with or without a key`(way: RequestedWay) async throws {
     let database = try await TestDatabase.make()
     let settings = try await database.install(
       #"""

@@ -12,8 +12,8 @@ import TestSupport
 import Testing
 
 @Suite(.gated) struct `A rebuild` {
-  @Test(arguments: ["Trip", "Day", "Ledger"], [WishedWay.swap, .copy])
-  func `gives the same rows as before when nothing has changed, twice in a row`(name: String, way: WishedWay)
+  @Test(arguments: ["Trip", "Day", "Ledger"], [RequestedWay.swap, .copy])
+  func `gives the same rows as before when nothing has changed, twice in a row`(name: String, way: RequestedWay)
     async throws
   {
     let database = try await TestDatabase.make()
@@ -35,8 +35,8 @@ import Testing
     #expect(try await database.recount() == ["trip": 0, "day": 0, "account": 0])
   }
 
-  @Test(arguments: [WishedWay.swap, .copy])
-  func `takes stale rows away, brings missing ones back, and leaves other projections alone`(way: WishedWay)
+  @Test(arguments: [RequestedWay.swap, .copy])
+  func `takes stale rows away, brings missing ones back, and leaves other projections alone`(way: RequestedWay)
     async throws
   {
     let database = try await TestDatabase.make()
@@ -58,8 +58,8 @@ import Testing
     #expect(wrong["trip"] == 0 && wrong["day"]! > 0)
   }
 
-  @Test(arguments: [WishedWay.swap, .copy])
-  func `goes on beside writers and the live shard, and loses and repeats nothing`(way: WishedWay) async throws {
+  @Test(arguments: [RequestedWay.swap, .copy])
+  func `goes on beside writers and the live shard, and loses and repeats nothing`(way: RequestedWay) async throws {
     let database = try await TestDatabase.make()
     let settings = try await database.install(SampleProjections.toml)
     _ = try await database.write(writers: 3, transactions: 60)

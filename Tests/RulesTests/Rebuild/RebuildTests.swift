@@ -85,16 +85,16 @@ import Testing
   private static let viewed = ExchangeChoice.Obstacles(table: "public.day", found: ["view busy", "trigger t"])
 
   @Test(arguments: [
-    (WishedWay.auto, false, [free], ExchangeWay.swap, "nothing else hangs on the tables"),
+    (RequestedWay.auto, false, [free], ExchangeWay.swap, "nothing else hangs on the tables"),
     (.auto, false, [free, viewed], .copy, "view busy, trigger t on public.day"),
     (.auto, true, [free], .copy, "only some rows are rebuilt"),
     (.copy, false, [free], .copy, "as asked"), (.swap, false, [free], .swap, "as asked"),
   ])
   func `chooses a swap where nothing would be lost, and says why not`(
-    wished: WishedWay, isPartial: Bool, obstacles: [ExchangeChoice.Obstacles], way: ExchangeWay, reason: String
+    requested: RequestedWay, isPartial: Bool, obstacles: [ExchangeChoice.Obstacles], way: ExchangeWay, reason: String
   ) throws {
     #expect(
-      try ExchangeChoice.choose(wished, isPartial: isPartial, obstacles) == ExchangeChoice(way, reason: reason))
+      try ExchangeChoice.choose(requested, isPartial: isPartial, obstacles) == ExchangeChoice(way, reason: reason))
   }
 
   @Test func `refuses a swap that would lose something`() {

@@ -7,7 +7,7 @@ import Telemetry
 /// Applies a page in which some events fail: finds them, passes them over as the policy says, and applies all others.
 ///
 /// Everything happens in the page's own transaction, the dead letters too: where one cannot be kept, nothing was applied.
-struct Isolation: Sendable {
+struct PoisonSearch: Sendable {
   let definition: ProjectionDefinition
   let shape: StoreShape
   let policy: FailurePolicy

@@ -7,12 +7,12 @@ import Telemetry
 
 /// Opens the session whose locks say that a node lives, and what it leads: one that is its own, that the server gives up soon, and that
 /// nobody who excludes this node is beside.
-struct LockSession: Sendable {
+struct LockSessions: Sendable {
   var options: ConnectionOptions
   var node: String
   var version: String
   var mode: String
-  var company: Membership.Company
+  var exclusivity: Membership.Exclusivity
 
   /// A node that was killed is gone when the server has noticed, and one that stops when its pages are done.
   static let patience = Duration.seconds(10)
@@ -40,10 +40,10 @@ struct LockSession: Sendable {
     do {
       try await stoppable {
         if try await PoolerCheck(options: options).isShared(session) { throw Self.pooled }
-        try await (company == .shared ? SessionBounds.leadership : .work).apply(to: session)
+        try await (exclusivity == .shared ? SessionBounds.leadership : .work).apply(to: session)
         if let former { try await membership.endFormer(former, of: node, session) }
         try await patiently(
-          { try await membership.enter(company, session) },
+          { try await membership.enter(exclusivity, session) },
           otherwise: {
             let others = try await membership.live(session).filter { $0.name != node }
               .map { "\($0.name) (\($0.mode))" }

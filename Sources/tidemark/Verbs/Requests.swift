@@ -6,7 +6,7 @@ import Settings
 
 /// The shards of an operator's request. The verb writes it to the database, and the node that runs the shard carries it
 /// out.
-struct WishOptions {
+struct RequestOptions {
   static let all: Option<Bool> = .flag("all", "Every shard of the settings file.")
 
   /// A verb that writes a request.
@@ -22,7 +22,7 @@ struct WishOptions {
   let line: ParsedLine
 
   /// - Parameter done: the words to print after each shard's name.
-  func wish(_ kind: OperatorWish.Kind, for length: Duration? = nil, _ done: String) async throws {
+  func request(_ kind: OperatorRequest.Kind, for length: Duration? = nil, _ done: String) async throws {
     let settings = try SettingsOption(line).load()
     let (all, shards) = (line[Self.all], line[ShardArguments.any])
     guard all != !shards.isEmpty else {
@@ -30,7 +30,7 @@ struct WishOptions {
     }
     let names = all ? settings.projections.map { "\($0.shard)" } : try ShardArguments(settings: settings).names(shards)
     try await withEachSession(settings) { settings, session in
-      try await ShardWishes().wish(
+      try await ShardRequests().write(
         kind, for: length, shards: names, by: operatorName(), session)
       for name in names { print("\(settings.prefix)\(name) \(done)") }
     }
@@ -38,7 +38,7 @@ struct WishOptions {
 }
 
 enum Pause {
-  static let verb = WishOptions.verb(
+  static let verb = RequestOptions.verb(
     "pause", about: "Pause shards until `resume`, or for a given time; positions are kept.",
     discussion: """
       The request is a row in the database. The node that runs the shard carries it out within a second, and it survives restarts.
@@ -48,7 +48,7 @@ enum Pause {
   ) { line in
     let length = line[length]
     let words = length.map { " for \($0.settingText)" } ?? ""
-    try await WishOptions(line: line).wish(.pause, for: length, "pauses\(words)")
+    try await RequestOptions(line: line).request(.pause, for: length, "pauses\(words)")
   }
 
   static let length: Option<Duration?> = .value(
@@ -56,20 +56,20 @@ enum Pause {
 }
 
 enum Resume {
-  static let verb = WishOptions.verb(
+  static let verb = RequestOptions.verb(
     "resume", about: "Resume shards that were paused by an operator or after a failure."
-  ) { try await WishOptions(line: $0).wish(.run, "resumes") }
+  ) { try await RequestOptions(line: $0).request(.run, "resumes") }
 }
 
 enum StopVerb {
-  static let verb = WishOptions.verb(
+  static let verb = RequestOptions.verb(
     "stop", about: "Stop shards until `start`; this survives restarts of the service.",
     discussion: "The same as `pause` without a time limit."
-  ) { try await WishOptions(line: $0).wish(.stop, "stops") }
+  ) { try await RequestOptions(line: $0).request(.stop, "stops") }
 }
 
 enum Start {
-  static let verb = WishOptions.verb(
+  static let verb = RequestOptions.verb(
     "start", about: "Start shards that were stopped by an operator or after a failure."
-  ) { try await WishOptions(line: $0).wish(.run, "starts") }
+  ) { try await RequestOptions(line: $0).request(.run, "starts") }
 }

@@ -2,7 +2,7 @@ import Rules
 
 /// What the locks of leadership are about: each shard on its own, or, where there are several databases, a database as a whole, so that
 /// all its shards are on one node and the others need few connections to it.
-enum Stakes: Sendable {
+enum LockScope: Sendable {
   /// - Parameter schema: of the event store, which is part of Marten's keys.
   case shards(schema: String)
   /// One database, among the names of all.

@@ -6,7 +6,7 @@ package import Rules
 /// Until then the application kept the read model itself, in the transactions of the events, and "handed out" and "applied" are the same
 /// only when none of them is under way. A store that is written to is at rest between any two transactions, so one look proves nothing:
 /// two looks, some time apart, must find no writer and the same numbers.
-package struct StoreRest: Sendable {
+package struct QuiescenceCheck: Sendable {
   /// Between the two looks.
   package static let quiet = Duration.seconds(1)
 

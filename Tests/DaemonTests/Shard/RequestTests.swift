@@ -169,7 +169,7 @@ import Testing
     }
   }
 
-  @Test func `over a restart applies nothing until the wish could be read`() async throws {
+  @Test func `over a restart applies nothing until the request could be read`() async throws {
     let database = try await TestDatabase.make()
     let settings = try await database.install(Numbers.batch)
     let config = try Program.settings(database.conninfo, Numbers.batch)

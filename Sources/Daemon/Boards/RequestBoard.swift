@@ -4,7 +4,7 @@ import Rules
 /// What is wanted of each shard, and where shards wait for that to change: performs the rule ``Halts``.
 ///
 /// A rebuild that asks a shard to stand still waits here too, until the shard answers.
-package actor WishBoard {
+package actor RequestBoard {
   private var rule = Halts()
   private let waiters = Waiters<Void, Void>()
   /// The shards whose agents run here, and those of them that stand still for a rebuild.
@@ -14,7 +14,7 @@ package actor WishBoard {
 
   package init() {}
 
-  /// Returns once the database has said what is wished.
+  /// Returns once the database has said what is requested.
   func untilKnown() async throws {
     while !rule.isKnown { try await waiters.wait() }
   }
@@ -28,8 +28,8 @@ package actor WishBoard {
   }
 
   /// Takes over what the database says.
-  func take(_ wishes: [String: OperatorWish]) {
-    if rule.take(wishes, at: .now) { waiters.tell() }
+  func take(_ requests: [String: OperatorRequest]) {
+    if rule.take(requests, at: .now) { waiters.tell() }
   }
 
   /// For every shard of this node in this database, by a rule of the operator's.

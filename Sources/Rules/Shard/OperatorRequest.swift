@@ -1,5 +1,5 @@
 /// What an operator wants of a shard, as it is written down for every node.
-package struct OperatorWish: Sendable, Hashable {
+package struct OperatorRequest: Sendable, Hashable {
   package enum Kind: String, Sendable { case run, pause, stop }
 
   package var kind: Kind

@@ -15,12 +15,12 @@ import Testing
     func give() { isThere.withLock { $0 = true } }
   }
 
-  private func held(_ board: WishBoard) async throws {
+  private func held(_ board: RequestBoard) async throws {
     try await eventually("the hold is asked for") { await board.current(trip).halt?.source == .rebuild }
   }
 
   @Test func `is not waited for where it does not run, or has ended`() async throws {
-    let board = WishBoard()
+    let board = RequestBoard()
     try await board.hold(trip)
     await board.release(trip)
     await board.began(trip)
@@ -31,7 +31,7 @@ import Testing
   }
 
   @Test func `is waited for until it says that it does, at the word it was given`() async throws {
-    let board = WishBoard()
+    let board = RequestBoard()
     await board.began(trip)
     let before = await board.current(trip).revision
     let answer = Answer()
@@ -51,7 +51,7 @@ import Testing
   }
 
   @Test func `has to say so again when it was let go in between`() async throws {
-    let board = WishBoard()
+    let board = RequestBoard()
     await board.began(trip)
     let first = Task { try await board.hold(trip) }
     try await held(board)
@@ -74,7 +74,7 @@ import Testing
   }
 
   @Test func `goes on when the rebuild gives up`() async throws {
-    let board = WishBoard()
+    let board = RequestBoard()
     await board.began(trip)
     let holding = Task { try await board.hold(trip) }
     try await held(board)
@@ -84,9 +84,9 @@ import Testing
   }
 
   @Test func `that stands still for its operator has not answered a rebuild`() async throws {
-    let board = WishBoard()
+    let board = RequestBoard()
     await board.began(trip)
-    await board.take(["Trip:All": OperatorWish(.stop, serial: 1)])
+    await board.take(["Trip:All": OperatorRequest(.stop, serial: 1)])
     await board.standsStill(trip, at: board.current(trip).revision)
     let answer = Answer()
     let holding = Task {

@@ -16,7 +16,7 @@ import Testing
       try await database.script("DELETE FROM tidemark.rebuild")
       let answers = try await Self.together(6) { _ in
         try await database.connected { session in
-          try await RebuildDesk(by: "a test", byNode: true).ask(.init(), for: definition, restart: false, session)
+          try await RebuildRequests(by: "a test", byNode: true).ask(.init(), for: definition, restart: false, session)
         }
       }
       #expect(answers.count { $0 == .begun } == 1 && answers.count { $0 == .joined } == 5, "\(answers)")
@@ -24,13 +24,13 @@ import Testing
     var other = RebuildTable.Request()
     other.compares = true
     try await database.connected { [other] session async throws in
-      let desk = RebuildDesk(by: "another", byNode: true)
+      let rebuilds = RebuildRequests(by: "another", byNode: true)
       await #expect {
-        _ = try await desk.ask(other, for: definition, restart: false, session)
+        _ = try await rebuilds.ask(other, for: definition, restart: false, session)
       } throws: {
         ($0 as? Problem)?.code == .rebuild(.underWay)
       }
-      #expect(try await desk.ask(other, for: definition, restart: true, session) == .begun)
+      #expect(try await rebuilds.ask(other, for: definition, restart: true, session) == .begun)
     }
   }
 

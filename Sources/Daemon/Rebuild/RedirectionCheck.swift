@@ -9,7 +9,7 @@ package import Rules
 /// Copies of the declared tables stand before everything else on the search path, as temporary tables, and each statement is planned.
 /// Whatever else the planner then locks for writing, or of the declared tables for reading, is what a rebuild would have hit. Planning
 /// runs no function, so those are looked at as text; a page of a real rebuild asks for its locks once more before it commits.
-package struct Redirection: Sendable {
+package struct RedirectionCheck: Sendable {
   package let shape: StoreShape
 
   package init(shape: StoreShape) { self.shape = shape }

@@ -1,7 +1,7 @@
 import Concurrency
 
 /// All that a node does for a shard it leads: following the store, and rebuilding when asked.
-struct LedShard: Service {
+struct ShardServices: Service {
   var services: [any Service]
 
   func run() async throws { try await runTogether(services) }

@@ -4,9 +4,9 @@ package import Rules
 /// What operators want of shards: rows that every node obeys, so they outlast restarts.
 ///
 /// To run, pause or stop, in `tidemark.shard`; and to be rebuilt, as ``RebuildTable`` has it.
-package struct ShardWishes: Sendable {
+package struct ShardRequests: Sendable {
   package struct Entry: Sendable, Hashable {
-    package var wish: OperatorWish
+    package var request: OperatorRequest
     /// Whether there is a rebuild for a node to work on.
     package var wantsRebuild: Bool
   }
@@ -27,19 +27,19 @@ package struct ShardWishes: Sendable {
     ).rows
     return try rows.reduce(into: [:]) { all, row in
       all[try row.get("name", as: String.self)] = Entry(
-        wish: OperatorWish(
-          OperatorWish.Kind(rawValue: try row.get("desired", as: String.self)) ?? .run,
+        request: OperatorRequest(
+          OperatorRequest.Kind(rawValue: try row.get("desired", as: String.self)) ?? .run,
           left: try row.get("seconds_left", as: Double?.self).map { .seconds($0) },
           by: try row.get("desired_by", as: String?.self), serial: try row.get("desired_serial", as: Int64.self)),
         wantsRebuild: try row.get("wants_rebuild", as: Bool.self))
     }
   }
 
-  /// Writes a wish down for each shard.
+  /// Writes a request for each shard.
   ///
   /// - Parameter length: of a pause; nil is until somebody says otherwise.
-  package func wish(
-    _ kind: OperatorWish.Kind, for length: Duration? = nil, shards: [String], by: String, _ session: Session
+  package func write(
+    _ kind: OperatorRequest.Kind, for length: Duration? = nil, shards: [String], by: String, _ session: Session
   )
     async throws
   {

@@ -5,7 +5,7 @@ package import Postgres
 package import Rules
 
 /// Where operators ask for rebuilds: decides whether one that is half done goes on, begins anew, or is in the way.
-package struct RebuildDesk: Sendable {
+package struct RebuildRequests: Sendable {
   package var by: String
   /// Whether the node that leads the shard is to do it.
   package var byNode: Bool
@@ -147,7 +147,7 @@ package struct RebuildDesk: Sendable {
       guard ContinuousClock.now < deadline else {
         throw Problem(
           .rebuild(.underWay), "whoever works on the rebuild of \(shard) has not ended it within 30 s",
-          hint: "The wish stays. The log of \(row.node ?? "the node") says more.")
+          hint: "The request stays. The log of \(row.node ?? "the node") says more.")
       }
       try await Task.sleep(for: .milliseconds(50))
     }

@@ -1,0 +1,31 @@
+import Books
+import Concurrency
+import Postgres
+import Rules
+
+/// Looks at the operators' requests in the database, twice a second.
+struct RequestAgent: Service {
+  var board: RequestBoard
+  var rebuilds: RebuildBoard
+  var pool: SessionPool
+  var declared: @Sendable () async -> [ProjectionDefinition]
+
+  static let cadence = Duration.milliseconds(500)
+
+  func run() async throws {
+    while !Stop.isDue {
+      do {
+        let requests = try await pool.withSession(for: "requests", unlessStopped: true) {
+          try await ShardRequests().all($0)
+        }
+        await board.take(requests.mapValues(\.request))
+        await rebuilds.take(requests, among: await declared().map(\.shard))
+      } catch is CancellationError {
+        break
+      } catch {
+        // A database that is away is reported by the high-water agent; what was requested last holds meanwhile.
+      }
+      await rest(for: Self.cadence)
+    }
+  }
+}
