@@ -55,29 +55,30 @@ package struct HighWaterReads: Sendable {
     try decodeNumbers(try await session.prepared(numbersStatement, timeout: .seconds(30)))
   }
 
-  /// Whether the locks looked for are still those of this store: a sequence that was dropped and made anew has another identifier, and
-  /// nobody would ever seem to hold it. Read last, since an identifier does not come back.
-  private var identityStatement: SQL {
-    """
-    SELECT to_regclass(\(shape.sequence))::oid::bigint = \(shape.sequenceOID)
-           AND to_regclass(\(shape.store + ".mt_events"))::oid::bigint = \(shape.eventsOID)
-           AND (SELECT s.seqcache FROM pg_catalog.pg_sequence AS s WHERE s.seqrelid = \(shape.sequenceOID)::oid)
-               = \(shape.sequenceCache) AS is_same
-    """
-  }
-
   /// Steps 1 and 2 in one round trip; statements in a pipeline still have a snapshot each, taken in order.
   ///
   /// - Throws: ``Problem`` where the store is no longer the one that was looked up.
   package func numbersAndHolders(_ session: Session) async throws -> (Numbers, [Holder]) {
+    // The identity comes last: an identifier does not come back, so what is still the same now was the same before.
     let results = try await session.pipeline(
-      [numbersStatement, holdersStatement, identityStatement], timeout: .seconds(30))
-    guard try results[2].rows[0].get("is_same", as: Bool?.self) == true else {
-      throw Problem(
-        .store(.replaced), "the event table or its sequence was made anew, or the sequence's CACHE was changed",
-        hint: "The daemon looks the store up again by itself.")
-    }
+      [numbersStatement, holdersStatement, StoreIdentity.statement(schema: shape.schema)], timeout: .seconds(30))
+    try refuseChanged(StoreIdentity.decode(results[2]))
     return (try decodeNumbers(results[0]), try results[1].rows.map(decodeHolder))
+  }
+
+  /// For a moment in which nothing is to be proven: pages read meanwhile.
+  ///
+  /// - Throws: ``Problem`` where the store is no longer the one that was looked up.
+  package func refuseChanged(_ session: Session) async throws {
+    try refuseChanged(try await StoreIdentity.read(session, schema: shape.schema))
+  }
+
+  private func refuseChanged(_ identity: StoreIdentity) throws(Problem) {
+    guard identity == shape.identity else {
+      throw Problem(
+        .store(.replaced), "the event table, its sequence or the view tidemark.batch has changed",
+        hint: "The daemon looks the store up again.")
+    }
   }
 
   /// Step 3: the runs of numbers in (from, to] that no visible event has.

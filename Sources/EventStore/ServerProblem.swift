@@ -15,9 +15,11 @@ extension Problem {
   ///
   /// - Parameter source: of the operator's statement that failed; nil for our own.
   package init(_ error: PostgresError, source: SourceLocation? = nil, sequence: Int64? = nil) {
+    let isOurs = source == nil && error.sqlState == .insufficientPrivilege
     self.init(
-      serverMessage: error.message, detail: error.detail, hint: error.hint, sqlState: error.sqlState?.code,
-      source: source, sequence: sequence)
+      serverMessage: error.message, detail: error.detail,
+      hint: error.hint ?? (isOurs ? "See PRIVILEGES in tidemark(7) for the grants that each role needs." : nil),
+      sqlState: error.sqlState?.code, source: source, sequence: sequence)
   }
 
   /// The same, of an error that was caught on the server. The details of a data error or a violated constraint repeat whole rows, and a

@@ -28,6 +28,8 @@ package struct StoreShape: Sendable, Hashable {
   package var eventsOID: Int64
   /// The database's object identifier, as `pg_locks` names it.
   package var databaseOID: Int64
+  /// As it was before everything else here was looked up.
+  package var identity = StoreIdentity(token: "")
 
   package static let sequenceName = "mt_events_sequence"
 
@@ -40,6 +42,8 @@ package struct StoreShape: Sendable, Hashable {
         .store(.oldServer), "the server is PostgreSQL \(session.serverVersion / 10_000)",
         hint: "PostgreSQL \(oldestServerVersion / 10_000) or newer is needed.")
     }
+    // Apart, and first: what changes after it is noticed by the next proof.
+    let identity = try await StoreIdentity.read(session, schema: schema)
     let found = try await session.execute(lookUp(schema: schema)).rows[0]
     guard let eventsOID = try found.get("events", as: Int64?.self) else {
       throw Problem(
@@ -80,7 +84,15 @@ package struct StoreShape: Sendable, Hashable {
       eventsOID: eventsOID,
       databaseOID: try found.get("database", as: Int64.self))
     shape.hasDeadLetterDocuments = try found.get("has_letters", as: Bool.self)
+    shape.identity = identity
     return shape
+  }
+
+  /// Whether both describe the same tables in the same layout: nothing that was prepared for one has to be made anew for the other.
+  package func isSame(as other: StoreShape) -> Bool {
+    var other = other
+    other.identity = identity
+    return self == other
   }
 
   /// The store's schema, quoted for SQL.

@@ -33,10 +33,10 @@ final class Connection: @unchecked Sendable {
 
   /// Connects on the calling thread.
   init(
-    _ options: ConnectionOptions, operation: Operation, wakeup: Wakeup, onNotice: (@Sendable (ServerMessage) -> Void)?
+    _ options: ConnectionOptions, _ attempt: ConnectionOptions.Attempt, operation: Operation, wakeup: Wakeup,
+    onNotice: (@Sendable (ServerMessage) -> Void)?
   ) throws(PostgresError) {
-    _ = try options.parsed()
-    let pairs = options.parameters
+    let pairs = options.parameters(attempt)
     var keys = pairs.map { strdup($0.0) }
     var values = pairs.map { strdup($0.1) }
     defer { for pointer in keys + values { free(pointer) } }

@@ -7,15 +7,15 @@ import CLibpq
 package struct ConnectionOptions: Sendable {
   /// A URI, or `key=value` pairs, as in "Connection Strings" of PostgreSQL's manual.
   package var conninfo: String
-  /// Overrides a password in `conninfo`.
-  package var password: String?
+  /// Overrides a password in `conninfo`. Asked for each connection, so a password that was rotated is found.
+  package var password: @Sendable () -> String?
   /// The `application_name` in `pg_stat_activity`, unless `conninfo` sets one.
   package var applicationName: String
-  /// The longest wait for a connection, unless `conninfo` sets `connect_timeout`.
+  /// The longest wait for a connection to one host, unless `conninfo` sets `connect_timeout`.
   package var connectTimeout: Duration
 
   package init(
-    conninfo: String, password: String? = nil, applicationName: String = "tidemark",
+    conninfo: String, password: @escaping @Sendable () -> String? = { nil }, applicationName: String = "tidemark",
     connectTimeout: Duration = .seconds(10)
   ) {
     self.conninfo = conninfo
@@ -58,10 +58,10 @@ package struct ConnectionOptions: Sendable {
   }
 
   /// Keys and values for `PQconnectStartParams`; later ones override earlier ones.
-  var parameters: [(String, String)] {
+  func parameters(_ attempt: Attempt) -> [(String, String)] {
     var pairs = [("fallback_application_name", applicationName), ("dbname", conninfo), ("client_encoding", "UTF8")]
-    if let password { pairs.append(("password", password)) }
-    return pairs
+    if let password = password() { pairs.append(("password", password)) }
+    return pairs + attempt.overrides.map { ($0.key, $0.value) }
   }
 
   /// Copies libpq's array of options into a dictionary, and frees the array.

@@ -43,18 +43,22 @@ package actor Session {
     let thread = SessionThread(name: threadName)
     let connector = Connector(thread: thread)
     let wakeup = Wakeup()
-    let operation = Operation(wakeup, timeout: timeout > .zero ? timeout : nil)
-    let result = await withTaskCancellationHandler {
-      await connector.connect(options, operation, wakeup, onNotice)
-    } onCancel: {
-      operation.cancel()
+    var failures: [(attempt: ConnectionOptions.Attempt, error: PostgresError)] = []
+    for attempt in try options.attempts() {
+      let operation = Operation(wakeup, timeout: timeout > .zero ? timeout : nil)
+      let result = await withTaskCancellationHandler {
+        await connector.connect(options, attempt, operation, wakeup, onNotice)
+      } onCancel: {
+        operation.cancel()
+      }
+      switch result {
+      case .success(let connection): return Session(thread: thread, connection: connection)
+      case .failure(let error): failures.append((attempt, error))
+      }
+      if failures.last?.error.isCancelled == true { break }
     }
-    switch result {
-    case .success(let connection): return Session(thread: thread, connection: connection)
-    case .failure(let error):
-      thread.end()
-      throw error
-    }
+    thread.end()
+    throw PostgresError(ofAttempts: failures)
   }
 
   /// Connects on the session's thread, before there is a session.
@@ -65,11 +69,11 @@ package actor Session {
     init(thread: SessionThread) { self.thread = thread }
 
     func connect(
-      _ options: ConnectionOptions, _ operation: Operation, _ wakeup: Wakeup,
+      _ options: ConnectionOptions, _ attempt: ConnectionOptions.Attempt, _ operation: Operation, _ wakeup: Wakeup,
       _ onNotice: (@Sendable (ServerMessage) -> Void)?
     ) -> Result<Connection, PostgresError> {
       Result { () throws(PostgresError) in
-        try Connection(options, operation: operation, wakeup: wakeup, onNotice: onNotice)
+        try Connection(options, attempt, operation: operation, wakeup: wakeup, onNotice: onNotice)
       }
     }
   }

@@ -18,8 +18,10 @@ extension DatabaseSettings {
     .optionalString(
       "password_file", \.passwordFile, "the path of a file", example: "database-password",
       """
-      A file that holds only the password; a line break at its end is ignored. A name without a slash is looked up among the
-      credentials that systemd passes to the service (LoadCredential=), then in the directory of the settings file.
+      A file that holds only the password; a line break at its end is ignored. The daemon reads it for each connection, so a
+      rotated password needs no reload. A name without a slash is looked up among the credentials that systemd passes to the
+      service (LoadCredential=), then in the directory of the settings file; systemd copies a credential when the service
+      starts, so a rotated one needs a restart.
       """),
     .integer(
       "pool_size", \.poolSize, 1...200,
@@ -34,7 +36,7 @@ extension DatabaseSettings {
     ),
     .duration(
       "connect_timeout", \.connectTimeout, .seconds(1)...(.seconds(600)),
-      "The longest wait for a connection, unless the url sets connect_timeout."),
+      "The longest wait for a connection to one host, unless the url sets connect_timeout."),
     .string(
       "application_name", \.applicationName, "a name",
       "The application_name in pg_stat_activity, unless the url sets one."),

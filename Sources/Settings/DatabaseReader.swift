@@ -8,7 +8,9 @@ extension SettingsReader {
     let commonURL = common?.value.entries.first { $0.key == "url" }
     guard let several = entries.first(where: { $0.key == "databases" }) else {
       if commonURL == nil { addMissingURL("database", common?.place, file) }
-      settings.database.password = password(of: settings.database, "database", common, file)
+      var database = settings.database
+      password(of: &database, "database", common, file)
+      settings.database = database
       return
     }
     let expected = "tables [databases.NAME]"
@@ -36,7 +38,7 @@ extension SettingsReader {
     database.name = table.key
     read(entries, keys: DatabaseSettings.keys, prefix: "", display: "\(path).", file: file, into: &database)
     if !entries.contains(where: { $0.key == "url" }) { addMissingURL(path, table.place, file) }
-    database.password = password(of: database, path, table, file)
+    password(of: &database, path, table, file)
     if let url = database.givenURL, let other = settings.namedDatabases.first(where: { $0.givenURL == url }) {
       add(
         .conflict, location(entries.first { $0.key == "url" }?.value.place, file), "\(path).url",
@@ -54,9 +56,9 @@ extension SettingsReader {
 
   /// Reads `password_file`.
   private mutating func password(
-    of database: DatabaseSettings, _ path: String, _ table: TOMLEntry?, _ file: String
-  ) -> Secret? {
-    guard let name = database.passwordFile else { return nil }
+    of database: inout DatabaseSettings, _ path: String, _ table: TOMLEntry?, _ file: String
+  ) {
+    guard let name = database.passwordFile else { return }
     let key = "\(path).password_file"
     let place = table?.value.entries.first { $0.key == "password_file" }?.value.place
     var target = Self.resolve(name, besides: file)
@@ -67,18 +69,34 @@ extension SettingsReader {
     }
     switch files.read(target) {
     case .success(let bytes):
-      var text = Substring(decoding: bytes, as: UTF8.self)
-      if text.last?.isNewline == true { text.removeLast() }
-      guard !text.isEmpty else {
-        add(.value, location(place, file), key, "\(target) is empty")
-        return nil
-      }
-      return Secret(String(text))
+      database.passwordPath = target
+      database.password = Secret(passwordFile: bytes)
+      if database.password == nil { add(.value, location(place, file), key, "\(target) is empty") }
     case .failure(let problem):
       add(
         .unreadable, location(place, file), key, "\(target) cannot be read: \(problem.message)",
         hint: credential.map { "there is no \($0) either" })
-      return nil
     }
+  }
+}
+
+extension DatabaseSettings {
+  /// The password as its file has it now: a file that was rewritten needs no reload. The last known one where the file cannot be read or
+  /// is empty, as it may be for a moment while it is written.
+  package func readPassword(_ files: SettingsFiles = .system) -> String? {
+    if let passwordPath, case .success(let bytes) = files.read(passwordPath), let new = Secret(passwordFile: bytes) {
+      return new.value
+    }
+    return password?.value
+  }
+}
+
+extension Secret {
+  /// The content of a password file, without the line break at its end; nil where nothing is left.
+  fileprivate init?(passwordFile bytes: [UInt8]) {
+    var text = Substring(decoding: bytes, as: UTF8.self)
+    if text.last?.isNewline == true { text.removeLast() }
+    guard !text.isEmpty else { return nil }
+    self.init(String(text))
   }
 }

@@ -108,6 +108,29 @@ extension Key {
       show: { TOMLText.string($0[keyPath: value].rawValue) })
   }
 
+  /// Some of the values of an enumeration, each once.
+  static func choices<Value: RawRepresentable<String> & CaseIterable & Hashable & Sendable>(
+    _ path: String, _ value: Path<Set<Value>>, _ meaning: String, reloadable: Bool = false
+  ) -> Key {
+    let names = Value.allCases.map(\.rawValue)
+    return Key(
+      path: path, form: "a list of \(oneOf(names))", meaning: meaning, isReloadable: reloadable,
+      decode: { toml, root throws(Mismatch) in
+        guard case .array(let items) = toml.content else { throw Mismatch() }
+        var chosen: Set<Value> = []
+        for item in items {
+          guard case .string(let text) = item.content else { throw Mismatch() }
+          guard let choice = Value(rawValue: text) else {
+            throw Mismatch(
+              found: "\"\(text)\"", hint: nearestName(to: text, in: names).map { "did you mean \"\($0)\"?" })
+          }
+          chosen.insert(choice)
+        }
+        root[keyPath: value] = chosen
+      },
+      show: { root in TOMLText.strings(names.filter { root[keyPath: value].map(\.rawValue).contains($0) }) })
+  }
+
   static func string(_ path: String, _ value: Path<String>, _ form: String, _ meaning: String, reloadable: Bool = false)
     -> Key
   {

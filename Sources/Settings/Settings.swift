@@ -99,8 +99,10 @@ package struct DatabaseSettings: Hashable, Sendable {
   /// The connection for the leadership locks, if `url` goes through a pooler.
   package var lockURL: String?
   package var passwordFile: String?
-  /// The content of the password file.
+  /// The content of the password file when the settings were read.
   package var password: Secret?
+  /// Where the password file was found: beside the settings, or among systemd's credentials.
+  var passwordPath: String?
   package var poolSize = 8
   package var workMemory = "32MB"
   package var connectTimeout = Duration.seconds(10)
@@ -116,6 +118,7 @@ package struct EventStoreSettings: Hashable, Sendable {
   package var pollMin = Duration.milliseconds(10)
   package var pollMax = Duration.milliseconds(250)
   package var onLongHold = HighWater.LongHold()
+  package var accept: Set<Preflight.Acceptance> = []
 
   package enum Dialect: String, CaseIterable, Sendable { case marten }
 }

@@ -17,8 +17,13 @@ package struct SettingsFiles: Sendable {
     read: @escaping @Sendable (String) -> Result<[UInt8], FileProblem>,
     list: @escaping @Sendable (String) -> Result<[String]?, FileProblem> = { _ in .success(nil) }
   ) {
-    self.read = read
+    self.read = { read($0).map(Self.withoutByteOrderMark) }
     self.list = list
+  }
+
+  /// Editors on other systems begin a file with the three bytes of a byte order mark, which are no part of its text.
+  private static func withoutByteOrderMark(_ bytes: [UInt8]) -> [UInt8] {
+    bytes.starts(with: [0xEF, 0xBB, 0xBF]) ? Array(bytes.dropFirst(3)) : bytes
   }
 
   /// The files of this machine.

@@ -57,6 +57,13 @@ extension Settings {
     .duration(
       "event_store.poll_max", \.eventStore.pollMax, .milliseconds(1)...(.seconds(60)),
       "The longest time between two polls of the event sequence, used while no events arrive."),
+    .choices(
+      "event_store.accept", \.eventStore.accept,
+      """
+      What the preflight found and an operator knows to be harmless. "increment": every number is drawn from the sequence, though it
+      has an INCREMENT above 1. "insert-triggers": BEFORE INSERT triggers and rules keep the number that was drawn. "leaf-defaults": no
+      writer inserts directly into a partition that draws its numbers elsewhere.
+      """),
     .duration(
       "event_store.on_long_hold.after", \.eventStore.onLongHold.after, .seconds(1)...(.seconds(7 * 86_400)),
       "How long a transaction may hold the high-water mark at one number before the daemon does what `do` says."),
@@ -66,7 +73,6 @@ extension Settings {
       "wait" keeps waiting, and logs which transaction holds the mark. "skip" skips the numbers that the transaction may still use: if it
       commits after all, its events become dead letters.
       """),
-
     .boolean(
       "errors.skip_apply_errors", \.errors.skipApplyErrors,
       "An event on which a projection's statement fails becomes a dead letter, and the shard continues; if false, the shard stops there.",

@@ -31,6 +31,7 @@ import Testing
       late_arrival_window = "2h"
       poll_min = "5ms"
       poll_max = "1s"
+      accept = ["leaf-defaults", "increment"]
       on_long_hold = { after = "1m", do = "skip" }
       [log]
       level = "debug"
@@ -42,6 +43,7 @@ import Testing
     #expect(settings.eventStore.gapGrace == .milliseconds(500))
     #expect(settings.eventStore.lateArrivalWindow == .seconds(7200))
     #expect(settings.eventStore.onLongHold == HighWater.LongHold(after: .seconds(60), action: .skip))
+    #expect(settings.eventStore.accept == [.increment, .leafDefaults])
     #expect(settings.logLevel == .debug)
   }
 
@@ -75,6 +77,36 @@ import Testing
     var changed = settings
     changed.namedDatabases.removeLast()
     #expect(settings.keysThatNeedRestart(for: changed) == ["databases"])
+  }
+
+  @Test func `may begin with a byte order mark, in every file`() throws {
+    let mark = "\u{FEFF}"
+    let main = """
+      [database]
+      url = "postgresql:///shop"
+      password_file = "pw"
+      [projections.A]
+      sql_file = "a.sql"
+      """
+    let settings = try Settings.load(
+      path: "/etc/tidemark.toml", environment: [:],
+      files: files([
+        "/etc/tidemark.toml": mark + main, "/etc/pw": mark + "secret\n", "/etc/a.sql": mark + "SELECT 1",
+      ]))
+    #expect(settings.database.password?.value == "secret")
+    guard case .batch(let statements) = settings.projections[0].effect else { throw OtherForm() }
+    #expect(statements.map(\.text) == ["SELECT 1"])
+  }
+
+  @Test func `find a password that was rotated, and keep the last one where its file is empty`() throws {
+    let settings = try parse(database + "\npassword_file = \"pw\"", ["/etc/pw": "old"])
+    func now(_ content: String?) -> String? {
+      settings.database.readPassword(
+        SettingsFiles(read: {
+          $0 == "/etc/pw" && content != nil ? .success(Array(content!.utf8)) : .failure(.init("no"))
+        }))
+    }
+    #expect(now("new\n") == "new" && now("") == "old" && now(nil) == "old")
   }
 
   @Test func `declare projections of both forms with the lines of their statements`() throws {

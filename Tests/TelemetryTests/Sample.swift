@@ -24,6 +24,7 @@ enum Sample {
     .schemaWaits(for: "pid 1; pid 2", retryIn: .seconds(1)),
     .serverNotice(severity: "NOTICE", message: "two words"),
     .sequenceCached(size: 32),
+    .storeAtRisk(failure: Problem("the event table is unlogged", hint: "ALTER TABLE")), .storeChanged,
 
     .markRestored(nil), .markRestored(7),
     .markMoved(from: 7, to: 12),

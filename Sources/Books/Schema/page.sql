@@ -28,6 +28,32 @@ BEGIN
 END
 $function$;
 
+-- ## FUNCTION tidemark_internal.hold_view()
+-- Keeps the view tidemark.batch and the event table as they are until the transaction ends, and proves that the view shows the table
+-- that has the store's name. SQLSTATE TM308 says that it does not: a page would miss the events of the other table.
+CREATE OR REPLACE FUNCTION tidemark_internal.hold_view()
+RETURNS void
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $function$
+BEGIN
+    -- Of the tables below the view too. Whoever wants to change one of them waits for the page, or the page for them.
+    LOCK TABLE tidemark.batch IN ACCESS SHARE MODE;
+    IF NOT EXISTS (
+        SELECT FROM pg_rewrite AS r
+          JOIN pg_depend AS d ON d.classid = 'pg_rewrite'::regclass AND d.objid = r.oid
+         WHERE r.ev_class = to_regclass('tidemark.batch') AND d.refclassid = 'pg_class'::regclass
+           AND d.refobjid = to_regclass({{events_literal}}))
+    THEN
+        RAISE EXCEPTION 'the view tidemark.batch does not show the table %', {{events_literal}}
+            USING ERRCODE = 'TM308', HINT = 'The daemon looks the store up again.';
+    END IF;
+EXCEPTION WHEN undefined_table OR undefined_object OR wrong_object_type THEN
+    RAISE EXCEPTION 'the view tidemark.batch is missing'
+        USING ERRCODE = 'TM308', HINT = 'The daemon makes it again. Where it may not: tidemark init.';
+END
+$function$;
+
 -- ## FUNCTION tidemark_internal.begin_page(text, bigint, bigint, text[], boolean)
 -- Begins a page: moves the shard's position from floor to ceiling by compare-and-swap, and sets what tidemark.batch reads.
 --
@@ -42,6 +68,7 @@ DECLARE
     found_at    bigint;
     passed_over text;
 BEGIN
+    PERFORM tidemark_internal.hold_view();
     UPDATE {{store}}.mt_event_progression AS p
        SET last_seq_id = begin_page.ceiling, last_updated = transaction_timestamp()
      WHERE p.name = begin_page.shard AND coalesce(p.last_seq_id, 0) = begin_page.floor;
@@ -83,6 +110,7 @@ LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $function$
 BEGIN
+    PERFORM tidemark_internal.hold_view();
     passed_over := coalesce(tidemark_internal.passed_over(floor, ceiling), '');
     parked := '';
     IF parks THEN

@@ -15,6 +15,7 @@ DECLARE
     tenants     text[];
     workers     integer;
 BEGIN
+    PERFORM tidemark_internal.hold_view();
     UPDATE tidemark.rebuild_worker AS w
        SET position = begin_rebuild_page.ceiling,
            passed_over = w.passed_over

@@ -98,6 +98,10 @@ struct Installation: Sendable {
       """
   }
 
+  static func move(to shape: StoreShape) -> String {
+    "UPDATE tidemark.installation SET store_schema = \(SQL.quoted(literal: shape.schema)), updated_at = now();\n"
+  }
+
   static func remember(_ shape: StoreShape) -> String {
     "UPDATE tidemark.installation SET shape_hash = '\(shape.hash)', updated_at = now();\n"
   }

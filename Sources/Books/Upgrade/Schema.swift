@@ -1,5 +1,5 @@
-package import EventStore
-package import Postgres
+import EventStore
+import Postgres
 import Rules
 
 /// The version of this program, as `tidemark.schema_number` and `tidemark.node` record it.

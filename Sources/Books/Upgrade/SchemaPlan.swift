@@ -75,7 +75,18 @@ package struct SchemaPlan: Sendable {
       plan.add("Tidemark's view and functions", internalSchema(found) + made(objects, found))
       return plan
     }
-    guard installed.storeSchema == shape.schema else {
+    // The same table in another schema is the same store: the view followed it.
+    let hasView = objects.contains { $0.kind == .view && !found.isMissing($0) }
+    let hasMoved = installed.storeSchema != shape.schema && hasView && !found.viewIsElsewhere
+    if hasMoved && !shape.hasProgression {
+      throw Problem(
+        .store(.otherStore),
+        "the event table moved from schema \(installed.storeSchema) to \(shape.schema), and its table of positions did not",
+        hint:
+          "Run: ALTER TABLE \(SQL.quoted(installed.storeSchema)).mt_event_progression SET SCHEMA \(shape.store);"
+      )
+    }
+    guard installed.storeSchema == shape.schema || hasMoved else {
       throw Problem(
         .store(.otherStore),
         "the schema tidemark serves the event store in \(installed.storeSchema), not the one in \(shape.schema)",
@@ -99,7 +110,8 @@ package struct SchemaPlan: Sendable {
       plan.add(
         "Tidemark's view and functions", internalSchema(found) + made(objects, found, areNew: installed.number < 5))
       plan.add("record the number", Installation.advance(from: installed.number, to: schema, shape))
-    } else if installed.shapeHash != shape.hash {
+    } else if installed.shapeHash != shape.hash || hasMoved {
+      if hasMoved { plan.add("the event store moved to schema \(shape.schema)", Installation.move(to: shape)) }
       plan.add(
         "Tidemark's view and functions, for the event store as it is now", internalSchema(found) + made(objects, found))
       plan.add("record which columns they were made for", Installation.remember(shape))

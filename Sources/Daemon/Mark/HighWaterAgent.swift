@@ -11,6 +11,8 @@ import Telemetry
 /// It owns one session. When the session goes, so does everything it proved: the mark is taken down, and the next session begins with
 /// the mark as it was last written down.
 struct HighWaterAgent: Service {
+  /// The store that everything else of this database was prepared for.
+  var shape: StoreShape
   var options: ConnectionOptions
   var settings: EventStoreSettings
   var board: MarkBoard
@@ -19,7 +21,10 @@ struct HighWaterAgent: Service {
 
   /// How often a mark that moves is written down.
   static let persistCadence = Duration.seconds(1)
+  /// How often the identity of the store is looked up while there is nothing to prove.
+  static let identityCadence = Duration.seconds(1)
 
+  /// - Throws: ``StoreChanged`` where everything that was prepared for the store has to be made anew.
   func run() async throws {
     var backoff = Backoff()
     while !Stop.isDue {
@@ -31,6 +36,12 @@ struct HighWaterAgent: Service {
         }
       } catch let error where error is CancellationError || (error as? PostgresError)?.isCancelled == true {
         if !Stop.current.isRequested { throw CancellationError() }
+      } catch let change as StoreChanged {
+        await board.withdraw()
+        throw change
+      } catch let problem as Problem where problem.code == .store(.replaced) {
+        // At once: the next session finds out whether it matters.
+        await board.withdraw()
       } catch {
         await board.withdraw()
         let delay = backoff.next()
@@ -60,10 +71,15 @@ struct HighWaterAgent: Service {
     try await SessionBounds.work.apply(to: session)
     // Looked up anew for each session: while the last one was gone the database may have been restored, and a sequence with another
     // identifier would never seem to be held.
+    try await HighWaterReads.refuseStandby(session)
     let shape = try await StoreShape.read(session, schema: settings.schema)
+    let preflight = try await Preflight.pass(session, schema: settings.schema, accepted: settings.accept)
+    guard shape.isSame(as: self.shape), try await PageView.shows(shape, session) else { throw StoreChanged() }
+    for warning in preflight?.warnings ?? [] {
+      observer.observe(.storeAtRisk(failure: Problem(warning.message, hint: warning.hint)))
+    }
     let reads = HighWaterReads(shape)
     let table = MarkTable(shape)
-    try await HighWaterReads.refuseStandby(session)
     if shape.sequenceCache > 1 { observer.observe(.sequenceCached(size: shape.sequenceCache)) }
     let restored = try await table.restore(session)
     observer.observe(.markRestored(restored))
@@ -86,6 +102,9 @@ struct HighWaterAgent: Service {
   }
 }
 
+/// The event table, its sequence or the view that pages read is not the one that the agents of this database were prepared for.
+struct StoreChanged: Error {}
+
 /// One tick after another on one session: the performer behind ``HighWater``.
 private struct Ticker {
   let agent: HighWaterAgent
@@ -97,6 +116,7 @@ private struct Ticker {
   var restored: Int64?
 
   private var persistedAt = ContinuousClock.now
+  private var identityLookedUpAt = ContinuousClock.now
   private var reports = HoldReports()
 
   init(
@@ -120,6 +140,10 @@ private struct Ticker {
       let (numbers, holders) = try await reads.numbersAndHolders(session)
       try await perform(rule.read(HighWater.Reading(numbers, holders)))
       try await reportHold()
+      identityLookedUpAt = .now
+    } else if ContinuousClock.now - identityLookedUpAt > HighWaterAgent.identityCadence {
+      try await reads.refuseChanged(session)
+      identityLookedUpAt = .now
     }
     await agent.board.post(MarkBoard.Mark(sequence: rule.mark, provenAt: provenAt))
     if rule.mark != before { agent.observer.observe(.markMoved(from: before, to: rule.mark)) }

@@ -25,6 +25,8 @@ actor DatabaseFollower: Service {
   private let isAlone: Bool
   private let schema: Schema
   private var shards: ShardSet?
+  /// The agents ran at least once. From then on only a stop ends this database's follower.
+  private var hasFollowed = false
   private var onSettled: (@Sendable () async -> Void)?
 
   /// One of several databases is tried again after this long when only a person can help, who need not restart the others for it.
@@ -53,7 +55,10 @@ actor DatabaseFollower: Service {
     while true {
       do {
         return try await follow()
-      } catch let problem as Problem where problem.isOfStore && name != nil {
+      } catch is StoreChanged {
+        observer.observe(.storeChanged)
+        await marks.withdraw()
+      } catch let problem as Problem where problem.isOfStore && (name != nil || hasFollowed) {
         let delay = Self.retryProblemsAfter
         observer.observe(.databaseRefused(failure: problem, retryIn: delay))
         await marks.withdraw()
@@ -146,7 +151,7 @@ actor DatabaseFollower: Service {
         pulse: pulse, observer: observer)
     let agents: [any Service] = [
       HighWaterAgent(
-        options: options, settings: settings.eventStore, board: marks, pulse: pulse, observer: observer),
+        shape: shape, options: options, settings: settings.eventStore, board: marks, pulse: pulse, observer: observer),
       LateArrivalAgent(
         shape: shape, settings: settings.eventStore, pool: books,
         takers: { [self] in
@@ -161,6 +166,7 @@ actor DatabaseFollower: Service {
       try await withThrowingTaskGroup(of: Void.self) { group in
         for agent in agents { group.addTask { try await agent.run() } }
         await settle()
+        hasFollowed = true
         for try await _ in group {}
       }
     } catch {

@@ -60,6 +60,7 @@ struct Startup: Sendable {
   private func prepare(_ session: Session) async throws -> StoreShape {
     try await HighWaterReads.refuseStandby(session)
     try await checkPrivileges(session)
+    try await preflight(session)
     var shape = try await StoreShape.read(session, schema: settings.eventStore.schema)
     let plan = try await SchemaPlan.forStore(session, shape: shape, schema: schema)
     if let lost = plan.steps.first(where: \.losesRows) {
@@ -85,9 +86,16 @@ struct Startup: Sendable {
       observer.observe(.schemaUpdated(steps: plan.steps.map(\.title)))
       shape = try await StoreShape.read(session, schema: settings.eventStore.schema)
     }
-    // Once more: what was made just now may belong to somebody else.
+    // Once more: another role may own what was made just now.
     try await checkPrivileges(session)
+    if !plan.isEmpty { try await preflight(session) }
     return shape
+  }
+
+  /// Before anything is made: a store that cannot be followed is left as it is.
+  private func preflight(_ session: Session) async throws {
+    let store = settings.eventStore
+    _ = try await Preflight.pass(session, schema: store.schema, accepted: store.accept)
   }
 
   private func checkPrivileges(_ session: Session) async throws {
@@ -104,7 +112,7 @@ extension ConnectionOptions {
   /// - Parameter url: in place of the settings' own, for a session that must not go through a pooler.
   package init(_ settings: DatabaseSettings, url: String? = nil) {
     self.init(
-      conninfo: url ?? settings.url, password: settings.password?.value, applicationName: settings.applicationName,
+      conninfo: url ?? settings.url, password: { settings.readPassword() }, applicationName: settings.applicationName,
       connectTimeout: settings.connectTimeout)
   }
 }

@@ -42,6 +42,8 @@ package enum SessionBounds: Sendable {
       ("tcp_keepalives_count", "3"),
       // Single statements wait for rows too, and must then see what the wait was for, whatever the role's default is.
       ("default_transaction_isolation", "read committed"),
+      // A row that a policy hides is an error, and never a row that is not there.
+      ("row_security", "off"),
     ]
   }
 }

@@ -97,6 +97,7 @@ package enum StoreCode: String, ProblemCode {
   case pooled = "TM212"
   case notAtRest = "TM213"
   case schemaBusy = "TM214"
+  case unproven = "TM220"
 
   package var meaning: String {
     switch self {
@@ -112,6 +113,7 @@ package enum StoreCode: String, ProblemCode {
     case .replaced: "The event table or its sequence was made anew while the daemon followed it."
     case .otherNode: "Another node follows this store, and this one is not meant to share."
     case .pooled: "A connection goes through a pooler that gives each statement another session."
+    case .unproven: "The proof of the high-water mark does not hold for the event table as it is declared."
     case .notAtRest: "A shard is to take over from the application, and events are still being appended."
     case .schemaBusy: "Tidemark's own schema could not be changed: another session held a lock for too long."
     }
@@ -127,6 +129,7 @@ package enum RaisedCode: String, ProblemCode {
   case pageChanged = "TM305"
   case unknownPart = "TM306"
   case rowsOfOthers = "TM307"
+  case viewElsewhere = "TM308"
 
   package var meaning: String {
     switch self {
@@ -134,6 +137,8 @@ package enum RaisedCode: String, ProblemCode {
     case .otherVersion: "tidemark.append: the stream is at another version. Read it again, decide again."
     case .unknownShard: "tidemark.wait_for: there is no shard of this name with a position."
     case .strayStatement: "A statement of a rebuild writes or reads past the new tables. The page was rolled back."
+    case .viewElsewhere:
+      "The view tidemark.batch is missing or shows another table than the event table. The page was rolled back; the daemon looks the store up again."
     case .pageChanged:
       "The events of a page have changed while a plugin had them: one arrived late, or dead letters were replayed. The page is read again."
     case .unknownPart:

@@ -29,7 +29,7 @@ package enum FailureClass: String, Sendable, Hashable, CaseIterable {
     switch sqlState {
     case RaisedCode.positionMoved.rawValue: return .order
     // A page that was read before has changed: it is read again.
-    case RaisedCode.pageChanged.rawValue: return .transient
+    case RaisedCode.pageChanged.rawValue, RaisedCode.viewElsewhere.rawValue: return .transient
     // With these the server ends the session.
     case "57P01", "57P02", "57P03", "57P04", "57P05", "25P03": return .connection
     // A prepared statement that somebody deallocated: it is prepared again.

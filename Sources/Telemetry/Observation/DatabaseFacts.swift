@@ -103,3 +103,27 @@ extension Observation {
     Self(.sequenceCached).with(.cache, size)
   }
 }
+
+extension Fact {
+  package static let storeAtRisk = Fact(
+    "0f9fc2d7664e4dda96a928d78a60295f", .warning, "The event store has a weakness",
+    meaning:
+      "The proof of the high-water mark holds, but the event table or its sequence is declared in a way that can lose events: an unlogged table, for example, or a sequence below the numbers that exist.",
+    action: "Follow `hint`.")
+}
+
+extension Observation {
+  package static func storeAtRisk(failure: Problem) -> Self { Self(.storeAtRisk, failure: failure) }
+}
+
+extension Fact {
+  package static let storeChanged = Fact(
+    "d7d1a16c87ed49f09d90edd7960e1013", .notice, "The event store changed; looking it up again",
+    meaning:
+      "The event table, its sequence or the view tidemark.batch was altered, renamed, replaced or dropped. Shards start again once the store is proven to be one that the daemon can follow.",
+    action: "Nothing, unless a refusal follows.")
+}
+
+extension Observation {
+  package static var storeChanged: Self { Self(.storeChanged) }
+}

@@ -50,7 +50,7 @@ extension Fact {
     .started, .ready, .stopping, .stopped, .stopTimedOut, .reloaded, .reloadRefused, .restartNeeded,
 
     .databaseUnreachable, .databaseRefused, .databaseReady, .schemaUpdated, .schemaWaits, .serverNotice,
-    .sequenceCached,
+    .sequenceCached, .storeAtRisk, .storeChanged,
 
     .markRestored, .markMoved, .markHeld, .markReleased, .markRefused, .markFailed, .gapsPassed, .gapsUnwatched,
     .lateArrival,

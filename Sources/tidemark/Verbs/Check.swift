@@ -29,7 +29,9 @@ struct Check {
       return
     }
     try await withEachSession(settings) { settings, session in
-      let shape = try await StoreShape.read(session, schema: settings.eventStore.schema)
+      let store = settings.eventStore
+      let preflight = try await Preflight.pass(session, schema: store.schema, accepted: store.accept)
+      let shape = try await StoreShape.read(session, schema: store.schema)
       try await SchemaPlan.refuseMissing(session, shape: shape)
       var findings = try await DefinitionCheck(shape: shape).findings(settings.projections, session)
       let refused = Set(findings.compactMap(\.key))
@@ -44,11 +46,15 @@ struct Check {
           "\(counted(findings.count, "problem")) found\n"
             + findings.map { "  " + $0.placed + ($0.hint.map { "\n    hint: \($0)" } ?? "") }.joined(separator: "\n"))
       }
+      for warning in preflight?.warnings ?? [] {
+        print("\(settings.prefix)warning: \(warning.message)\n    hint: \(warning.hint)")
+      }
       let notes = try await StartCheck(shape: shape).notes(settings.projections, session)
       for note in settings.projections.compactMap(Self.note) + notes { print("\(settings.prefix)\(note)") }
       print(
         "\(settings.prefix)ok: \(counted(count, "projection")), every statement planned by PostgreSQL \(session.serverVersion / 10_000)"
       )
+      if let verdict = preflight?.verdict { print("\(settings.prefix)\(verdict)") }
     }
   }
 

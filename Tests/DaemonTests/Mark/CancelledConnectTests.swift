@@ -67,7 +67,8 @@ import Testing
   @Test func `for the high-water mark tells no failure`() async throws {
     let told = try await observed { options, recorder in
       try await HighWaterAgent(
-        options: options, settings: Self.settings, board: MarkBoard(), pulse: Pulse(), observer: recorder
+        shape: StoreShape.new(schema: "public", streamIDType: "uuid"), options: options, settings: Self.settings,
+        board: MarkBoard(), pulse: Pulse(), observer: recorder
       ).run()
     }
     #expect(told.isEmpty, "\(told)")

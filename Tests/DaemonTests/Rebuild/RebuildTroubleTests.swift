@@ -181,6 +181,13 @@ import Testing
       GRANT ALL ON ALL TABLES IN SCHEMA public, tidemark TO \(role); GRANT SELECT ON mt_events_sequence TO \(role);
       """)
     let config = try Program.settings("\(database.conninfo) user=\(role)", Self.sums)
+    let lost = try await Program.run(["rebuild", "Sum", "--here", "-c", config])
+    #expect(lost.code == 1 && lost.error.contains("PRIVILEGES in tidemark(7)"), "\(lost)")
+    try await database.script(
+      """
+      GRANT USAGE ON SCHEMA tidemark_internal TO \(role);
+      GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA tidemark, tidemark_internal TO \(role)
+      """)
     let refused = try await Program.run(["rebuild", "Sum", "--here", "-c", config])
     #expect(refused.code == 1 && refused.error.contains("GRANT CREATE ON DATABASE"), "\(refused)")
     try await database.script("GRANT CREATE ON DATABASE \(database.name) TO \(role)")

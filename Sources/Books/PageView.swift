@@ -1,0 +1,19 @@
+package import EventStore
+package import Postgres
+
+/// The view `tidemark.batch`, which pages read.
+package enum PageView {
+  /// Whether the view exists and shows the event table that the shape describes. A table that was renamed or dropped leaves the view on the
+  /// old one, or takes it along.
+  package static func shows(_ shape: StoreShape, _ session: Session) async throws -> Bool {
+    try await session.execute(
+      """
+      SELECT EXISTS (
+               SELECT FROM pg_catalog.pg_rewrite AS r
+                 JOIN pg_catalog.pg_depend AS d ON d.classid = 'pg_catalog.pg_rewrite'::regclass AND d.objid = r.oid
+                WHERE r.ev_class = to_regclass('tidemark.batch') AND d.refclassid = 'pg_catalog.pg_class'::regclass
+                  AND d.refobjid = \(shape.eventsOID)::oid)
+      """
+    ).rows[0].get(0, as: Bool.self)
+  }
+}
