@@ -1,3 +1,4 @@
+import Rules
 package import EventStore
 package import Postgres
 
@@ -160,7 +161,7 @@ package struct DeadLetters: Sendable {
     try await session.execute(
       """
       UPDATE tidemark.dead_letter
-         SET class = CASE WHEN class IN ('parked', 'late_arrival') THEN class ELSE \(letter.failureClass) END,
+         SET class = CASE WHEN class = ANY (\(LetterClass.kept.map(\.rawValue))::text[]) THEN class ELSE \(letter.failureClass) END,
              sqlstate = \(letter.sqlState), message = \(letter.message), detail = \(letter.detail),
              attempts = attempts + 1, last_failed_at = now(), node = \(node)
        WHERE shard = \(shard) AND seq_id = \(letter.sequence)

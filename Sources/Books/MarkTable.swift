@@ -1,3 +1,4 @@
+import Rules
 package import EventStore
 package import Postgres
 
@@ -227,7 +228,7 @@ package struct MarkTable: Sendable {
           try await session.execute(
             """
             INSERT INTO tidemark.dead_letter (shard, seq_id, stream_id, type, class, message, detail, node)
-            VALUES (\(shard), \(arrival.sequence), \(arrival.streamID), \(arrival.type), 'late_arrival', \(Self.lateArrival),
+            VALUES (\(shard), \(arrival.sequence), \(arrival.streamID), \(arrival.type), \(LetterClass.lateArrival.rawValue), \(Self.lateArrival),
                     \("the gap was passed at \(arrival.gapPassedAt)"), \(node))
             ON CONFLICT (shard, seq_id) DO NOTHING
             """)

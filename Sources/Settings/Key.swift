@@ -19,6 +19,9 @@ struct Key<Root: Sendable>: Sendable {
   /// The value in the root as TOML; nil if it is not set.
   var show: @Sendable (Root) -> String?
 
+  /// Copies the value from the first root to the second, for a reload.
+  var take: @Sendable (Root, inout Root) -> Void = { _, _ in }
+
   var name: String { String(path.split(separator: ".").last ?? "") }
 }
 
@@ -46,7 +49,8 @@ extension Key {
         }
         root[keyPath: value] = number
       },
-      show: { "\($0[keyPath: value])" })
+      show: { "\($0[keyPath: value])" },
+      take: { $1[keyPath: value] = $0[keyPath: value] })
   }
 
   static func duration(
@@ -66,7 +70,8 @@ extension Key {
         }
         root[keyPath: value] = duration
       },
-      show: { TOMLText.string($0[keyPath: value].settingText) })
+      show: { TOMLText.string($0[keyPath: value].settingText) },
+      take: { $1[keyPath: value] = $0[keyPath: value] })
   }
 
   static func boolean(_ path: String, _ value: Path<Bool>, _ meaning: String, reloadable: Bool = false) -> Key {
@@ -76,7 +81,8 @@ extension Key {
         guard case .boolean(let flag) = toml.content else { throw Mismatch() }
         root[keyPath: value] = flag
       },
-      show: { "\($0[keyPath: value])" })
+      show: { "\($0[keyPath: value])" },
+      take: { $1[keyPath: value] = $0[keyPath: value] })
   }
 
   /// An amount of memory in PostgreSQL's notation.
@@ -89,7 +95,8 @@ extension Key {
         }
         root[keyPath: value] = text
       },
-      show: { TOMLText.string($0[keyPath: value]) })
+      show: { TOMLText.string($0[keyPath: value]) },
+      take: { $1[keyPath: value] = $0[keyPath: value] })
   }
 
   static func choice<Value: RawRepresentable<String> & CaseIterable & Sendable>(
@@ -105,7 +112,8 @@ extension Key {
         }
         root[keyPath: value] = choice
       },
-      show: { TOMLText.string($0[keyPath: value].rawValue) })
+      show: { TOMLText.string($0[keyPath: value].rawValue) },
+      take: { $1[keyPath: value] = $0[keyPath: value] })
   }
 
   /// Some of the values of an enumeration, each once.
@@ -128,7 +136,8 @@ extension Key {
         }
         root[keyPath: value] = chosen
       },
-      show: { root in TOMLText.strings(names.filter { root[keyPath: value].map(\.rawValue).contains($0) }) })
+      show: { root in TOMLText.strings(names.filter { root[keyPath: value].map(\.rawValue).contains($0) }) },
+      take: { $1[keyPath: value] = $0[keyPath: value] })
   }
 
   static func string(_ path: String, _ value: Path<String>, _ form: String, _ meaning: String, reloadable: Bool = false)
@@ -140,7 +149,8 @@ extension Key {
         guard case .string(let text) = toml.content, !text.isEmpty else { throw Mismatch() }
         root[keyPath: value] = text
       },
-      show: { TOMLText.string($0[keyPath: value]) })
+      show: { TOMLText.string($0[keyPath: value]) },
+      take: { $1[keyPath: value] = $0[keyPath: value] })
   }
 
   static func optionalString(_ path: String, _ value: Path<String?>, _ form: String, example: String, _ meaning: String)
@@ -152,7 +162,8 @@ extension Key {
         guard case .string(let text) = toml.content, !text.isEmpty else { throw Mismatch() }
         root[keyPath: value] = text
       },
-      show: { $0[keyPath: value].map(TOMLText.string) })
+      show: { $0[keyPath: value].map(TOMLText.string) },
+      take: { $1[keyPath: value] = $0[keyPath: value] })
   }
 
   static func oneOf(_ names: [String]) -> String {

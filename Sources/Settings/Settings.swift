@@ -32,10 +32,8 @@ package struct Settings: Hashable, Sendable {
 extension Settings {
   /// Takes over the values that a running daemon can change.
   package mutating func takeOver(_ new: Settings) {
+    for key in Settings.keys where key.isReloadable { key.take(new, &self) }
     projections = new.projections
-    logLevel = new.logLevel
-    errors = new.errors
-    rebuildErrors = new.rebuildErrors
     failureRuleDrafts = new.failureRuleDrafts
   }
 

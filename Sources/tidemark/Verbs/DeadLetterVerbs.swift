@@ -34,7 +34,7 @@ struct LetterFilter {
     "until", .text("TIME"), "Only those that first failed before this time.")
 
   static let options: [any DescribedOption] = [shards, types, classes, streams, sequences, since, until]
-  private static let classNames = ["event", "transient", "parked", "late_arrival", "unknown-event"]
+  private static let classNames = LetterClass.allCases.map(\.rawValue)
 
   let line: ParsedLine
 
