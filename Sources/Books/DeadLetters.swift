@@ -8,7 +8,7 @@ package struct DeadLetters: Sendable {
 
   package init(_ shape: StoreShape) { self.shape = shape }
 
-  /// Why an event was given up on.
+  /// An event that a shard gave up on, and why.
   package struct Letter: Sendable, Hashable {
     package var sequence: Int64
     package var failureClass: String
@@ -25,7 +25,7 @@ package struct DeadLetters: Sendable {
     }
   }
 
-  /// The statements that keep letters, for the transaction of the page. Where Marten keeps its own, they are kept there too.
+  /// The statements that store letters, for the transaction of the page. If the store has Marten's table of dead letters, they go there too.
   package func keep(_ letters: [Letter], shard: String, projection: String, node: String) -> [SQL] {
     guard !letters.isEmpty else { return [] }
     let given: SQL = """
@@ -54,7 +54,7 @@ package struct DeadLetters: Sendable {
     return statements
   }
 
-  /// Which letters an operator means.
+  /// Selects letters for an operator.
   package struct Filter: Sendable, Hashable {
     /// Full names; empty for all shards.
     package var shards: [String] = []
@@ -62,7 +62,7 @@ package struct DeadLetters: Sendable {
     package var classes: [String] = []
     package var streams: [String] = []
     package var sequences: [Int64] = []
-    /// First failed at or after, and before, as PostgreSQL reads a `timestamptz`.
+    /// First failed at or after `since`, and before `until`, as PostgreSQL reads a `timestamptz`.
     package var since: String?
     package var until: String?
 
@@ -96,7 +96,7 @@ package struct DeadLetters: Sendable {
     """
   }
 
-  /// In the order of shards and sequences, at most `limit` of them.
+  /// Ordered by shard and sequence, at most `limit` of them.
   package func list(_ filter: Filter, limit: Int, _ session: Session) async throws -> [Row] {
     try await session.execute(
       """
@@ -119,7 +119,7 @@ package struct DeadLetters: Sendable {
     }
   }
 
-  /// The name of a letter.
+  /// Identifies a letter.
   package struct Key: Sendable, Hashable {
     package var shard: String
     package var sequence: Int64
@@ -135,9 +135,9 @@ package struct DeadLetters: Sendable {
       .get(0, as: Int.self)
   }
 
-  /// Forgets these letters and no other; the events stay in the store, and are never applied. Returns how many.
+  /// Deletes exactly these letters; the events stay in the store, and are never applied. Returns how many.
   ///
-  /// Under the locks of the shards' positions, so that no page looks at the letters meanwhile.
+  /// Under the locks of the shards' positions, so that no page reads the letters meanwhile.
   package func discard(_ keys: [Key], _ session: Session) async throws -> Int {
     try await session.transaction { [self] session in
       try await session.execute(
@@ -156,7 +156,7 @@ package struct DeadLetters: Sendable {
     }
   }
 
-  /// Writes down that one more try has failed. A letter that somebody else has taken meanwhile does not come back.
+  /// Records that one more attempt failed. A letter that another replay has taken meanwhile does not come back.
   package func failedAgain(_ letter: Letter, shard: String, node: String, _ session: Session) async throws {
     try await session.execute(
       """
@@ -168,14 +168,14 @@ package struct DeadLetters: Sendable {
       """)
   }
 
-  /// Takes one letter out and shows only its event in `tidemark.batch`, inside the transaction that then applies the event: a second replay
+  /// Deletes one letter and shows only its event in `tidemark.batch`, inside the transaction that then applies the event: a second replay
   /// finds no letter.
   ///
-  /// Waits for the shard's current page and blocks the next one, so that the event is never applied beside a page. Takes nothing where an
-  /// earlier letter of a parked stream has to go first, or where the shard's position is below the letter and a page will meet its event;
+  /// Waits for the shard's current page and blocks the next one, so that the event is never applied beside a page. Takes nothing if an
+  /// earlier letter of a parked stream must go first, or if the shard's position is below the letter and a page will apply its event;
   /// ``hasTaken(_:)`` tells.
   ///
-  /// - Parameter types: the event is not shown where its type is none of these; nil is any.
+  /// - Parameter types: hides the event if its type is not among these; nil for any.
   package func take(_ sequence: Int64, shard: String, inOrder: Bool, types: [String]?) -> [SQL] {
     [
       "SELECT FROM \(raw: shape.store).mt_event_progression WHERE name = \(shard) FOR UPDATE",

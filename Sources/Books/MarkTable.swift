@@ -2,24 +2,24 @@ import Rules
 package import EventStore
 package import Postgres
 
-/// The persisted high-water mark, and the gaps it stepped over.
+/// The persisted high-water mark, and the gaps it skipped.
 package struct MarkTable: Sendable {
   package let shape: StoreShape
 
-  /// What a dead letter says of an event that came up in a gap.
-  static let lateArrival = "the event became visible after the high-water mark had stepped over its number"
+  /// The message of a dead letter for an event that became visible in a gap.
+  static let lateArrival = "the event became visible after the high-water mark had skipped its number"
 
   package init(_ shape: StoreShape) { self.shape = shape }
 
-  /// The mark an earlier run proved, or nil on the first look at this store.
+  /// The mark that an earlier run proved, or nil on the first look at this store.
   package func restore(_ session: Session) async throws -> Int64? {
     try await session.execute("SELECT mark FROM tidemark.high_water").rows.first?.get("mark", as: Int64.self)
   }
 
-  /// Writes the mark down, upwards only: in our own row, from which a restart goes on, and in the progression's `HighWaterMark`,
-  /// where Marten's tools look. The latter is never read back: other programs move it by other rules.
+  /// Records the mark, upwards only: in our own row, from which a restart continues, and in the progression's `HighWaterMark`, where
+  /// Marten's tools look. The latter is never read back, because other programs move it by other rules.
   ///
-  /// Returns false, and has written nothing, where somebody holds one of the rows: the mark must not wait for a book that is kept of it.
+  /// Returns false, without a change, if another session holds one of the rows: the mark must not wait for its own record.
   package func persist(_ mark: Int64, _ session: Session) async throws -> Bool {
     do {
       try await write(mark, session)
@@ -48,21 +48,21 @@ package struct MarkTable: Sendable {
     _ = try await session.pipeline(statements, timeout: .seconds(30))
   }
 
-  /// Records gaps before the mark passes them, and returns what was new of them. Committed durably: from here on no page reads an event in
-  /// them.
+  /// Records gaps before the mark passes them, and returns the new ones among them. The commit is durable: from here on no page reads an
+  /// event in them.
   ///
-  /// Several nodes pass gaps, each by its own clock, and one may have seen an event in what another takes for a gap. So under a lock that
-  /// every page takes for a moment when it looks at this table, it is looked once more which numbers are missing: a page that was before
-  /// us read what we see now too, and one that comes after us sees what we record. A number that is on record already is not recorded
-  /// again, so gaps never overlap.
+  /// Several nodes pass gaps, each by its own clock, and one may have seen an event in a range that another takes for a gap. So this checks
+  /// once more which numbers are missing, under a lock that every page takes for a moment when it reads this table: a page before it read
+  /// only events that it sees too, and a page after it sees the gaps it records. A number that is already on record is not recorded again,
+  /// so gaps never overlap.
   ///
-  /// - Parameter heldBy: who held the numbers, in words for the operator; nil where nobody did.
+  /// - Parameter heldBy: the holder of the numbers, in words for the operator; nil if there was none.
   package func record(
     _ gaps: [ClosedRange<Int64>], reason: String, heldBy: String?, _ session: Session
   ) async throws -> [ClosedRange<Int64>] {
     guard let lowest = gaps.map(\.lowerBound).min(), let highest = gaps.map(\.upperBound).max() else { return [] }
     let (firsts, lasts) = (gaps.map(\.lowerBound), gaps.map(\.upperBound))
-    // Where Marten's tools look for what was passed over.
+    // Marten's tools look here for skipped numbers.
     let skips: SQL =
       shape.hasHighWaterSkips
       ? """
@@ -108,7 +108,7 @@ package struct MarkTable: Sendable {
     }
   }
 
-  /// An event that became visible in a gap the mark had stepped over.
+  /// An event that became visible in a gap the mark had skipped.
   package struct LateArrival: Sendable, Hashable {
     package var sequence: Int64
     package var type: String
@@ -116,8 +116,8 @@ package struct MarkTable: Sendable {
     package var gapPassedAt: String
   }
 
-  /// Looks again at the gaps passed within `window`, or at every gap that is not forgotten yet, and returns the events that have come up
-  /// in them since the last look.
+  /// Looks again at the gaps passed within `window`, or at every gap on record, and returns the events that have become visible in them
+  /// since the last look.
   package func lateArrivals(within window: Duration?, _ session: Session) async throws -> [LateArrival] {
     let rows = try await session.prepared(
       """
@@ -137,7 +137,7 @@ package struct MarkTable: Sendable {
     }
   }
 
-  /// A shard and the event types it takes; nil takes every type.
+  /// A shard and the event types it takes; nil for every type.
   package struct Taker: Sendable, Hashable {
     package var shard: String
     package var types: [String]?
@@ -148,20 +148,20 @@ package struct MarkTable: Sendable {
     }
   }
 
-  /// A late arrival that is accounted for.
+  /// A late arrival that has been recorded.
   package struct Kept: Sendable, Hashable {
     package var arrival: LateArrival
-    /// Those that were past it.
+    /// The shards that were past it.
     package var shards: [String]
   }
 
-  /// Accounts for late arrivals: each becomes a dead letter of every shard that takes it and is already past it; shards that are still
-  /// before it will meet it in a page. A shard that has run before and does not now counts as one that takes every type.
+  /// Records late arrivals: each becomes a dead letter of every shard that takes it and is already past it; shards that are still before
+  /// it will get it in a page. A shard that ran before and does not run now counts as taking every type.
   ///
   /// One transaction, under the locks of the shards' positions, so that no page decides otherwise at the same time. Every node looks for
-  /// late arrivals; each is accounted for once, by the first.
+  /// late arrivals; the first one to find an event records it, once.
   ///
-  /// - Returns: those that this call accounted for, each with the shards that have a dead letter for it now.
+  /// - Returns: those that this call recorded, each with the shards that now have a dead letter for it.
   package func keep(
     _ arrivals: [LateArrival], takers: [Taker], node: String, _ session: Session
   ) async throws -> [Kept] {
@@ -169,7 +169,7 @@ package struct MarkTable: Sendable {
     return []
   }
 
-  /// Nil, and nothing was done, where a shard began meanwhile.
+  /// Nil, without a change, if a shard started meanwhile.
   private func account(
     _ arrivals: [LateArrival], _ takers: [Taker], _ node: String, _ session: Session
   ) async throws -> [Kept]? {
@@ -184,7 +184,7 @@ package struct MarkTable: Sendable {
            FOR UPDATE OF g
         """
       ).rows.map { try $0.get("seq_id", as: Int64.self) }
-      // Whoever held these rows before us has said what arrived: a statement of its own sees it.
+      // The previous holder of these rows has recorded what arrived: only a new statement sees that.
       let settled = try await session.execute(
         """
         SELECT s.seq_id
@@ -205,8 +205,8 @@ package struct MarkTable: Sendable {
       ).rows
       var positions: [String: Int64] = [:]
       for row in rows { positions[try row.get("name", as: String.self)] = try row.get("position", as: Int64.self) }
-      // A shard that has only just been given a position is not among them, and its first page may have looked at the gaps already.
-      // From here on no page looks; where one has come in between, all of this is done again.
+      // A shard that has just got its first position is not among them, and its first page may have read the gaps already.
+      // From here on no page reads them; if such a shard exists, the caller starts again.
       let newcomers = try await session.pipeline([
         "SELECT pg_advisory_xact_lock(\(raw: AdvisoryLocks.gaps))",
         """
@@ -244,7 +244,7 @@ package struct MarkTable: Sendable {
     }
   }
 
-  /// Forgets gaps that nothing came out of for a week.
+  /// Forgets gaps in which no event appeared for a week.
   package func prune(_ session: Session) async throws {
     try await session.execute("DELETE FROM tidemark.gap WHERE passed_at < now() - interval '7 days' AND arrived = '{}'")
   }

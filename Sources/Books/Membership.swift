@@ -1,9 +1,9 @@
 package import Postgres
 
-/// The nodes that run shards of this store, and the locks by which they are known: `tidemark.node` and `pg_locks`.
+/// The nodes that run shards of this store, and the locks that identify them: `tidemark.node` and `pg_locks`.
 ///
-/// A node is alive while its lock session is: no clock and no heartbeat is asked. A node that was killed is gone the moment the server
-/// closes its session.
+/// A node is alive as long as its lock session is open; no clock or heartbeat is involved. A killed node is no longer alive as soon as
+/// the server closes its session.
 package struct Membership: Sendable {
   package struct Node: Sendable, Hashable, Encodable {
     package var name: String
@@ -12,19 +12,19 @@ package struct Membership: Sendable {
     package var since: String
   }
 
-  /// Whom a node tolerates beside it.
+  /// Which other nodes a node admits beside it.
   package enum Exclusivity: Sendable, Hashable {
     /// Others that share the shards.
     case shared
-    /// Nobody.
+    /// None.
     case none
-    /// Whoever it is, on the operator's word.
+    /// Any, because the operator said so.
     case any
   }
 
   package init() {}
 
-  /// - Returns: false where a node that is in excludes this one.
+  /// - Returns: false if a node that has entered excludes this one.
   package func enter(_ exclusivity: Exclusivity, _ session: Session) async throws -> Bool {
     let attempt: SQL
     switch exclusivity {
@@ -35,9 +35,9 @@ package struct Membership: Sendable {
     return try await session.execute(attempt).rows[0].get(0, as: Bool.self)
   }
 
-  /// Makes the node known, on its lock session, which keeps it known.
+  /// Registers the node, on its lock session, for as long as that is open.
   ///
-  /// - Returns: false, and nothing was changed, where another session is known by this name.
+  /// - Returns: false, without a change, if another session is registered by this name.
   package func join(
     _ name: String, version: String, mode: String, shards: [String] = [], _ session: Session
   ) async throws -> Bool {
@@ -53,14 +53,14 @@ package struct Membership: Sendable {
          SET version = excluded.version, mode = excluded.mode, shards = excluded.shards, since = now(),
              schema_number = excluded.schema_number
       """,
-      // Nodes that are gone without a word.
+      // Nodes that ended without leaving.
       "DELETE FROM tidemark.node AS n WHERE n.name <> \(name) AND NOT tidemark_internal.is_alive(n.lock_key)",
     ])
     return true
   }
 
-  /// Ends an earlier session of this very node that the server has not given up yet. It is found by the lock it holds, so no other
-  /// session that was given the same number since can be meant.
+  /// Ends an earlier session of this very node that the server has not noticed to be dead. It is found by the lock it holds, so a new
+  /// session with the same process id is safe.
   package func endFormer(_ processID: Int32, of name: String, _ session: Session) async throws {
     try await session.execute(
       """
@@ -75,14 +75,14 @@ package struct Membership: Sendable {
     try await session.execute("UPDATE tidemark.node SET shards = \(shards) WHERE name = \(name)")
   }
 
-  /// Makes the node unknown, while the locks of its shards stay: others know that they are next.
+  /// Removes the node, while it keeps the locks of its shards: the others then take over.
   package func leave(_ name: String, _ session: Session, timeout: Duration? = nil) async throws {
     _ = try await session.pipeline(
       ["DELETE FROM tidemark.node WHERE name = \(name)", "SELECT pg_advisory_unlock(\(AdvisoryLocks.node(name)))"],
       timeout: timeout)
   }
 
-  /// Those that live now, by name.
+  /// The live nodes, by name.
   package func live(_ session: Session) async throws -> [Node] {
     try await session.prepared(
       """
@@ -96,16 +96,16 @@ package struct Membership: Sendable {
     }
   }
 
-  /// What a node sees of itself and the others on its lock session.
+  /// A node's view of itself and the others on its lock session.
   package struct View: Sendable {
-    /// By node that shares the store, its shards; nil for one that has not said.
+    /// The shards of each node that shares the store; nil for a node that does not declare any.
     package var nodes: [String: Set<String>?] = [:]
     /// The server's process behind the session.
     package var processID: Int32
   }
 
-  /// Those that share the store, for the node itself, many times a second: a lock that can be had belongs to nobody, which costs far less
-  /// to find out than to read `pg_locks`. What is taken is given back at the end of the statement.
+  /// The nodes that share the store, for the node itself, many times a second. A lock that it can acquire has no holder; to try it costs
+  /// far less than to read `pg_locks`. The end of the statement releases the acquired locks.
   package func view(of name: String, timeout: Duration, _ session: Session) async throws -> View {
     let rows = try await session.prepared(
       """
@@ -125,7 +125,7 @@ package struct Membership: Sendable {
     return view
   }
 
-  /// Takes the locks of leaders, without waiting; returns those that were free.
+  /// Tries the locks of leaders, without waiting; returns those it acquired.
   package func lead(_ keys: [Int64], _ session: Session) async throws -> Set<Int64> {
     guard !keys.isEmpty else { return [] }
     let rows = try await session.prepared(
@@ -141,7 +141,7 @@ package struct Membership: Sendable {
     try await session.prepared("SELECT pg_advisory_unlock(k.key) FROM unnest(\(keys)::bigint[]) AS k (key)")
   }
 
-  /// Who holds a lock, in words for the operator; nil where nobody does any more.
+  /// Describes the session that holds a lock, for the operator; nil if none does any more.
   package func holder(of key: Int64, _ session: Session) async throws -> String? {
     try await session.execute(
       """

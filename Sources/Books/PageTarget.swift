@@ -1,26 +1,26 @@
 package import EventStore
 package import Postgres
 
-/// What a page is applied to: which position it moves, and what else its transaction has to say for that.
+/// The target of a page: the position it moves, and the statements that this adds to its transaction.
 package enum PageTarget: Sendable, Hashable {
   /// The live position of a shard, in the progression.
   case live(shard: String)
   /// The position of one worker of a rebuild, which fills the tables in `schema` and must leave `originals` alone.
   case rebuild(id: Int64, worker: Int, shard: String, schema: String, originals: [Int64])
-  /// A dead letter, which is taken out with the effect of its event; the position stays.
+  /// A dead letter, which is removed in the transaction that applies its event; the position stays.
   ///
-  /// - Parameter inOrder: only where no earlier letter of its stream is left.
+  /// - Parameter inOrder: only if no earlier letter of its stream is left.
   case letter(shard: String, inOrder: Bool, in: StoreShape)
 
   /// Why a letter is not replayed.
   package enum Refusal: Error, Sendable, Hashable {
-    /// Another replay took it, an earlier one of its stream has to go first, or a page will meet its event.
+    /// Another replay took it, an earlier one of its stream must go first, or a page will apply its event.
     case notTaken
     /// The event is archived, or the projection takes no event of its type.
     case nothingToApply
   }
 
-  /// Under which name the page's dead letters are kept.
+  /// The shard name under which the page's dead letters are kept.
   package var letters: String {
     switch self {
     case .live(let shard), .letter(let shard, _, _): shard
@@ -32,7 +32,7 @@ package enum PageTarget: Sendable, Hashable {
 
   package var isLetter: Bool { if case .letter = self { true } else { false } }
 
-  /// - Parameter durable: the commit of a live position is on disk when it returns, as what left the database cannot be taken back.
+  /// - Parameter durable: the commit of a live position must be on disk when it returns, because external effects cannot be undone.
   package func begin(floor: Int64, ceiling: Int64, types: [String]?, durable: Bool = false) -> [SQL] {
     switch self {
     case .live(let shard):
@@ -44,7 +44,7 @@ package enum PageTarget: Sendable, Hashable {
     }
   }
 
-  /// - Parameter results: of what ``begin(floor:ceiling:types:durable:)`` gave.
+  /// - Parameter results: of the statements of ``begin(floor:ceiling:types:durable:)``.
   /// - Throws: ``Refusal``.
   package func check(_ results: some Collection<ResultSet>) throws(Refusal) {
     switch self {
@@ -62,7 +62,7 @@ package enum PageTarget: Sendable, Hashable {
     }
   }
 
-  /// What comes last before COMMIT.
+  /// The last statements before COMMIT.
   package var end: [SQL] {
     switch self {
     case .live, .letter: []

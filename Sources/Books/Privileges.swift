@@ -1,10 +1,10 @@
 package import Postgres
 
-/// What the daemon's role may do, checked before the first page rather than found out in the middle of one.
+/// The privileges of the daemon's role, checked before the first page.
 package enum Privileges {
-  /// The GRANT statements that are missing, ready to run, on whatever is there already.
+  /// The missing GRANT statements, ready to run, for the objects that exist.
   ///
-  /// Asks the catalogs by object identifier, which works for a role that may not even use the schemas.
+  /// Asks the catalogs by object identifier, which works even for a role that may not use the schemas.
   package static func missing(_ session: Session, schema: String) async throws -> [String] {
     let all = ["SELECT", "INSERT", "UPDATE", "DELETE"]
     let needed: [(schema: String, relation: String, privileges: [String])] = [

@@ -1,18 +1,18 @@
 package import Postgres
 package import Rules
 
-/// The rebuilds that are wanted, under way or done: `tidemark.rebuild` and `tidemark.rebuild_worker`.
+/// The requested, running and finished rebuilds: `tidemark.rebuild` and `tidemark.rebuild_worker`.
 package struct RebuildTable: Sendable {
-  /// What an operator asks for.
+  /// An operator's request.
   package struct Request: Sendable, Hashable {
     package var way = RequestedWay.auto
     package var compares = false
-    /// False for a look at what would change.
+    /// False to only look at what would change.
     package var exchanges = true
-    /// The position to end at; nil is the live shard's.
+    /// The position to end at; nil for the live shard's.
     package var upTo: Int64?
     package var workers = 1
-    /// Nil is all.
+    /// Nil for all.
     package var streams: [String]?
     package var tenants: [String]?
 
@@ -24,7 +24,7 @@ package struct RebuildTable: Sendable {
   package enum State: String, Sendable, Hashable {
     case asked, replaying, compared, done, failed, aborted
 
-    /// Somebody has to go on with it.
+    /// A node or a command must continue it.
     package var isOpen: Bool {
       switch self {
       case .asked, .replaying: true
@@ -45,7 +45,7 @@ package struct RebuildTable: Sendable {
     package var fingerprint: String
     package var shape: String?
     package var schema: String?
-    /// Up to which every worker has come.
+    /// The lowest position of the workers.
     package var position: Int64
     package var target: Int64?
     package var node: String?
@@ -53,10 +53,10 @@ package struct RebuildTable: Sendable {
     package var hint: String?
     /// JSON, an array with an object for each table.
     package var comparison: String?
-    /// From its beginning to its end, or to now.
+    /// From its start to its end, or to now.
     package var seconds: Double?
 
-    /// Something was made that the next run can go on from.
+    /// It has unfinished work that the next run can continue.
     package var isHalfDone: Bool {
       schema != nil || ([.inPlace, .replay].contains(chosenWay) && ![.done, .aborted].contains(state))
     }
@@ -64,14 +64,14 @@ package struct RebuildTable: Sendable {
 
   package init() {}
 
-  /// The last rebuild of a shard, or nil where there was none.
+  /// The last rebuild of a shard, or nil if there was none.
   package func read(_ shard: String, _ session: Session) async throws -> Row? {
     try await rows("WHERE r.shard = \(shard)", session).first
   }
 
   package func all(_ session: Session) async throws -> [Row] { try await rows("ORDER BY r.shard", session) }
 
-  /// Asks for a rebuild in place of whatever row there was; what that one made must have been removed.
+  /// Requests a rebuild, whose row replaces the previous one; the tables of the previous one must have been removed.
   package func ask(
     _ request: Request, shard: String, fingerprint: String, byNode: Bool, by: String, _ session: Session
   ) async throws {
@@ -86,7 +86,7 @@ package struct RebuildTable: Sendable {
     }
   }
 
-  /// Asks for one that was interrupted to go on, and says what it is to end with.
+  /// Requests that an interrupted rebuild continues, and how it should end.
   package func askAgain(_ id: Int64, _ request: Request, byNode: Bool, by: String, _ session: Session) async throws {
     try await session.execute(
       """
@@ -98,34 +98,34 @@ package struct RebuildTable: Sendable {
       """)
   }
 
-  /// Asks whoever works on it to end it and to remove what it made.
+  /// Requests that the node or command at work ends it and removes its tables.
   package func askToAbort(_ id: Int64, byNode: Bool, _ session: Session) async throws {
     try await session.execute("UPDATE tidemark.rebuild SET is_aborting = true, by_node = \(byNode) WHERE id = \(id)")
   }
 
   package func isAborting(_ id: Int64, _ session: Session) async throws -> Bool {
     let row = try await session.prepared("SELECT is_aborting FROM tidemark.rebuild WHERE id = \(id)").rows.first
-    // A row that is gone was asked for anew.
+    // A missing row was replaced by a new request.
     return try row?.get(0, as: Bool.self) ?? true
   }
 
-  /// Writes down who works on it now; what held up somebody before is over.
+  /// Records who works on it now, and clears an earlier error.
   package func takeUp(_ id: Int64, node: String, _ session: Session) async throws {
     try await session.execute(
       "UPDATE tidemark.rebuild SET node = \(node), error = NULL, hint = NULL WHERE id = \(id)")
   }
 
-  /// Writes down how it is going, for whoever watches.
+  /// Records its progress, for `tidemark rebuild` and `status`.
   package func progress(_ id: Int64, target: Int64, _ session: Session) async throws {
     try await session.prepared("UPDATE tidemark.rebuild SET target = \(target) WHERE id = \(id)")
   }
 
-  /// The same for one without new tables, whose progress is the shard's own position.
+  /// The same for a rebuild without new tables, whose progress is the shard's own position.
   package func progress(_ id: Int64, position: Int64, _ session: Session) async throws {
     try await session.prepared("UPDATE tidemark.rebuild SET position = \(position) WHERE id = \(id)")
   }
 
-  /// Writes down what it is held up by, for the same; nil once that is over.
+  /// Records what delays it, for the same; nil once that is over.
   package func trouble(_ id: Int64, _ text: String?, _ session: Session) async throws {
     try await session.prepared(
       "UPDATE tidemark.rebuild SET error = \(text) WHERE id = \(id) AND state IN ('asked', 'replaying')")
@@ -144,7 +144,7 @@ package struct RebuildTable: Sendable {
       """)
   }
 
-  /// The workers' positions, in place of whatever an earlier beginning left. Inside the transaction that makes the rebuild begin.
+  /// Writes the workers' positions, in place of those of an earlier start. Inside the transaction that starts the rebuild.
   package func beginWorkers(_ row: Row, after first: Int64, _ session: isolated Session) async throws {
     try await session.execute(
       "DELETE FROM tidemark.dead_letter WHERE shard = \(PageTarget.letters(ofRebuildOf: row.shard))")
@@ -179,7 +179,7 @@ package struct RebuildTable: Sendable {
       """)
   }
 
-  /// Ends a look at what would change; the new tables stay, for an exchange that may follow.
+  /// Ends a comparison; the new tables stay, for an exchange that may follow.
   package func compared(_ id: Int64, position: Int64, comparison: String?, _ session: isolated Session) async throws {
     try await session.execute(
       """
@@ -189,7 +189,7 @@ package struct RebuildTable: Sendable {
       """)
   }
 
-  /// Ends it, with what it made already removed or exchanged. Inside the transaction that did that.
+  /// Ends it, after its tables were removed or exchanged. Inside the transaction that did that.
   package func end(
     _ id: Int64, _ state: State, position: Int64, comparison: String?, _ session: isolated Session
   ) async throws {
@@ -240,7 +240,7 @@ package struct RebuildTable: Sendable {
     request.exchanges = try row.get("exchanges", as: Bool.self)
     request.upTo = try row.get("up_to", as: Int64?.self)
     request.workers = try row.get("workers", as: Int.self)
-    // Between the elements of an array stands a character that no identifier of a stream or a tenant holds.
+    // The separator is a character that no identifier of a stream or a tenant contains.
     request.streams = try row.get("streams", as: String?.self)?.split(separator: "\u{1F}").map(String.init)
     request.tenants = try row.get("tenants", as: String?.self)?.split(separator: "\u{1F}").map(String.init)
     return Row(

@@ -1,19 +1,19 @@
 package import Postgres
 package import Rules
 
-/// What operators want of shards: rows that every node obeys, so they outlast restarts.
+/// The requests of operators for shards, as rows that every node obeys, so they outlast restarts.
 ///
-/// To run, pause or stop, in `tidemark.shard`; and to be rebuilt, as ``RebuildTable`` has it.
+/// Requests to run, pause or stop are in `tidemark.shard`; those for rebuilds in ``RebuildTable``.
 package struct ShardRequests: Sendable {
   package struct Entry: Sendable, Hashable {
     package var request: OperatorRequest
-    /// Whether there is a rebuild for a node to work on.
+    /// Whether a rebuild waits for a node.
     package var wantsRebuild: Bool
   }
 
   package init() {}
 
-  /// What holds for each shard that is known, or that a rebuild is wanted of: one query, since every node asks it twice a second.
+  /// The request for each shard that is known or has a rebuild to do: one query, since every node runs it twice a second.
   package func all(_ session: Session) async throws -> [String: Entry] {
     let rows = try await session.prepared(
       """
@@ -35,9 +35,9 @@ package struct ShardRequests: Sendable {
     }
   }
 
-  /// Writes a request for each shard.
+  /// Records a request for each shard.
   ///
-  /// - Parameter length: of a pause; nil is until somebody says otherwise.
+  /// - Parameter length: of a pause; nil for until the next request.
   package func write(
     _ kind: OperatorRequest.Kind, for length: Duration? = nil, shards: [String], by: String, _ session: Session
   )
@@ -56,7 +56,7 @@ package struct ShardRequests: Sendable {
       })
   }
 
-  /// Remembers with which statements a shard runs now. Returns whether it ran with others before.
+  /// Records the fingerprint of a shard's current statements. Returns whether it ran with others before.
   package func remember(_ fingerprint: String, of shard: String, _ session: Session) async throws -> Bool {
     let rows = try await session.execute(
       """

@@ -2,19 +2,19 @@ package import EventStore
 package import Postgres
 package import Rules
 
-/// How each shard is doing, in `tidemark.shard`, for `status` and for plain SQL.
+/// The state of each shard, in `tidemark.shard`, for `status` and for plain SQL.
 package struct ShardTable: Sendable {
   package struct Health: Sendable, Hashable {
     package var name: String
-    /// The word of a ``ShardState``, or one that a newer program has written.
+    /// The word for a ``ShardState``, or one that a newer program wrote.
     package var condition: String
     package var reason: String?
-    /// Sequences a second, lately.
+    /// The recent rate, in sequences a second.
     package var rate: Double
     package var node: String
     /// When the condition began, as PostgreSQL writes a `timestamptz`.
     package var since: String?
-    /// When the row was last written.
+    /// When a node last wrote the row.
     package var updatedAt: String?
 
     package init(name: String, state: ShardState, reason: String?, rate: Double, node: String) {
@@ -41,14 +41,14 @@ package struct ShardTable: Sendable {
       ON CONFLICT (name) DO UPDATE
          SET condition = excluded.condition, reason = excluded.reason, rate = excluded.rate, node = excluded.node,
              since = CASE WHEN (s.condition, s.node) = (excluded.condition, excluded.node) THEN s.since ELSE now() END, updated_at = now()
-       -- Whoever ran the shard before has nothing more to say once another node runs it.
+       -- Once another node runs the shard, its previous node must not overwrite the row.
        WHERE excluded.condition <> \(ShardState.ended.rawValue) OR s.node = excluded.node OR s.node = ''
       """
     }
     _ = try await session.pipeline(statements)
   }
 
-  /// Removes the rows of a shard that no node runs. Returns false where there are none.
+  /// Removes the rows of a shard that no node runs. Returns false if there are none.
   package func forget(_ shard: String, shape: StoreShape, _ session: Session) async throws -> Bool {
     try await session.transaction { session in
       let position = try await session.execute(

@@ -1,22 +1,22 @@
 package import Postgres
 package import Rules
 
-/// Reads the events of a page in bulk, as ``EventBlock``s: for plugins, which are handed them outside of any transaction.
+/// Reads the events of a page in bulk, as ``EventBlock``s: for plugins, which get them outside of any transaction.
 package struct EventBlocks: Sendable {
   package let shape: StoreShape
 
   package init(_ shape: StoreShape) { self.shape = shape }
 
-  /// What is to be read.
+  /// What to read.
   package struct Request: Sendable {
     package var page: Page
-    /// Nil is every type.
+    /// Nil for every type.
     package var types: Set<String>?
-    /// The shard whose parked streams are left out; nil leaves none out.
+    /// The shard whose parked streams to leave out; nil leaves none out.
     package var parkedFor: String?
     /// Rows at most.
     package var rowLimit: Int
-    /// Bytes at most; the first event always comes.
+    /// Bytes at most; the first event always fits.
     package var byteLimit: Int
 
     package init(page: Page, types: Set<String>?, parkedFor: String? = nil, rowLimit: Int, byteLimit: Int) {
@@ -28,9 +28,9 @@ package struct EventBlocks: Sendable {
     }
   }
 
-  /// Reads in a transaction of its own, which is over when this returns.
+  /// Reads in a transaction of its own, which ends before this returns.
   ///
-  /// - Parameter life: of the mark that the page was cut by.
+  /// - Parameter life: of the mark that bounds the page.
   package func read(_ request: Request, life: Int, on session: Session) async throws -> EventBlock {
     do {
       let shown = try await session.pipeline([
@@ -53,13 +53,13 @@ package struct EventBlocks: Sendable {
     }
   }
 
-  /// What `tidemark.batch` shows in the transaction under way, for a letter that is replayed.
+  /// The events that `tidemark.batch` shows in the current transaction, to replay a dead letter.
   package func shown(_ page: Page, on session: isolated Session) async throws -> EventBlock {
     try await copy(rowLimit: 1, byteLimit: .max, on: session)
       .block(page, types: nil, leftOut: EventBlock.LeftOut(), life: 0, hasUUIDStreams: shape.streamIDType == "uuid")
   }
 
-  /// There are more rows than the limits allow, and the server need not send them.
+  /// The limits are reached, and the server need not send the remaining rows.
   private struct Enough: Error {}
 
   private func copy(rowLimit: Int, byteLimit: Int, on session: Session) async throws -> EventBlockBuilder {
@@ -69,7 +69,7 @@ package struct EventBlocks: Sendable {
         guard try building.builder.take(row) else { throw Enough() }
       }
     } catch is Enough {
-      // The statement was cancelled, and the transaction with it.
+      // The session cancelled the statement, and with it the transaction.
     }
     return building.builder
   }
@@ -80,7 +80,7 @@ package struct EventBlocks: Sendable {
     init(_ builder: EventBlockBuilder) { self.builder = builder }
   }
 
-  /// The columns in the order of `EventFields`. One row more than the limit tells that there are more.
+  /// The columns in the order of `EventFields`. One row beyond the limit shows that there are more.
   private func statement(rowLimit: Int) -> SQL {
     let stream = shape.streamIDType == "uuid" ? "stream_id" : "stream_id::text"
     let limit = rowLimit < .max ? "LIMIT \(rowLimit + 1)" : ""

@@ -1,14 +1,14 @@
 package import Postgres
 package import Rules
 
-/// Reads the events of the page under way, for projections that take them one by one.
+/// Reads the events of the current page, for projections that take them one by one.
 ///
-/// Only inside a transaction that has begun a page. Only the columns that some statement binds leave the server.
+/// Only inside a transaction that has begun a page. The server sends only the columns that some statement binds.
 package struct EventRows: Sendable {
   package var columns: [EventColumn]
-  /// Events one page may bring to this process.
+  /// How many events one page may bring to this process.
   package var rowLimit: Int
-  /// Bytes, as the server stores them, that one page may bring here; the first event of a page always comes, whatever its size.
+  /// How many bytes, as the server stores them, one page may bring here; the first event of a page always comes, however large.
   package var byteLimit: Int
 
   package init(columns: Set<EventColumn>, rowLimit: Int = 2_000, byteLimit: Int = 16 << 20) {
@@ -28,8 +28,8 @@ package struct EventRows: Sendable {
 
   /// `event_type` and `event_seq` first, then the bound columns; `over` marks the first event beyond the limit of bytes.
   ///
-  /// `pg_column_size` looks at the stored size without unpacking the value; what is small as it is stored is small. A value that may
-  /// have been compressed is measured as the text it will be here, and one beyond the limit is not sent.
+  /// `pg_column_size` reads the stored size without unpacking the value; a value that is small in storage is small. A value that may be
+  /// compressed is measured as the text it becomes here, and the server does not send one beyond the limit.
   package var statement: SQL {
     let size = sizes.isEmpty ? "0" : sizes.joined(separator: " + ")
     let list = columns.map { SQL.quoted($0.rawValue) }.joined(separator: ", ")
@@ -50,7 +50,7 @@ package struct EventRows: Sendable {
 }
 
 extension EventRows {
-  /// The statement for the event of a row that ``statement`` gave, with the row's columns as its binds.
+  /// The statement for the event of a row from ``statement``, with the row's columns as its binds.
   package func bound(_ statement: BoundStatement, to row: Row, streamIDType: String) -> SQL {
     SQL(
       text: statement.text,
@@ -62,7 +62,7 @@ extension EventRows {
 }
 
 extension EventColumn {
-  /// The type a statement's parameter gets.
+  /// The type of a statement's parameter.
   package func typeOID(streamIDType: String) -> UInt32 {
     switch self {
     case .seq_id, .version: 20

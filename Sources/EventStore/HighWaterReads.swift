@@ -3,14 +3,14 @@ import Rules
 
 /// The statements behind the high-water mark.
 ///
-/// Each has a snapshot of its own, and their order is the proof: the sequence first, the holders of its lock after it, the events last.
+/// Each has a snapshot of its own, and the proof rests on their order: the sequence first, then the holders of its lock, the events last.
 /// Never merge two of them into one statement.
 package struct HighWaterReads: Sendable {
   package let shape: StoreShape
 
   package init(_ shape: StoreShape) { self.shape = shape }
 
-  /// What the sequence has handed out, and what is visible, at one moment of the server's clock.
+  /// The numbers handed out and visible at one moment of the server's clock.
   package struct Numbers: Sendable {
     /// Since 1970, the server's clock.
     package var serverTime: Duration
@@ -18,7 +18,7 @@ package struct HighWaterReads: Sendable {
     package var highestVisible: Int64
   }
 
-  /// A transaction that holds a lock which keeps numbers unsettled.
+  /// A transaction whose lock keeps numbers unsettled.
   package struct Holder: Sendable {
     package var virtualTransaction: String
     /// Nil for a prepared transaction.
@@ -27,7 +27,7 @@ package struct HighWaterReads: Sendable {
     package var onEvents: Bool
   }
 
-  /// Step 1. Cheap: one page of the sequence, one end of an index.
+  /// Step 1. Cheap: it reads one page of the sequence and one end of an index.
   package var numbersStatement: SQL {
     """
     SELECT extract(epoch FROM clock_timestamp())::numeric(20, 6)::text AS server_time,
@@ -37,7 +37,7 @@ package struct HighWaterReads: Sendable {
     """
   }
 
-  /// Step 2. Who holds RowExclusiveLock on the sequence or on the event table, in this database, by transaction.
+  /// Step 2. The transactions that hold RowExclusiveLock on the sequence or on the event table, in this database.
   package var holdersStatement: SQL {
     """
     SELECT virtualtransaction AS transaction, max(pid) AS pid,
@@ -55,20 +55,20 @@ package struct HighWaterReads: Sendable {
     try decodeNumbers(try await session.prepared(numbersStatement, timeout: .seconds(30)))
   }
 
-  /// Steps 1 and 2 in one round trip; statements in a pipeline still have a snapshot each, taken in order.
+  /// Steps 1 and 2 in one round trip; each statement in a pipeline still has its own snapshot, taken in order.
   ///
-  /// - Throws: ``Problem`` where the store is no longer the one that was looked up.
+  /// - Throws: ``Problem`` if the store is no longer the one that was looked up.
   package func numbersAndHolders(_ session: Session) async throws -> (Numbers, [Holder]) {
-    // The identity comes last: an identifier does not come back, so what is still the same now was the same before.
+    // The identity comes last: an identifier never comes back, so if it is the same now, it was the same before.
     let results = try await session.pipeline(
       [numbersStatement, holdersStatement, StoreIdentity.statement(schema: shape.schema)], timeout: .seconds(30))
     try refuseChanged(StoreIdentity.decode(results[2]))
     return (try decodeNumbers(results[0]), try results[1].rows.map(decodeHolder))
   }
 
-  /// For a moment in which nothing is to be proven: pages read meanwhile.
+  /// For ticks that have nothing to prove, because pages read all the same.
   ///
-  /// - Throws: ``Problem`` where the store is no longer the one that was looked up.
+  /// - Throws: ``Problem`` if the store is no longer the one that was looked up.
   package func refuseChanged(_ session: Session) async throws {
     try refuseChanged(try await StoreIdentity.read(session, schema: shape.schema))
   }
@@ -77,14 +77,14 @@ package struct HighWaterReads: Sendable {
     guard identity == shape.identity else {
       throw Problem(
         .store(.replaced), "the event table, its sequence or the view tidemark.batch has changed",
-        hint: "The daemon looks the store up again.")
+        hint: "The daemon looks the store up again on its own.")
     }
   }
 
-  /// Step 3: the runs of numbers in (from, to] that no visible event has.
+  /// Step 3: the runs of numbers in (from, to] without a visible event.
   ///
-  /// One index-only scan of the range that only counts, since most ranges are whole; and a second one where numbers are missing. It
-  /// comes later, so it can only see more: what it still misses was not visible to the first one either.
+  /// One index-only scan of the range just counts, since most ranges are complete; a second one follows if numbers are missing. It
+  /// comes later, so it can only see more: a number it does not see was not visible to the first one either.
   package func gaps(from: Int64, to: Int64, _ session: Session) async throws -> [ClosedRange<Int64>] {
     let seen = try await session.prepared(
       "SELECT count(*) FROM \(raw: shape.store).mt_events WHERE seq_id > \(from) AND seq_id <= \(to)",
@@ -106,16 +106,16 @@ package struct HighWaterReads: Sendable {
     return try rows.map { try $0.get("first", as: Int64.self)...(try $0.get("last", as: Int64.self)) }
   }
 
-  /// - Throws: ``Problem`` where the server replays another's log: the locks of the primary cannot be seen there.
+  /// - Throws: ``Problem`` if the server is a standby, which does not show the locks of the primary.
   package static func refuseStandby(_ session: Session) async throws {
     guard try await !session.execute("SELECT pg_is_in_recovery()").rows[0].get(0, as: Bool.self) else {
       throw Problem(
         .store(.standby), "the server is a standby",
-        hint: "Connect to the primary: only there the locks of writers can be seen.")
+        hint: "Connect to the primary: only it shows the locks of writers.")
     }
   }
 
-  /// Who is behind each transaction, in words for the operator.
+  /// Describes the session behind each transaction, for the operator.
   package func describe(_ transactions: [String], _ session: Session) async throws -> [String] {
     try await session.execute(
       """

@@ -3,7 +3,7 @@ import Rules
 
 /// The positions of shards: rows of `mt_event_progression`, with Marten's names and Marten's meaning.
 ///
-/// The move itself is `tidemark_internal.begin_page`, inside the page's transaction; here is what comes before and around it.
+/// `tidemark_internal.begin_page` moves a position, inside the page's transaction; everything else about positions is here.
 package struct Positions: Sendable {
   package let shape: StoreShape
 
@@ -17,20 +17,20 @@ package struct Positions: Sendable {
     return try rows.first.map { try $0.get("last_seq_id", as: Int64?.self) ?? 0 }
   }
 
-  /// Where a shard goes on: at its position, after whatever page is under way has ended. Whoever ran the shard before may be dead, and the
-  /// server still busy with the commit that was sent last; a page begun from the position before it would find the position moved.
+  /// Where a shard continues: its position, once any page in progress has ended. The shard's previous node may be dead while the server
+  /// still executes its last commit; a page that began from the position before that commit would find the position moved.
   ///
-  /// Dead letters above the position are removed: somebody set the shard back, and a page will meet their events again. Whoever writes a
-  /// letter holds the position's lock and has the position at or above it, so under that lock none is removed that belongs there.
+  /// Removes dead letters above the position: the shard was set back, and a page will apply their events again. A writer of a letter
+  /// holds the position's lock, with the position at or above the letter, so under that lock every letter above it is outdated.
   ///
-  /// - Parameter first: the position of a shard that has none yet.
-  /// - Returns: nil where it has none and `first` is none either.
+  /// - Parameter first: the position for a shard that has none yet.
+  /// - Returns: nil if it has none and `first` is nil too.
   package func begin(
     _ shard: String, at first: Int64? = nil, _ session: Session
   ) async throws -> (position: Int64, removedLetters: Int)? {
     try await session.transaction { [self] session in
       if let first {
-        // Unless somebody else has just given it one. It is remembered for rebuilds.
+        // Unless another node has just given it one. Rebuilds need the first position later.
         try await session.execute(
           """
           WITH started AS (
@@ -47,20 +47,20 @@ package struct Positions: Sendable {
     }
   }
 
-  /// The same as ``read(_:_:)``, locked: to the end of the transaction the shard applies nothing. Waits for its page.
+  /// Like ``read(_:_:)``, but locks the position: until the end of the transaction the shard applies nothing. Waits for its current page.
   package func lock(_ shard: String, _ session: isolated Session) async throws -> Int64? {
     try await session.execute(
       "SELECT coalesce(last_seq_id, 0) FROM \(raw: shape.store).mt_event_progression WHERE name = \(shard) FOR UPDATE"
     ).rows.first?.get(0, as: Int64.self)
   }
 
-  /// The first position that the shard was given, or nil where nobody remembers.
+  /// The shard's first position, or nil if it is not on record.
   package func first(_ shard: String, _ session: Session) async throws -> Int64? {
     let rows = try await session.execute("SELECT first_position FROM tidemark.shard WHERE name = \(shard)").rows
     return try rows.first?.get(0, as: Int64?.self)
   }
 
-  /// The position after which every event at or after `time` comes; nil where there is no such event yet.
+  /// The position that precedes every event at or after `time`; nil if there is no such event yet.
   package func before(time: String, _ session: Session) async throws -> Int64? {
     let row = try await session.execute(
       """
@@ -71,12 +71,12 @@ package struct Positions: Sendable {
     return try row.get("position", as: Int64?.self)
   }
 
-  /// What tells a shard's row from those that Marten keeps for its own high-water mark, one of them for each tenant.
+  /// Tells a shard's row from those of Marten's own high-water mark, which may have one for each tenant.
   package static var isShard: SQL {
     "NOT (name = ANY (\(ShardName.reserved)::text[]) OR starts_with(name, 'HighWaterMark:'))"
   }
 
-  /// Every position by shard name; rows that are not shards are left out.
+  /// Every position by shard name, without the rows that are not shards.
   package func all(_ session: Session) async throws -> [String: Int64] {
     let rows = try await session.execute(
       """

@@ -1,7 +1,7 @@
 package import Postgres
 package import Rules
 
-/// Where errors of every layer become a ``Problem``.
+/// Turns errors of every layer into a ``Problem``.
 extension Problem {
   package init(of error: any Error) {
     switch error {
@@ -11,9 +11,9 @@ extension Problem {
     }
   }
 
-  /// What the server said, as far as it may be logged.
+  /// An error from the server, without the parts that must not be logged.
   ///
-  /// - Parameter source: of the operator's statement that failed; nil for our own.
+  /// - Parameter source: of the operator's statement that failed; nil for one of our own.
   package init(_ error: PostgresError, source: SourceLocation? = nil, sequence: Int64? = nil) {
     let isOurs = source == nil && error.sqlState == .insufficientPrivilege
     self.init(
@@ -22,8 +22,8 @@ extension Problem {
       sqlState: error.sqlState?.code, source: source, sequence: sequence)
   }
 
-  /// The same, of an error that was caught on the server. The details of a data error or a violated constraint repeat whole rows, and a
-  /// message may repeat a value of any length.
+  /// The same for an error that a function caught on the server. The details of a data error or a violated constraint repeat whole rows,
+  /// and a message may repeat a value of any length.
   package init(
     serverMessage: String, detail: String?, hint: String?, sqlState: String?, source: SourceLocation? = nil,
     sequence: Int64? = nil

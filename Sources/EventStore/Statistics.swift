@@ -1,24 +1,24 @@
 package import Postgres
 
-/// What an operator asks of an event store: how far it is, and how much of it is empty.
+/// Figures of an event store for the operator: its highest number, its mark, its events and its gaps.
 package struct Statistics: Sendable {
   /// The highest number the sequence has handed out.
   package var highestSequence: Int64
-  /// The high-water mark as last written down; nil where the daemon has never run.
+  /// The high-water mark as last recorded; nil if the daemon has never run.
   package var mark: Int64?
-  /// Since the mark last moved; nil while there is nothing above it.
+  /// How long ago the mark last moved; nil if there is nothing above it.
   package var markStandsFor: Duration?
   package var events: Int64
-  /// `events` comes from the planner's statistics: the store is too large to count.
+  /// `events` comes from the planner's statistics, because the store is too large to count.
   package var eventsAreEstimated: Bool
-  /// Numbers up to the highest that no event has: rolled back, or not committed yet.
+  /// How many numbers up to the highest have no event: rolled back, or not committed yet.
   package var missingNumbers: Int64
-  /// Gaps that the mark stepped over without proof.
+  /// Gaps that the mark skipped without proof.
   package var recordedGaps: Int64
   package var lateArrivals: Int64
   package var deadLetters: Int64
 
-  /// Stores with more numbers than this are estimated, not counted.
+  /// The events of stores with more numbers than this are estimated, not counted.
   static let countingLimit: Int64 = 1_000_000
 
   package static func read(_ session: Session, shape: StoreShape) async throws -> Statistics {

@@ -1,26 +1,26 @@
 package import Postgres
 import Rules
 
-/// The oldest PostgreSQL whose locks, snapshots and multiranges the daemon relies on.
+/// The oldest PostgreSQL with the locks, snapshots and multiranges that the daemon relies on.
 package let oldestServerVersion = 140_000
 
-/// How one event store of the `marten` dialect is laid out: which of Marten's optional columns exist, and what identifies a stream.
+/// The layout of one event store of the `marten` dialect: which of Marten's optional columns exist, and what identifies a stream.
 ///
-/// Marten 7, 8 and 9 differ, and so do two stores of one version; everything here is looked up, nothing assumed.
+/// Marten 7, 8 and 9 differ, and so may two stores of one version, so everything here is looked up and nothing is assumed.
 package struct StoreShape: Sendable, Hashable {
-  /// The schema the store's tables are in, unquoted.
+  /// The schema of the store's tables, unquoted.
   package var schema: String
   /// `uuid` or `character varying`.
   package var streamIDType: String
   package var eventColumns: Set<String>
   package var streamColumns: Set<String>
-  /// Numbers a session takes from the sequence at once; above 1 the proof of the mark needs a horizon.
+  /// How many numbers a session takes from the sequence at once; above 1 the proof of the mark needs a horizon.
   package var sequenceCache: Int64
-  /// The table of positions is there.
+  /// The table of positions exists.
   package var hasProgression: Bool
-  /// Marten's opt-in table of skipped ranges is there.
+  /// Marten's opt-in table of skipped ranges exists.
   package var hasHighWaterSkips: Bool
-  /// Marten's documents of dead letters are there.
+  /// Marten's table of dead letter documents exists.
   package var hasDeadLetterDocuments = false
   /// The sequence's object identifier, as `pg_locks` names it.
   package var sequenceOID: Int64
@@ -35,30 +35,30 @@ package struct StoreShape: Sendable, Hashable {
 
   /// Looks the store up.
   ///
-  /// - Throws: ``Problem`` where there is no store, or one whose events cannot be followed exactly; `PostgresError` for the rest.
+  /// - Throws: ``Problem`` if there is no store, or one that Tidemark cannot follow exactly; `PostgresError` otherwise.
   package static func read(_ session: Session, schema: String) async throws -> StoreShape {
     guard session.serverVersion >= oldestServerVersion else {
       throw Problem(
         .store(.oldServer), "the server is PostgreSQL \(session.serverVersion / 10_000)",
-        hint: "PostgreSQL \(oldestServerVersion / 10_000) or newer is needed.")
+        hint: "Tidemark needs PostgreSQL \(oldestServerVersion / 10_000) or newer.")
     }
     // Apart, and first: what changes after it is noticed by the next proof.
     let identity = try await StoreIdentity.read(session, schema: schema)
     let found = try await session.execute(lookUp(schema: schema)).rows[0]
     guard let eventsOID = try found.get("events", as: Int64?.self) else {
       throw Problem(
-        .store(.noStore), "there is no event store: table \(schema).mt_events does not exist",
-        hint: "Name its schema with event_store.schema, or run `tidemark init` to make one.")
+        .store(.noStore), "no event store found: table \(schema).mt_events does not exist",
+        hint: "Set event_store.schema to its schema, or run `tidemark init` to create one.")
     }
     guard let sequenceOID = try found.get("sequence", as: Int64?.self) else {
       throw Problem(
         .store(.unfitStore), "the event store in schema \(schema) has no sequence \(schema).\(sequenceName)",
-        hint: "A store partitioned by tenant with a sequence for each tenant cannot be followed by one mark.")
+        hint: "One mark cannot follow a store that is partitioned by tenant and has a sequence for each tenant.")
     }
     guard try found.get("has_key", as: Bool.self) else {
       throw Problem(
         .store(.unfitStore), "\(schema).mt_events has no primary key or unique index on seq_id alone",
-        hint: "Events are found and ordered by seq_id: ALTER TABLE \(schema).mt_events ADD PRIMARY KEY (seq_id).")
+        hint: "Tidemark finds and orders events by seq_id: ALTER TABLE \(schema).mt_events ADD PRIMARY KEY (seq_id).")
     }
     let columns = try await session.execute(columns(schema: schema)).rows
     let events = try columns.filter { try $0.get("relation", as: String.self) == "mt_events" }
@@ -100,8 +100,7 @@ package struct StoreShape: Sendable, Hashable {
   /// The sequence, qualified and quoted for SQL.
   package var sequence: String { "\(store).\(StoreShape.sequenceName)" }
 
-  /// Leaves out what is in the table but is not an event any more: archived and skipped ones, and the fillers Marten writes for numbers
-  /// it gave up.
+  /// Leaves out rows that are not, or no longer, events: archived and skipped ones, and the fillers Marten writes for numbers it gave up.
   package var livePredicate: String {
     var terms = ["true"]
     if eventColumns.contains("is_archived") { terms.append("e.is_archived IS NOT TRUE") }
@@ -112,7 +111,7 @@ package struct StoreShape: Sendable, Hashable {
     return terms.joined(separator: " AND ")
   }
 
-  /// The shape `init` makes on a database without a store.
+  /// The shape of the store that `init` creates in a database without one.
   package static func new(schema: String, streamIDType: String) -> StoreShape {
     StoreShape(
       schema: schema, streamIDType: streamIDType == "varchar" ? "character varying" : streamIDType,
@@ -154,7 +153,7 @@ package struct StoreShape: Sendable, Hashable {
     """
   }
 
-  /// `'"schema".table'`: what `to_regclass` reads.
+  /// `'"schema".table'`, as `to_regclass` reads it.
   private static func schemaLiteral(_ schema: String, _ relation: String) -> String {
     SQL.quoted(literal: "\(SQL.quoted(schema)).\(relation)")
   }

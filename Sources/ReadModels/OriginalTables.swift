@@ -1,7 +1,7 @@
 package import Postgres
 package import Rules
 
-/// The tables of a read model as they stand, looked at before they are rebuilt.
+/// The current tables of a read model, as looked up before a rebuild.
 package struct OriginalTables: Sendable {
   package struct Table: Sendable, Hashable {
     /// As the operator declared it.
@@ -10,19 +10,19 @@ package struct OriginalTables: Sendable {
     package var schema: String
     /// Without its schema.
     package var name: String
-    /// What hangs on it and would not come along with a swap, in words.
+    /// The objects that depend on it and that a swap would drop, in words.
     package var obstacles: [String]
-    /// The tables its foreign keys refer to, qualified.
+    /// The tables its foreign keys reference, qualified.
     package var references: [String]
     package var columns: [String]
-    /// The keys that foreign keys refer to, each with its columns.
+    /// The keys that foreign keys reference, each as its columns.
     package var referredKeys: [String]
-    /// Unique columns by which the table numbers its rows itself, each other rows when it is filled anew.
+    /// Unique columns that number the table's rows automatically, so a rebuild gives its rows other numbers.
     package var numberedKeys: [String]
-    /// Partitions have its rows; of any other table, those that inherit from it have rows of their own.
+    /// If true, its partitions have its rows; otherwise tables that inherit from it have rows of their own.
     var isPartitioned: Bool
 
-    /// Its own rows, for DELETE and the like.
+    /// Names only its own rows, for DELETE and the like.
     var only: String { isPartitioned ? qualified : "ONLY \(qualified)" }
 
     /// With its schema, quoted for SQL.
@@ -30,15 +30,15 @@ package struct OriginalTables: Sendable {
   }
 
   package let tables: [Table]
-  /// Tells whether columns, indexes or constraints have changed since.
+  /// Changes with columns, indexes or constraints.
   private let rows: String
-  /// Tells whether anything else has changed that a new table in their place was given when it was made.
+  /// Changes with everything else that a new table copies when it is created.
   private let rest: String
 
-  /// What the new tables are made after.
+  /// The shape that the new tables copy.
   package var shape: String { "\(rows) \(rest)" }
 
-  /// Whether tables that were made after `shape` still fit: to write their rows into these, or to put them in their place.
+  /// Whether new tables with the shape `shape` still fit: for a copy into these tables, or for a swap with them.
   package func fit(_ shape: String?, for way: ExchangeWay) -> Bool {
     switch way {
     case .swap: shape == self.shape
@@ -54,7 +54,7 @@ package struct OriginalTables: Sendable {
     }
   }
 
-  /// Each after those it refers to.
+  /// Each after those it references.
   package var inOrder: [Table] {
     let references = Dictionary(uniqueKeysWithValues: tables.map { ($0.qualified, $0.references) })
     let order = ExchangeChoice.inOrder(tables.map(\.qualified), references: references)
@@ -63,14 +63,14 @@ package struct OriginalTables: Sendable {
 
   /// Looks the tables up, by the session's search path.
   ///
-  /// - Throws: ``Problem`` where there is none to rebuild.
+  /// - Throws: ``Problem`` if they cannot be rebuilt.
   package static func read(_ declared: [String], of projection: String, _ session: Session) async throws
     -> OriginalTables
   {
     guard !declared.isEmpty else {
       throw Problem(
-        .rebuild(.noTables), "projection \(projection) does not say which tables it fills",
-        hint: "Declare them: tables = [\"…\"]. Without them nothing can be made anew beside the old.")
+        .rebuild(.noTables), "projection \(projection) does not declare the tables it fills",
+        hint: "Declare them: tables = [\"…\"]. A rebuild creates new tables beside these.")
     }
     var tables: [Table] = []
     for name in declared {
@@ -83,7 +83,7 @@ package struct OriginalTables: Sendable {
       guard ["r", "p"].contains(kind) else {
         throw Problem(
           .rebuild(.noTables), "\(name) of projection \(projection) is not a table",
-          hint: "Only tables can be made anew.")
+          hint: "Only tables can be rebuilt.")
       }
       tables.append(
         Table(
@@ -96,14 +96,14 @@ package struct OriginalTables: Sendable {
     if let twice = tables.first(where: { table in tables.count { $0.name == table.name } > 1 }) {
       throw Problem(
         .rebuild(.notRedirected), "projection \(projection) fills two tables named \(twice.name), in different schemas",
-        hint: "The search path can only lead to one of them. Rebuild with --in-place.")
+        hint: "The search path can lead to only one of them. Rebuild with --in-place.")
     }
     let shape = try await session.execute(shapeStatement(tables.map(\.oid))).rows[0]
     return OriginalTables(
       tables: tables, rows: try shape.get("rows", as: String.self), rest: try shape.get("rest", as: String.self))
   }
 
-  /// Those of the tables that are there and have rows.
+  /// The tables that exist and have rows.
   package static func filled(_ declared: [String], _ session: Session) async throws -> [String] {
     var filled: [String] = []
     for name in declared {
@@ -119,7 +119,7 @@ package struct OriginalTables: Sendable {
     try row.get(column, as: String?.self)?.split(separator: "\u{1F}").map(String.init) ?? []
   }
 
-  /// What hangs on a table is in `pg_depend`; what is a part of it goes with it and does not count.
+  /// `pg_depend` lists the objects that depend on a table; parts of the table itself do not count.
   private static func lookUp(_ name: String) -> SQL {
     """
     WITH keys AS (
@@ -186,7 +186,7 @@ package struct OriginalTables: Sendable {
                 JOIN pg_catalog.pg_extension AS x ON x.oid = d.refobjid
                WHERE d.classid = 'pg_catalog.pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e'
               UNION ALL
-              SELECT 8, format('its owner %s, whom %s cannot act for,', pg_get_userbyid(c.relowner), current_user)
+              SELECT 8, format('its owner %s, whose role %s does not have,', pg_get_userbyid(c.relowner), current_user)
                WHERE NOT pg_has_role(c.relowner, 'USAGE')
               UNION ALL
               SELECT 9, format('the missing privilege to create tables in schema %s', n.nspname)
@@ -218,12 +218,12 @@ package struct OriginalTables: Sendable {
               UNION ALL
               SELECT format('%s %s', k.conname, pg_get_constraintdef(k.oid)) FROM bound AS k
               UNION ALL
-              -- A copy from tables that are not logged does no harm; in place of one that is, it would be lost in a crash.
+              -- Copying from an unlogged table does no harm; but swapped in for a logged one, it would lose its rows in a crash.
               SELECT format('%s %s', c.oid, tidemark_internal.has_unlogged_shadow(c.oid)) FROM class AS c) AS parts (part)) AS rows,
            (SELECT md5(string_agg(part, ';' ORDER BY part)) FROM (
               SELECT format('%s %s %s %s %s %s %s %s %s', a.attrelid, a.attname, a.attidentity, a.attstattarget, a.attstorage,
                             a.attcompression, a.attcollation, pg_get_expr(d.adbin, d.adrelid),
-                            -- Others are the server's own.
+                            -- The server sets the others itself.
                             (SELECT array_agg(o) FROM unnest(a.attoptions) AS o WHERE o LIKE 'n_distinct%'))
                 FROM col AS a LEFT JOIN pg_catalog.pg_attrdef AS d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
               UNION ALL

@@ -3,9 +3,9 @@ package import EventStore
 package import Postgres
 package import Rules
 
-/// The new tables of a rebuild, in a schema of their own, from their making to their exchange for the old ones.
+/// The new tables of a rebuild, in a schema of their own, from their creation to their exchange for the old ones.
 ///
-/// Whoever projects finds them by the search path: the schema comes first in it.
+/// The projection's statements find them by the search path, in which the schema comes first.
 package struct ShadowTables: Sendable {
   package let shape: StoreShape
   /// The shard's name.
@@ -21,7 +21,7 @@ package struct ShadowTables: Sendable {
   private var table: RebuildTable { RebuildTable() }
   private var letters: String { PageTarget.letters(ofRebuildOf: shard) }
 
-  /// `tidemark_rebuild_trip_all_1a2b3c4d`: readable, and no other shard's.
+  /// `tidemark_rebuild_trip_all_1a2b3c4d`: readable, and unique to the shard.
   package static func schema(of shard: String) -> String {
     let plain = shard.lowercased().unicodeScalars.map { scalar in
       ("a"..."z").contains(scalar) || ("0"..."9").contains(scalar) ? Character(scalar) : "_"
@@ -35,9 +35,9 @@ package struct ShadowTables: Sendable {
     "\(SQL.quoted(schema)).\(SQL.quoted(original.name))"
   }
 
-  /// Makes the tables, empty, and the workers' positions, all in one transaction.
+  /// Creates the empty tables and the workers' positions, all in one transaction.
   ///
-  /// - Parameter first: the sequence after which events are applied.
+  /// - Parameter first: the sequence after which the rebuild begins.
   package func make(
     _ row: RebuildTable.Row, _ choice: ExchangeChoice, after first: Int64, node: String, _ session: Session
   ) async throws {
@@ -65,14 +65,14 @@ package struct ShadowTables: Sendable {
       let names = try await session.execute("SELECT current_database()::text, current_user::text").rows[0]
       let database = SQL.quoted(names.text(0) ?? "")
       throw Problem(
-        .rebuild(.noPrivilege), "the new tables cannot be made: \(error.message)",
+        .rebuild(.noPrivilege), "cannot create the new tables: \(error.message)",
         hint:
-          "As the owner of the database run: GRANT CREATE ON DATABASE \(database) TO \(SQL.quoted(names.text(1) ?? ""))"
+          "As the owner of the database, run: GRANT CREATE ON DATABASE \(database) TO \(SQL.quoted(names.text(1) ?? ""))"
       )
     }
   }
 
-  /// Removes whatever a rebuild of this shard has made, and its row's claim to it.
+  /// Removes the tables and letters of a shard's rebuild, and clears them from its row.
   package static func remove(_ row: RebuildTable.Row, as state: RebuildTable.State, _ session: Session) async throws {
     let schema = SQL.quoted(schema(of: row.shard))
     try await session.transaction { session in
@@ -84,12 +84,12 @@ package struct ShadowTables: Sendable {
     }
   }
 
-  /// Whether a crash of the server has emptied them since.
+  /// Whether a crash of the server has emptied the new tables.
   package func wereLost(_ session: Session) async throws -> Bool {
     try await session.execute("SELECT tidemark_internal.has_lost_shadows(\(schema))").rows[0].get(0, as: Bool.self)
   }
 
-  /// The planner must know the new tables before readers meet them.
+  /// The planner must have statistics of the new tables before readers use them.
   package func analyze(_ session: Session) async throws {
     for original in originals.tables { try await session.script("ANALYZE \(shadow(of: original))") }
   }
@@ -104,7 +104,7 @@ package struct ShadowTables: Sendable {
     return position
   }
 
-  /// What differs, as a JSON array with an object for each table.
+  /// The differences, as a JSON array with an object for each table.
   package func compare(_ filter: RowFilter, _ session: isolated Session) async throws -> String {
     var objects: [String] = []
     for original in originals.tables {
@@ -119,7 +119,7 @@ package struct ShadowTables: Sendable {
     return "[\(objects.joined(separator: ","))]"
   }
 
-  /// Brings the shard's dead letters in line with the new rows. Before the tables are locked, as others may have a letter in hand.
+  /// Brings the shard's dead letters in line with the new rows. Call it before locking the tables, since another session may hold a letter.
   package func takeOverLetters(
     _ row: RebuildTable.Row, at position: Int64, types: [String]?, _ session: isolated Session
   ) async throws {
@@ -127,15 +127,15 @@ package struct ShadowTables: Sendable {
       "SELECT tidemark_internal.take_over_letters(\(row.id), \(shard), \(letters), \(types), \(position))")
   }
 
-  /// Bounds the wait for each lock from here on, to the end of the transaction: the live shard stands still meanwhile.
+  /// Limits the wait for each lock from here to the end of the transaction, because the live shard waits meanwhile.
   package func boundLocks(_ session: isolated Session) async throws {
     try await session.script(Self.lockBound)
   }
 
-  /// Longest that a statement waits which locks whole tables: others that want them wait behind it.
+  /// Longest that a statement waits to lock whole tables: others that want them wait behind it.
   private static let lockBound = "SET LOCAL lock_timeout = '5s'"
 
-  /// What a swap locks without hindering readers, with time for a vacuum that is under way to give way: nobody changes the tables then.
+  /// Locks the tables for a swap against all changes, but not against readers, with time for a running vacuum to give way.
   package func lockForSwap(_ session: isolated Session) async throws {
     let old = originals.tables.map(\.only).joined(separator: ", ")
     let new = originals.tables.map(shadow).joined(separator: ", ")
@@ -146,15 +146,15 @@ package struct ShadowTables: Sendable {
       """)
   }
 
-  /// The same for a copy: readers go on, other writers wait.
+  /// The same for a copy: readers continue, other writers wait.
   package func lockForCopy(_ session: isolated Session) async throws {
     let old = originals.inOrder.map(\.only).joined(separator: ", ")
     try await session.script("LOCK TABLE \(old) IN SHARE ROW EXCLUSIVE MODE")
   }
 
-  /// Puts the new tables in the old ones' place. Readers wait for `patience` at most, and then for the few milliseconds it takes.
+  /// Replaces the old tables with the new ones. Readers wait for `patience` at most, and then for the few milliseconds it takes.
   ///
-  /// - Returns: false where a reader was in the way; the transaction is then a failed one.
+  /// - Returns: false if a reader blocked it; the transaction has then failed.
   package func swap(patience: Duration, _ session: isolated Session) async throws -> Bool {
     do {
       try await session.execute(
@@ -174,10 +174,10 @@ package struct ShadowTables: Sendable {
     return true
   }
 
-  /// Makes the old tables' rows those of the new ones, touching only what differs.
+  /// Makes the old tables' rows equal to those of the new ones, changing only rows that differ.
   package func copy(_ filter: RowFilter, _ session: isolated Session) async throws {
     let order = originals.inOrder
-    // What others hold of rows that hang on these is theirs to let go.
+    // Rows that reference these may be locked by others: wait until those transactions end.
     try await session.script("SET LOCAL lock_timeout TO DEFAULT; SET CONSTRAINTS ALL DEFERRED")
     try await session.execute(
       """
@@ -186,7 +186,7 @@ package struct ShadowTables: Sendable {
       """)
   }
 
-  /// Empties the old tables and sets the shard back, for a rebuild without new ones.
+  /// Empties the old tables and sets the shard back, for a rebuild without new tables.
   package func empty(backTo first: Int64, _ session: isolated Session) async throws {
     try await session.script("SET CONSTRAINTS ALL DEFERRED")
     for original in originals.inOrder.reversed() { try await session.script("DELETE FROM \(original.only)") }
@@ -198,9 +198,9 @@ package struct ShadowTables: Sendable {
       """)
   }
 
-  /// What comes last in the transaction of an exchange.
+  /// The last statements in the transaction of an exchange.
   ///
-  /// - Parameter live: the live shard's position; where the rebuild ended elsewhere, it moves there.
+  /// - Parameter live: the live shard's position; if the rebuild ended elsewhere, the shard moves there.
   package func conclude(
     _ row: RebuildTable.Row, _ choice: ExchangeChoice, at position: Int64, live: Int64, comparison: String?,
     _ session: isolated Session
@@ -213,10 +213,10 @@ package struct ShadowTables: Sendable {
          WHERE name = \(shard)
         """)
     }
-    // A copy waits for rows as long as it takes, and not for these.
+    // A copy waits for rows without a limit, but not for the locks of this statement.
     try await session.script(
       "SET LOCAL client_min_messages = warning; \(Self.lockBound); DROP SCHEMA \(SQL.quoted(schema)) CASCADE")
-    // Readers may have made another way the better one meanwhile.
+    // After blocked swaps the rebuild may have chosen a copy.
     try await session.execute(
       "UPDATE tidemark.rebuild SET chosen_way = \(choice.way.rawValue), way_reason = \(choice.reason) WHERE id = \(row.id)"
     )
@@ -224,9 +224,9 @@ package struct ShadowTables: Sendable {
   }
 }
 
-/// Which rows a rebuild is about: all, or those of some streams or tenants.
+/// The rows that a rebuild covers: all, or those of some streams or tenants.
 package struct RowFilter: Sendable, Hashable {
-  /// The column that holds what identifies the stream, or the tenant.
+  /// The column that holds the id of the stream, or the tenant.
   package var column: String?
   package var values: [String]?
 

@@ -85,7 +85,7 @@ private let seen = """
       let error = await #expect(throws: PostgresError.self) {
         _ = try await session.execute("SELECT tidemark.wait_for('All:All')")
       }
-      #expect(error?.message == "tidemark.wait_for was called in a transaction that has appended events itself")
+      #expect(error?.message == "tidemark.wait_for was called in a transaction that has appended events")
     }
     let unknown = await #expect(throws: PostgresError.self) {
       try await database.script(

@@ -33,7 +33,7 @@ import Testing
       uniqueKeysWithValues: JournalLog.fields(sink.entries.withLock { $0 }[0]).map { ($0.name, $0.value) })
     #expect(
       fields.filter { $0.key != "MESSAGE_ID" } == [
-        "MESSAGE": #"The plugin says database=main shard=Plug:All text="low on stamps""#, "PRIORITY": "4",
+        "MESSAGE": #"Message from the plugin database=main shard=Plug:All text="low on stamps""#, "PRIORITY": "4",
         "SYSLOG_IDENTIFIER": "tidemark", "TIDEMARK_SHARD": "Plug:All", "TIDEMARK_TEXT": "low on stamps",
         "TIDEMARK_DATABASE": "main",
       ])

@@ -1,7 +1,7 @@
--- The end of a rebuild: the exchange of new tables for old, or of the rows that differ, and what goes with it.
+-- The end of a rebuild: the exchange of new tables for old, or of the rows that differ, and the comparison before it.
 
 -- ## FUNCTION tidemark_internal.numbered_columns(regclass)
--- The columns of a table that number its rows by themselves: identity, or drawn from a sequence that the column owns.
+-- The columns that number a table's rows automatically: identity columns, and those that draw from a sequence they own.
 CREATE OR REPLACE FUNCTION tidemark_internal.numbered_columns(original regclass)
 RETURNS TABLE (number smallint)
 LANGUAGE sql
@@ -15,11 +15,11 @@ AS $function$
 $function$;
 
 -- ## FUNCTION tidemark_internal.row_parts(regclass, boolean, text, text[])
--- How the rows of two tables of the same shape are told apart and written: lists and conditions for the statements below, over the
--- aliases o and n. What hangs on a row hangs on the key that foreign keys name, so that is the key where there is one; otherwise the
--- primary key, or else a unique index on columns that are never null. Beside a key that foreign keys name, the numbers that a table
--- gives its rows by itself are the old ones for the rows that stay, and new ones of the old table for the others: unless the projection
--- has more tables, which may hold these numbers.
+-- How to match and write the rows of two tables of the same shape: lists and conditions for the statements below, over the aliases
+-- o and n. Rows of other tables reference a row by the key that their foreign keys name, so that is the key if there is one; otherwise
+-- the primary key, or else a unique index on columns that are never null. Beside a key that foreign keys name, automatic numbers stay
+-- the old ones for rows that stay, and are new ones of the old table for the others: unless the projection has more tables, which may
+-- hold these numbers.
 CREATE OR REPLACE FUNCTION tidemark_internal.row_parts(
     original regclass, is_alone boolean, only_column text, only_values text[],
     OUT source text, OUT columns text, OUT changes text, OUT has_key boolean, OUT match text, OUT same text, OUT only_old text,
@@ -34,9 +34,9 @@ DECLARE
     name   text;
     wanted text;
 BEGIN
-    -- Tables that inherit from this one have rows of their own; partitions have this one's.
+    -- Tables that inherit from this one have rows of their own; partitions have its rows.
     source := CASE WHEN (SELECT c.relkind FROM pg_catalog.pg_class AS c WHERE c.oid = original) = 'r' THEN 'ONLY ' ELSE '' END || original;
-    -- Without the columns that an index only includes. Nothing hangs on a row whose key is null.
+    -- Without the columns that an index only includes. No row references one whose key is null.
     SELECT k.columns, k.is_referenced INTO key, is_referenced
       FROM pg_catalog.pg_index AS i,
            LATERAL (SELECT array_agg(u.number) AS columns,
@@ -58,7 +58,7 @@ BEGIN
            string_agg(format('%1$I = n.%1$I', a.attname), ', ' ORDER BY a.attnum)
                FILTER (WHERE a.attidentity <> 'a' AND a.attnum <> ALL (kept) AND (key IS NULL OR a.attnum <> ALL (key))),
            string_agg(format('o.%1$I = n.%1$I', a.attname), ' AND ') FILTER (WHERE a.attnum = ANY (key)),
-           -- Byte for byte: it holds for every type, also for those without an equality of their own.
+           -- Byte for byte, which works for every type, even one without an equality operator.
            format('record_image_eq(ROW(%s), ROW(%s))',
                   string_agg('o.' || quote_ident(a.attname), ', ' ORDER BY a.attnum) FILTER (WHERE a.attnum <> ALL (kept)),
                   string_agg('n.' || quote_ident(a.attname), ', ' ORDER BY a.attnum) FILTER (WHERE a.attnum <> ALL (kept)))
@@ -68,8 +68,8 @@ BEGIN
     only_old := 'true';
     only_new := 'true';
     IF only_column IS NOT NULL THEN
-        -- By the column's own equality, for which there may be an index, and to the letter, as events are chosen: a column that is
-        -- blind to case would take in rows of other streams.
+        -- By the column's own equality, for which there may be an index, and also exactly, as events are selected: a case-insensitive
+        -- column would include rows of other streams.
         SELECT quote_ident(a.attname), format('%L::text[]::%s[]', only_values, format_type(a.atttypid, -1)) INTO name, wanted
           FROM pg_catalog.pg_attribute AS a
          WHERE a.attrelid = original AND a.attname = only_column AND NOT a.attisdropped;
@@ -80,7 +80,7 @@ END
 $function$;
 
 -- ## FUNCTION tidemark_internal.lock_out_readers(regclass[], interval)
--- Locks the tables against everybody, and waits no longer than `patience` for all of them together.
+-- Locks the tables against all other sessions, and waits no longer than `patience` for all of them together.
 CREATE OR REPLACE FUNCTION tidemark_internal.lock_out_readers(tables regclass[], patience interval)
 RETURNS void
 LANGUAGE plpgsql
@@ -99,7 +99,7 @@ END
 $function$;
 
 -- ## FUNCTION tidemark_internal.swap_table(regclass, regclass)
--- Puts the new table in the old one's place. The old one goes; its name, owner and privileges stay.
+-- Replaces the old table with the new one, which takes over its name, owner and privileges. Drops the old one.
 CREATE OR REPLACE FUNCTION tidemark_internal.swap_table(original regclass, shadow regclass)
 RETURNS void
 LANGUAGE plpgsql
@@ -147,12 +147,13 @@ END
 $function$;
 
 -- ## FUNCTION tidemark_internal.copy_rows(regclass[], regclass[], text, text[])
--- Makes the rows of the old tables those of the new ones, and touches only what differs: first takes rows out, the last table first, then
--- writes, so that each is there before what refers to it. Where other tables refer to one, a row that only changed stays and is updated.
--- Its sequences go on after both. Of single streams or tenants, rows of others are never touched: a new row that has the key of one of
--- theirs ends it, as does one that is not of what was asked for (SQLSTATE TM307).
+-- Makes the rows of the old tables equal to those of the new ones, and changes only rows that differ: first deletes rows, the last table
+-- first, then writes, so that each row exists before those that reference it. If other tables reference the table, a changed row is
+-- updated in place. Sequences continue after the higher value of both. With single streams or tenants it never touches rows of others:
+-- a new row with the key of one of theirs is an error, and so is a new row of another stream or tenant (SQLSTATE TM307).
 --
--- With the caller's search path: triggers of the tables run here, and the operators of their columns' types may be the operator's own.
+-- It uses the caller's search path, because triggers of the tables run here, and the operators of their columns' types may be the
+-- operator's own.
 CREATE OR REPLACE FUNCTION tidemark_internal.copy_rows(originals regclass[], shadows regclass[], only_column text, only_values text[])
 RETURNS void
 LANGUAGE plpgsql
@@ -171,8 +172,8 @@ BEGIN
         p := tidemark_internal.row_parts(original, is_alone, only_column, only_values);
         EXECUTE format('SELECT count(*) FROM %s AS n WHERE %s IS NOT TRUE', shadow, p.only_new) INTO others;
         IF others > 0 THEN
-            RAISE EXCEPTION 'it has made % rows of table % that are of others by column %', others, original, only_column
-                USING ERRCODE = 'TM307', HINT = 'The key does not tell whose rows are whose. Mend it, or rebuild all rows.';
+            RAISE EXCEPTION 'the rebuild made % rows of table % that belong to others by column %', others, original, only_column
+                USING ERRCODE = 'TM307', HINT = 'The key does not tell which rows belong to which stream or tenant. Fix it, or rebuild all rows.';
         END IF;
         EXECUTE format('DELETE FROM %s AS o WHERE %s', p.source, p.only_old)
             || CASE WHEN p.has_key
@@ -208,9 +209,9 @@ END
 $function$;
 
 -- ## FUNCTION tidemark_internal.compare_rows(regclass, regclass, boolean, text, text[])
--- What would change: rows in the old table, in the new one, in one of them only, changed, and a few examples of each.
+-- Counts rows in the old table, in the new one, in only one of them, and changed ones, and gives a few examples of each difference.
 --
--- With the caller's search path, as in copy_rows.
+-- It uses the caller's search path, as copy_rows does.
 CREATE OR REPLACE FUNCTION tidemark_internal.compare_rows(
     original regclass, shadow regclass, is_alone boolean, only_column text, only_values text[])
 RETURNS jsonb
@@ -251,9 +252,9 @@ END
 $function$;
 
 -- ## FUNCTION tidemark_internal.take_over_letters(bigint, text, text, text[], bigint)
--- Brings the dead letters of a shard in line with the read model that was rebuilt up to `at`: an event was either applied to the new
--- tables, or has a letter of the rebuild, or was left out as one the mark had stepped over and keeps, or gets, the letter of its
--- late arrival. Under the lock of the shard's position, which whoever accounts for a late arrival takes too.
+-- Brings the dead letters of a shard in line with the read model rebuilt up to `at`: each event was either applied to the new tables, or
+-- has a letter of the rebuild, or was left out because the mark had skipped it; then it keeps, or gets, the letter of its late arrival.
+-- Call it under the lock of the shard's position, which a node that records a late arrival takes too.
 CREATE OR REPLACE FUNCTION tidemark_internal.take_over_letters(rebuild bigint, shard text, letters text, types text[], at bigint)
 RETURNS void
 LANGUAGE plpgsql
@@ -292,8 +293,8 @@ END
 $function$;
 
 -- ## FUNCTION tidemark_internal.snapshots()
--- Transactions of this database that may have taken a snapshot already, by their virtual identifiers. One that has a fixed snapshot
--- would look into a table that was swapped in after it, and not see its rows.
+-- Transactions of this database that may already have a snapshot, by their virtual identifiers. One with a fixed snapshot would read a
+-- table swapped in after it, and not see its rows.
 CREATE OR REPLACE FUNCTION tidemark_internal.snapshots()
 RETURNS text[]
 LANGUAGE sql
@@ -303,10 +304,10 @@ AS $function$
       FROM pg_catalog.pg_locks AS l
       JOIN pg_catalog.pg_stat_activity AS a ON a.pid = l.pid
      WHERE l.locktype = 'virtualxid' AND l.granted AND l.pid <> pg_backend_pid() AND a.datname = current_database()
-       -- What another role's session does is hidden from those who may not see all statistics.
+       -- The server hides the state of other roles' sessions from a role that may not read all statistics.
        AND (a.backend_xmin IS NOT NULL OR a.state IS NULL)
        AND coalesce(a.backend_type, 'client backend') = 'client backend'
-       -- The sessions by which nodes are known wait on the server and read no table.
+       -- The lock sessions of nodes only wait, and read no table.
        AND NOT EXISTS (SELECT FROM pg_catalog.pg_locks AS k JOIN tidemark.node AS n
                                 ON n.lock_key = (k.classid::bigint << 32 | k.objid::bigint)
                         WHERE k.pid = l.pid AND k.locktype = 'advisory' AND k.granted)

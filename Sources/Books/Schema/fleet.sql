@@ -1,7 +1,7 @@
--- What nodes ask of one another.
+-- Functions that nodes need to know each other.
 
 -- ## FUNCTION tidemark_internal.is_alive(bigint)
--- Whether a node lives: whether its lock session holds the key.
+-- Whether a node is alive: whether its lock session holds the key.
 CREATE OR REPLACE FUNCTION tidemark_internal.is_alive(lock_key bigint)
 RETURNS boolean
 LANGUAGE sql

@@ -1,12 +1,13 @@
 -- Pages of a live shard, in the schema tidemark_internal, which is on no search path.
 --
--- Functions of ours find nothing of the caller's by name: all but three have a search path of their own. Each of the three says why not.
+-- Our functions must not pick up the caller's objects by name: all but three have a search path of their own. Each of the three says why
+-- it has none.
 
 -- ## FUNCTION tidemark_internal.passed_over(bigint, bigint)
--- What a page leaves out because the mark had stepped over it; NULL where that is nothing.
+-- The numbers that a page leaves out because the mark had skipped them; NULL if there are none.
 --
--- Numbers that the mark stepped over are left out, except where an event has since arrived and was accounted for: that was
--- done under this position's lock, so a shard either reads the event in a page or has a dead letter for it, never both.
+-- A page leaves out skipped numbers, except those whose event has since arrived and was recorded: that happened under this
+-- position's lock, so a shard either reads the event in a page or has a dead letter for it, never both.
 -- Gaps never overlap, so at most one of them begins at or before the floor and reaches into the page.
 CREATE OR REPLACE FUNCTION tidemark_internal.passed_over(floor bigint, ceiling bigint)
 RETURNS text
@@ -14,7 +15,7 @@ LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $function$
 BEGIN
-    -- In this language, since a function in SQL is planned anew for each page.
+    -- In PL/pgSQL, because the server would plan a function in SQL again for each page.
     RETURN (
         WITH gap AS (
             SELECT first_seq_id, last_seq_id, arrived FROM tidemark.gap
@@ -57,8 +58,8 @@ $function$;
 -- ## FUNCTION tidemark_internal.begin_page(text, bigint, bigint, text[], boolean)
 -- Begins a page: moves the shard's position from floor to ceiling by compare-and-swap, and sets what tidemark.batch reads.
 --
--- It comes first in the page's transaction: the row lock it takes fences everything after it, so a leader that was paused and
--- wakes up cannot write. SQLSTATE TM301 says that the position was not at floor.
+-- It comes first in the page's transaction: the row lock it takes fences everything after it, so a leader that was frozen and
+-- wakes up cannot write. SQLSTATE TM301 means that the position was not at floor.
 CREATE OR REPLACE FUNCTION tidemark_internal.begin_page(shard text, floor bigint, ceiling bigint, types text[], durable boolean)
 RETURNS void
 LANGUAGE plpgsql
@@ -77,11 +78,11 @@ BEGIN
         SELECT p.last_seq_id INTO found_at FROM {{store}}.mt_event_progression AS p WHERE p.name = begin_page.shard;
         RAISE EXCEPTION 'shard % expected its position at %, found it at %', shard, floor, coalesce(found_at::text, 'no row')
             USING ERRCODE = 'TM301',
-                  HINT = 'Somebody else moved the position: a second daemon, a host that runs a shard of this name, or a person.';
+                  HINT = 'The position was moved by a second daemon, a host that runs a shard of this name, or a person.';
     END IF;
 
-    -- The lock keeps a node that is just recording a gap from deciding by what this page did not show yet. It is needed for the
-    -- look alone, and is given back with the subtransaction, so that no mark ever waits for a page.
+    -- The lock prevents that another node records a gap while this page reads the gaps. Only the read needs it, so the
+    -- subtransaction releases it, and no mark ever waits for a page.
     BEGIN
         PERFORM pg_advisory_xact_lock_shared({{gap_lock}});
         passed_over := tidemark_internal.passed_over(begin_page.floor, begin_page.ceiling);
@@ -102,8 +103,8 @@ END
 $function$;
 
 -- ## FUNCTION tidemark_internal.show_page(text, bigint, bigint, text[], boolean)
--- Shows a page in tidemark.batch without beginning it: for a plugin, which has its page before the position moves. Returns what is
--- left out; tidemark_internal.same_page holds that against what is left out when the position moves.
+-- Shows a page in tidemark.batch without beginning it: for a plugin, which gets its page before the position moves. Returns what the
+-- page leaves out; tidemark_internal.same_page compares that with what it leaves out when the position moves.
 CREATE OR REPLACE FUNCTION tidemark_internal.show_page(
     shard text, floor bigint, ceiling bigint, types text[], parks boolean, OUT passed_over text, OUT parked text)
 LANGUAGE plpgsql
@@ -127,8 +128,8 @@ END
 $function$;
 
 -- ## FUNCTION tidemark_internal.same_page(bigint, bigint, text, text)
--- After begin_page, and park where streams are parked: whether the page still leaves out what it left out when it was read. An event
--- that has arrived in a gap meanwhile, or a stream whose letters were replayed, was not in what the plugin saw; SQLSTATE TM305.
+-- Checks, after begin_page (and park, if streams are parked), that the page leaves out the same events as when it was read. The plugin
+-- did not see an event that has arrived in a gap since, or a stream whose letters were replayed: SQLSTATE TM305.
 CREATE OR REPLACE FUNCTION tidemark_internal.same_page(floor bigint, ceiling bigint, passed_over text, parked text)
 RETURNS void
 LANGUAGE plpgsql
@@ -140,8 +141,8 @@ BEGIN
     IF coalesce(nullif(current_setting('tidemark.passed_over'), ''), '{}')::int8multirange * page
        <> coalesce(nullif(passed_over, ''), '{}')::int8multirange * page
        OR current_setting('tidemark.parked') <> parked THEN
-        RAISE EXCEPTION 'the page after % is not what it was when it was read', floor
-            USING ERRCODE = 'TM305', HINT = 'It is read again.';
+        RAISE EXCEPTION 'the page after % has changed since it was read', floor
+            USING ERRCODE = 'TM305', HINT = 'The daemon reads it again.';
     END IF;
 END
 $function$;
@@ -156,7 +157,7 @@ AS $function$
     UPDATE {{store}}.mt_event_progression AS p
        SET last_seq_id = cut_page.ceiling
      WHERE p.name = cut_page.shard AND p.last_seq_id >= cut_page.ceiling;
-    -- What was parked beyond the new end is met again by the next page.
+    -- The next page parks the events beyond the new end again.
     DELETE FROM tidemark.dead_letter AS d
      WHERE d.shard = cut_page.shard AND d.seq_id > cut_page.ceiling AND d.class = 'parked';
     SELECT set_config('tidemark.ceiling', cut_page.ceiling::text, true);

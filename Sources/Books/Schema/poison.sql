@@ -1,8 +1,8 @@
--- What is done about events that fail.
+-- Handles events that fail.
 
 -- ## FUNCTION tidemark_internal.park(text, text)
--- Leaves out the events of streams that have an earlier dead letter of this shard, and makes dead letters of them too. After
--- begin_page, and again when letters were written in the page itself.
+-- Leaves out the events of streams that have an earlier dead letter of this shard, and makes dead letters of them too. Call it after
+-- begin_page, and again after the page itself has written letters.
 CREATE OR REPLACE FUNCTION tidemark_internal.park(shard text, node text)
 RETURNS bigint
 LANGUAGE plpgsql
@@ -35,17 +35,17 @@ $function$;
 
 -- ## FUNCTION tidemark_internal.isolate(text[], integer, text[], boolean)
 -- Applies the events of the current page and finds those that fail, in order, under savepoints. It returns the failing events; all
--- others are applied when it ends. How many events the page has is then in the setting tidemark.events.
+-- others are applied when it ends. The setting tidemark.events then says how many events the page has.
 --
--- With the caller's search path: it runs the operator's statements.
+-- It uses the caller's search path, because it runs the operator's statements.
 --
--- statements are run by EXECUTE over ever narrower bounds of tidemark.batch; chunk is how many events halving tries together at
--- first, 0 for all. Only failures whose SQLSTATE matches a pattern of isolable are looked for; any other is raised. With park, events
--- after a failing one of the same stream are left out, and are for the caller to keep.
+-- It runs statements by EXECUTE over ever narrower bounds of tidemark.batch; chunk is how many events halving tries together at
+-- first, 0 for all. It searches only for failures whose SQLSTATE matches a pattern of isolable, and raises any other. With park, it
+-- leaves out later events of a failing event's stream, and the caller must store them.
 --
--- At first it guesses: a range that fails is cut at the row of mt_events that the statement had come to, since the server counts the
--- rows it fetches, and the count outlives the rollback. What comes before that event must turn out fine, and the event must fail
--- alone. Where nothing is counted, or a guess is wrong (a statement may read on before it computes), all is done again by halving.
+-- At first it guesses: it cuts a failing range at the row of mt_events that the statement had reached, since the server counts the
+-- rows it fetches, and the count outlives the rollback. The events before that row must then succeed, and its event must fail alone.
+-- If nothing is counted, or a guess is wrong (a statement may read ahead before it computes), everything is done again by halving.
 CREATE OR REPLACE FUNCTION tidemark_internal.isolate(statements text[], chunk integer, isolable text[], park boolean)
 RETURNS TABLE (seq_id bigint, statement integer, code text, message text, detail text, hint text, stream_id text, type text)
 LANGUAGE plpgsql
@@ -53,11 +53,11 @@ AS $function$
 #variable_conflict use_column
 DECLARE
     events   bigint[];
-    -- The same, with those that the page leaves out: they are fetched too.
+    -- The same, with the events that the page leaves out, because statements fetch them too.
     stored   bigint[];
     ceiling  text := current_setting('tidemark.ceiling');
     guessing boolean := true;
-    -- A stack of ranges, and what is known of each before it is tried.
+    -- A stack of ranges, and what is known about each before it is tried.
     los      integer[];
     his      integer[];
     known    text[];
@@ -70,14 +70,14 @@ DECLARE
     is_fine  boolean;
     step     integer;
     fetched  bigint;
-    -- What failed: indexes of events, and of statements.
+    -- The failures: indexes of events, and of statements.
     failed   integer[];
     steps    integer[];
     codes    text[];
     messages text[];
     details  text[];
     hints    text[];
-    -- The index by which a page reads its events in order, and by whose name the server counts them.
+    -- The index by which a page reads its events in order, and under which the server counts them.
     by_number oid := (SELECT i.indexrelid FROM pg_catalog.pg_index AS i
                         JOIN pg_catalog.pg_attribute AS a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0]
                        WHERE i.indrelid = {{events_literal}}::regclass AND a.attname = 'seq_id'
@@ -114,9 +114,9 @@ BEGIN
             IF knowing <> 'it fails' THEN
                 PERFORM set_config('tidemark.floor', (events[lo] - 1)::text, true),
                         set_config('tidemark.ceiling', events[hi]::text, true);
-                -- Constraints that may wait for COMMIT wait for the end of the statements, where the event is still known.
+                -- Deferrable constraints are checked after the statements, while the event is still known, and not at COMMIT.
                 IF knowing = 'it is fine' THEN
-                    -- Without a savepoint: each leaves locks behind, which make it dear to write the same rows again.
+                    -- Without a savepoint: each leaves locks behind, which make it expensive to write the same rows again.
                     IF may_wait THEN
                         SET CONSTRAINTS ALL DEFERRED;
                     END IF;
@@ -150,7 +150,7 @@ BEGIN
                     GET STACKED DIAGNOSTICS message = MESSAGE_TEXT, detail = PG_EXCEPTION_DETAIL, hint = PG_EXCEPTION_HINT,
                                             code = RETURNED_SQLSTATE;
                 END;
-                -- What failed as a whole and is fine on the left fails on the right.
+                -- A range that failed as a whole and succeeds on the left fails on the right.
                 IF top > 0 AND known[top] = 'the left half is next' AND los[top] = hi + 1 THEN
                     known[top] := CASE WHEN is_fine AND his[top] > los[top] THEN 'it fails' ELSE 'nothing' END;
                 END IF;
@@ -197,7 +197,7 @@ BEGIN
         guessing := false;
       END;
     END LOOP;
-    -- The page's own bounds again, with the parked streams in it.
+    -- Restore the page's own bounds; the parked streams stay set.
     PERFORM set_config('tidemark.floor', (events[1] - 1)::text, true), set_config('tidemark.ceiling', ceiling, true);
     RETURN QUERY
         SELECT e.seq_id, f.step, f.code, f.message, f.detail, f.hint, e.stream_id::text, e.type::text

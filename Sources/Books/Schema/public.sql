@@ -1,17 +1,17 @@
--- What applications and projections use, in the schema tidemark. See tables.sql for what a heading means.
--- Words in double braces are filled in from the event store: its schema, the type of its stream ids, its optional columns.
+-- The view and the functions for applications and projections, in the schema tidemark. tables.sql explains the headings.
+-- The event store gives the values of placeholders in double braces: its schema, the type of its stream ids, its optional columns.
 
 -- ## VIEW tidemark.batch
 -- The events of the current page: seq_id in (tidemark.floor, tidemark.ceiling], of tidemark.types.
 --
--- It reads the page's bounds and filters from settings of the transaction, so a projection can be written in psql:
+-- It reads the page's bounds and filters from settings of the transaction, so you can develop a projection in psql:
 --
 --   SET tidemark.floor = 0; SET tidemark.ceiling = 1000; SET tidemark.types = '{trip_started,travel}';
 --   SELECT * FROM tidemark.batch;
 --
--- The scalar sub-selects matter: they are evaluated once a page, a bare current_setting(…)::text[] once a row. Each costs something
--- whenever the statement begins, and a search for poison begins it thousands of times: so there is one for each filter, whose NULL
--- lets every row through.
+-- The scalar sub-selects matter: the server evaluates them once a page, but a bare current_setting(…)::text[] once a row. Each has a
+-- cost whenever the statement begins, and a search for poison begins it thousands of times: so there is one for each filter, whose NULL
+-- lets every row pass.
 CREATE OR REPLACE VIEW tidemark.batch AS
 SELECT e.seq_id,
        e.id,
@@ -28,11 +28,11 @@ SELECT e.seq_id,
  WHERE e.seq_id > nullif(current_setting('tidemark.floor', true), '')::bigint
    AND e.seq_id <= nullif(current_setting('tidemark.ceiling', true), '')::bigint
    AND (e.type = ANY ((SELECT nullif(current_setting('tidemark.types', true), '')::text[])::text[])) IS NOT FALSE
-   -- What is rarely set is looked at row by row only when some of it is.
+   -- Filters that are rarely set are evaluated row by row only if one of them is set.
    AND ((SELECT concat(current_setting('tidemark.parked', true), current_setting('tidemark.passed_over', true),
                        current_setting('tidemark.streams', true), current_setting('tidemark.tenants', true),
                        current_setting('tidemark.slices', true)) = '')
-        -- One worker's share of the streams of a rebuild: alone in most rebuilds that have it.
+        -- One worker's share of the streams of a rebuild: usually the only filter of such a rebuild.
         OR ((coalesce(({{stream_hash}} & 2147483647) % (SELECT nullif(current_setting('tidemark.slices', true), '')::integer), 0)
                 = (SELECT nullif(current_setting('tidemark.slice', true), '')::integer)) IS NOT FALSE
         AND ((SELECT concat(current_setting('tidemark.parked', true), current_setting('tidemark.passed_over', true),
@@ -51,9 +51,9 @@ SELECT e.seq_id,
 --
 --   SELECT * FROM tidemark.append('…', '[{"type": "trip_started", "data": {"Driver": 7}}]', 0);
 --
--- events is an array of objects with `type` and `data`, and where wanted `id`, `headers`, `causation_id`, `correlation_id`.
--- expected_version is the stream's version before the call, 0 for a new stream; NULL appends whatever the version is.
--- SQLSTATE TM302 says that the stream was at another version: read it again, decide again.
+-- events is an array of objects with `type` and `data`, and optionally `id`, `headers`, `causation_id`, `correlation_id`.
+-- expected_version is the stream's version before the call, 0 for a new stream; NULL appends at any version.
+-- SQLSTATE TM302 means that the stream was at another version: read it again and decide again.
 CREATE OR REPLACE FUNCTION tidemark.append(
     stream_id        {{stream_id_type}},
     events           jsonb,
@@ -114,7 +114,7 @@ $function$;
 --
 --   SELECT tidemark.wait_for('Trip:All', '5 s');
 --
--- Call it after the commit of what you wrote; inside that transaction it could only wait for itself, and says so.
+-- Call it after you commit the events; inside their transaction it could only wait for itself, so it raises an error.
 CREATE OR REPLACE FUNCTION tidemark.wait_for(shard text, timeout interval DEFAULT '5 s')
 RETURNS boolean
 LANGUAGE plpgsql
@@ -127,13 +127,13 @@ DECLARE
 BEGIN
     IF current_setting('transaction_isolation') <> 'read committed' THEN
         RAISE EXCEPTION 'tidemark.wait_for needs a READ COMMITTED transaction, found %', current_setting('transaction_isolation')
-            USING ERRCODE = '25001', HINT = 'In a transaction with a fixed snapshot the progress of others is never seen.';
+            USING ERRCODE = '25001', HINT = 'A transaction with a fixed snapshot never sees the progress of others.';
     END IF;
     IF EXISTS (SELECT FROM pg_catalog.pg_locks AS l
                 WHERE l.pid = pg_backend_pid() AND l.locktype = 'relation' AND l.granted AND l.mode = 'RowExclusiveLock'
                   AND l.database = (SELECT d.oid FROM pg_catalog.pg_database AS d WHERE d.datname = current_database())
                   AND l.relation = {{sequence_literal}}::regclass) THEN
-        RAISE EXCEPTION 'tidemark.wait_for was called in a transaction that has appended events itself'
+        RAISE EXCEPTION 'tidemark.wait_for was called in a transaction that has appended events'
             USING ERRCODE = '25001', HINT = 'Commit first: a shard applies an event only after its commit.';
     END IF;
     SELECT CASE WHEN s.is_called THEN s.last_value ELSE s.last_value - 1 END INTO target FROM {{sequence}} AS s;
@@ -144,7 +144,7 @@ BEGIN
         ELSIF clock_timestamp() >= deadline THEN
             IF at IS NULL THEN
                 RAISE EXCEPTION 'there is no shard named %', shard
-                    USING ERRCODE = 'TM303', HINT = 'A shard is named like Trip:All. It has a position once the daemon has started it.';
+                    USING ERRCODE = 'TM303', HINT = 'The name of a shard looks like Trip:All. The shard has a position once the daemon has started it.';
             END IF;
             RETURN false;
         END IF;

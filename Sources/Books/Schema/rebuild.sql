@@ -1,4 +1,4 @@
--- What a rebuild does in the database: pages into new tables. The exchange of new tables for old is in exchange.sql.
+-- The functions of a rebuild: pages into new tables. exchange.sql has the exchange of new tables for old.
 
 -- ## FUNCTION tidemark_internal.begin_rebuild_page(bigint, integer, bigint, bigint, text[])
 -- Begins a page of a rebuild, as tidemark_internal.begin_page does for a shard: moves the worker's own position by compare-and-swap, and sets
@@ -23,7 +23,7 @@ BEGIN
      WHERE w.rebuild = begin_rebuild_page.rebuild AND w.worker = begin_rebuild_page.worker AND w.position = begin_rebuild_page.floor;
     IF NOT FOUND THEN
         RAISE EXCEPTION 'rebuild % expected worker % at %', rebuild, worker, floor
-            USING ERRCODE = 'TM301', HINT = 'Somebody else works on this rebuild, or it was begun anew.';
+            USING ERRCODE = 'TM301', HINT = 'Another node or command works on this rebuild, or has started it over.';
     END IF;
 
     SELECT r.streams, r.tenants, r.workers INTO streams, tenants, workers
@@ -37,7 +37,7 @@ BEGIN
             set_config('tidemark.tenants', coalesce(tenants::text, ''), true),
             set_config('tidemark.slices', CASE WHEN workers > 1 THEN workers::text ELSE '' END, true),
             set_config('tidemark.slice', worker::text, true),
-            -- A crash loses the effect together with the position, and so costs a page or two, nothing else.
+            -- A crash loses the effect together with the position, and so costs only a page or two.
             set_config('synchronous_commit', 'off', true);
 END
 $function$;
@@ -53,7 +53,7 @@ AS $function$
        SET position = cut_rebuild_page.ceiling,
            passed_over = w.passed_over * int8multirange(int8range(NULL, cut_rebuild_page.ceiling, '(]'))
      WHERE w.rebuild = cut_rebuild_page.rebuild AND w.worker = cut_rebuild_page.worker;
-    -- Of this worker's streams alone: another worker may be far ahead, and does not come back for its own.
+    -- Only of this worker's streams: another worker may be far ahead, and would not park its own again.
     DELETE FROM tidemark.dead_letter AS d
      USING {{store}}.mt_events AS e, tidemark.rebuild AS r
      WHERE d.shard = cut_rebuild_page.letters AND d.seq_id > cut_rebuild_page.ceiling AND d.class = 'parked'
@@ -64,10 +64,10 @@ AS $function$
 $function$;
 
 -- ## FUNCTION tidemark_internal.stray_relations(text, oid[])
--- Relations that the current transaction has locked although it should work on the tables in `schema` alone: those it may write, and
+-- Relations that the current transaction has locked although it should use only the tables in `schema`: those that it writes, and
 -- those of `originals` that it reads.
 --
--- A transaction keeps every lock to its end, whatever function, trigger or rule took it, so nothing is missed that was run.
+-- A transaction keeps every lock to its end, even those that functions, triggers and rules take, so this misses nothing that ran.
 CREATE OR REPLACE FUNCTION tidemark_internal.stray_relations(schema text, originals oid[])
 RETURNS TABLE (relation text, is_written boolean)
 LANGUAGE sql
@@ -76,12 +76,12 @@ AS $function$
     SELECT CASE WHEN c.oid IS NULL THEN 'one of the old tables, by dropping it' ELSE format('%I.%I', n.nspname, c.relname) END,
            bool_or(l.mode NOT IN ('AccessShareLock', 'RowShareLock'))
       FROM pg_catalog.pg_locks AS l
-      -- A table that was dropped a moment ago is only a number any more.
+      -- Of a table that was just dropped only the number is left.
       LEFT JOIN (pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace) ON c.oid = l.relation
      WHERE l.pid = pg_backend_pid() AND l.locktype = 'relation' AND l.granted
        AND l.database = (SELECT d.oid FROM pg_catalog.pg_database AS d WHERE d.datname = current_database())
        AND (l.relation = ANY (originals)
-            -- The new tables have sequences of their own; numbers drawn from or set in the old ones go with the old tables.
+            -- The new tables have sequences of their own; the old sequences disappear with the old tables.
             OR (c.relkind = 'S' AND EXISTS (SELECT FROM pg_catalog.pg_depend AS d
                                              WHERE d.classid = 'pg_catalog.pg_class'::regclass AND d.objid = c.oid
                                                AND d.refclassid = 'pg_catalog.pg_class'::regclass AND d.refobjid = ANY (originals)
@@ -90,7 +90,7 @@ AS $function$
                 AND n.nspname <> ALL (ARRAY[stray_relations.schema, 'tidemark', 'pg_catalog', 'pg_toast', 'information_schema'])
                 AND c.relname <> 'mt_doc_deadletterevent'
                 AND NOT starts_with(n.nspname, 'pg_temp_') AND NOT starts_with(n.nspname, 'pg_toast_temp_'))
-            -- A table that a statement has made there in place of one that is not among those to rebuild.
+            -- A table that a statement created there and that is not one of those to rebuild.
             OR (n.nspname = stray_relations.schema AND c.relkind IN ('r', 'p', 'f', 'm') AND l.mode <> 'AccessShareLock'
                 AND NOT EXISTS (SELECT FROM pg_catalog.pg_class AS o WHERE o.oid = ANY (originals) AND o.relname = c.relname)))
      GROUP BY 1
@@ -98,7 +98,7 @@ AS $function$
 $function$;
 
 -- ## FUNCTION tidemark_internal.refuse_strays(text, oid[])
--- Ends a page of a rebuild whose statements went past the new tables: SQLSTATE TM304.
+-- Fails a page of a rebuild whose statements used other tables than the new ones: SQLSTATE TM304.
 CREATE OR REPLACE FUNCTION tidemark_internal.refuse_strays(schema text, originals oid[])
 RETURNS void
 LANGUAGE plpgsql
@@ -118,8 +118,8 @@ END
 $function$;
 
 -- ## FUNCTION tidemark_internal.has_unlogged_shadow(regclass)
--- Whether a table's copy is one that is not logged: where the table itself is not, and where a publication is for all tables there are
--- or will be, which would hand the copy's rows to subscribers that have no such table, and stop there.
+-- Whether a table's new table must be unlogged: if the table itself is, or if a publication covers all tables. Such a publication would
+-- send the new table's rows to subscribers that have no such table, and replication would stop there.
 CREATE OR REPLACE FUNCTION tidemark_internal.has_unlogged_shadow(original regclass)
 RETURNS boolean
 LANGUAGE sql
@@ -131,8 +131,8 @@ AS $function$
 $function$;
 
 -- ## FUNCTION tidemark_internal.has_lost_shadows(text)
--- Whether the server has crashed since tables in the schema were made that are not logged: they are empty then, and the workers'
--- positions are not.
+-- Whether the server has crashed since unlogged tables were created in the schema: the tables are then empty, and the workers'
+-- positions no longer match.
 CREATE OR REPLACE FUNCTION tidemark_internal.has_lost_shadows(schema text)
 RETURNS boolean
 LANGUAGE plpgsql
@@ -149,8 +149,8 @@ END
 $function$;
 
 -- ## FUNCTION tidemark_internal.make_shadow(regclass, text)
--- Whatever a table's copy needs beyond CREATE TABLE … (LIKE … INCLUDING ALL): the names of indexes, constraints, statistics and
--- sequences, options, targets, replica identity, comments. Foreign keys, triggers and policies are left out.
+-- Creates the new table for a table, with all that CREATE TABLE … (LIKE … INCLUDING ALL) leaves out: the names of indexes, constraints,
+-- statistics and sequences, options, targets, replica identity, comments; but not foreign keys, triggers and policies.
 CREATE OR REPLACE FUNCTION tidemark_internal.make_shadow(original regclass, schema text)
 RETURNS regclass
 LANGUAGE plpgsql
@@ -171,11 +171,11 @@ BEGIN
         (SELECT format(' TABLESPACE %I', t.spcname) FROM pg_catalog.pg_tablespace AS t WHERE t.oid = source.reltablespace));
     shadow := format('%I.%I', schema, source.relname)::regclass;
     IF tidemark_internal.has_unlogged_shadow(original) THEN
-        -- A row that is lost when theirs are.
+        -- This row is lost in a crash together with theirs.
         EXECUTE format('CREATE UNLOGGED TABLE IF NOT EXISTS %I."tidemark: not crashed" AS SELECT true AS holds', schema);
     END IF;
 
-    -- LIKE makes indexes in the order of their identifiers, with names of its own. By way of names that cannot clash.
+    -- LIKE creates indexes in the order of their identifiers, with names of its own. Rename them by way of names that cannot clash.
     FOR item IN
         SELECT n.relname AS made, o.relname AS wanted, row_number() OVER () AS number
           FROM (SELECT c.relname, row_number() OVER (ORDER BY i.indexrelid) AS place
@@ -208,7 +208,7 @@ BEGIN
         EXECUTE format('ALTER STATISTICS %I.%I SET STATISTICS %s', schema, item.name, item.target);
     END LOOP;
 
-    -- Sequences: an identity column has one of its own already; a serial one would draw from the original's.
+    -- Sequences: an identity column already has one of its own; a serial column would draw from the original's.
     FOR item IN
         SELECT s.oid::regclass AS sequence, s.relname AS name, a.attname AS column, d.deptype = 'i' AS is_identity,
                pg_catalog.pg_get_expr(e.adbin, e.adrelid) AS expression, p.*, format_type(p.seqtypid, NULL) AS type
@@ -242,7 +242,7 @@ BEGIN
     END LOOP;
 
     FOR item IN
-        -- An option that a new column has by itself is the server's own, and differs from table to table.
+        -- Skip options that the server itself sets on a new column, which differ from table to table.
         SELECT a.attname AS column, a.attstattarget AS target,
                (SELECT string_agg(o, ', ') FROM unnest(a.attoptions) AS o
                  WHERE split_part(o, '=', 1) NOT IN (SELECT split_part(m, '=', 1) FROM unnest(b.attoptions) AS m)) AS options
@@ -308,7 +308,7 @@ END
 $function$;
 
 -- ## FUNCTION tidemark_internal.copy_grants(regclass, regclass)
--- Gives one table, or sequence, the privileges of another.
+-- Gives a table, or a sequence, the privileges of another.
 CREATE OR REPLACE FUNCTION tidemark_internal.copy_grants(source regclass, target regclass)
 RETURNS void
 LANGUAGE plpgsql
@@ -318,7 +318,7 @@ DECLARE
     item  record;
     kind  text := CASE WHEN (SELECT c.relkind FROM pg_catalog.pg_class AS c WHERE c.oid = source) = 'S' THEN 'SEQUENCE' ELSE 'TABLE' END;
 BEGIN
-    -- What default privileges may have given the new one, and, where the owner's own were narrowed, those too.
+    -- Revoke the default privileges of the new one, and, if the owner's own were restricted, those too.
     FOR item IN
         SELECT DISTINCT a.grantee FROM pg_catalog.pg_class AS c, aclexplode(c.relacl) AS a
          WHERE c.oid = target AND a.grantee <> c.relowner
@@ -349,7 +349,7 @@ END
 $function$;
 
 -- ## FUNCTION tidemark_internal.known_streams(text[])
--- The streams as the store writes them, each once; SQLSTATE TM306 where one is none, or has no event.
+-- The streams as the store writes them, without duplicates; SQLSTATE TM306 if one is invalid, or has no event.
 CREATE OR REPLACE FUNCTION tidemark_internal.known_streams(streams text[])
 RETURNS text[]
 LANGUAGE plpgsql
@@ -365,12 +365,12 @@ BEGIN
         BEGIN
             wanted := stream;
         EXCEPTION WHEN data_exception THEN
-            RAISE EXCEPTION '"%" identifies no stream: %', stream, SQLERRM
-                USING ERRCODE = 'TM306', HINT = 'Streams of this store are identified by a {{stream_id_type}}.';
+            RAISE EXCEPTION '"%" is not the id of a stream: %', stream, SQLERRM
+                USING ERRCODE = 'TM306', HINT = 'The ids of streams of this store have the type {{stream_id_type}}.';
         END;
         IF NOT EXISTS (SELECT FROM {{store}}.mt_events AS e WHERE e.stream_id = wanted) THEN
             RAISE EXCEPTION 'stream % has no events', wanted
-                USING ERRCODE = 'TM306', HINT = 'Name a stream as mt_events.stream_id has it. To take rows of no stream away, rebuild all rows.';
+                USING ERRCODE = 'TM306', HINT = 'Write a stream as in mt_events.stream_id. To remove rows that belong to no stream, rebuild all rows.';
         END IF;
         known := known || wanted::text;
     END LOOP;
@@ -379,7 +379,7 @@ END
 $function$;
 
 -- ## FUNCTION tidemark_internal.known_tenants(text[])
--- The tenants, each once; SQLSTATE TM306 where one has no event.
+-- The tenants, without duplicates; SQLSTATE TM306 if one has no event.
 CREATE OR REPLACE FUNCTION tidemark_internal.known_tenants(tenants text[])
 RETURNS text[]
 LANGUAGE plpgsql
@@ -392,7 +392,7 @@ BEGIN
     FOREACH tenant IN ARRAY tenants LOOP
         IF NOT EXISTS (SELECT FROM {{store}}.mt_events AS e WHERE {{tenant_id}} = tenant) THEN
             RAISE EXCEPTION 'tenant % has no events', tenant
-                USING ERRCODE = 'TM306', HINT = 'Name a tenant as mt_events.tenant_id has it. To take rows of no tenant away, rebuild all rows.';
+                USING ERRCODE = 'TM306', HINT = 'Write a tenant as in mt_events.tenant_id. To remove rows that belong to no tenant, rebuild all rows.';
         END IF;
     END LOOP;
     RETURN ARRAY(SELECT DISTINCT t FROM unnest(tenants) AS t ORDER BY t);

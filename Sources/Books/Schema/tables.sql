@@ -1,29 +1,29 @@
--- Tidemark's own tables in their newest form, one below each heading. A table that a database lacks is made from here, whatever number
--- the database is at; what one that is there lacks, the numbers add (upgrade_*.sql).
+-- Tidemark's own tables in their newest form, one below each heading. Missing tables are created from here, at any number of the
+-- database; the numbers bring existing tables up to date (upgrade_*.sql).
 --
--- Positions are not here: they live in the event store's progression table, where its other tools look for them.
+-- Positions are not here: they are in the event store's progression table, where its other tools look for them.
 -- The lines below a heading, up to the first empty one, become the object's COMMENT.
 
 -- ## TABLE tidemark.installation
--- Which event store this schema serves, and at which number it is.
+-- The event store that this schema serves, and the number of the schema.
 CREATE TABLE tidemark.installation (
     singleton     boolean     PRIMARY KEY DEFAULT true CHECK (singleton),
     -- The highest of tidemark.schema_number.
     version       integer     NOT NULL,
     store_schema  text        NOT NULL,
     dialect       text        NOT NULL,
-    -- Programs from before number 5 read it, and refuse to run because of `version`.
+    -- Programs from before number 5 read this column, and refuse to run because of `version`.
     objects_hash  text,
     installed_at  timestamptz NOT NULL DEFAULT now(),
     updated_at    timestamptz NOT NULL DEFAULT now(),
-    -- Of the event store's columns as the view and the functions were made for them.
+    -- A hash of the event store's columns that the view and the functions were made for.
     shape_hash    text
 );
 
 -- ## TABLE tidemark.schema_number
--- Every number that was applied to this schema: by which program, when, and which older programs may run beside it.
+-- The numbers applied to this schema: by which program, when, and which older programs may run beside it.
 --
--- Numbers from before the fifth are missing where a program from before it applied them.
+-- Numbers below 5 are missing if a program from before number 5 applied them.
 CREATE TABLE tidemark.schema_number (
     number           integer     PRIMARY KEY,
     -- Programs that know at least this number may run beside it; older ones refuse with TM205.
@@ -42,9 +42,9 @@ CREATE TABLE tidemark.high_water (
 );
 
 -- ## TABLE tidemark.gap
--- Runs of numbers that the mark stepped over without proof that they are dead.
+-- Runs of numbers that the mark skipped without proof that they are dead.
 --
--- An event that shows up in one of them all the same never reaches a page; it becomes a dead letter of every shard that takes it.
+-- An event that still becomes visible in one of them never reaches a page; it becomes a dead letter of every shard that takes it.
 CREATE TABLE tidemark.gap (
     first_seq_id  bigint      PRIMARY KEY,
     last_seq_id   bigint      NOT NULL CHECK (last_seq_id >= first_seq_id),
@@ -75,7 +75,7 @@ CREATE TABLE tidemark.dead_letter (
 CREATE INDEX dead_letter_stream ON tidemark.dead_letter (shard, stream_id, seq_id);
 
 -- ## TABLE tidemark.shard
--- How each shard is doing, as the node that runs it last wrote it down, and what operators want of it.
+-- The state of each shard, as its node last wrote it, and the latest request of an operator for it.
 CREATE TABLE tidemark.shard (
     name            text             PRIMARY KEY,
     condition       text             NOT NULL DEFAULT 'never run',
@@ -85,14 +85,14 @@ CREATE TABLE tidemark.shard (
     since           timestamptz      NOT NULL DEFAULT now(),
     updated_at      timestamptz      NOT NULL DEFAULT now(),
     desired         text             NOT NULL DEFAULT 'run' CHECK (desired IN ('run', 'pause', 'stop')),
-    -- When a pause is over; NULL means when an operator says so.
+    -- When a pause ends; NULL for until an operator ends it.
     desired_until   timestamptz,
     desired_by      text,
-    -- Counts the requests, so that a request repeated is carried out again.
+    -- Counts the requests, so that nodes notice a repeated one.
     desired_serial  bigint           NOT NULL DEFAULT 0,
-    -- Of the statements with which the position was reached.
+    -- Of the statements that brought the shard to its position.
     fingerprint     text,
-    -- Where the shard began, which a rebuild does too; NULL where it began before this was written down.
+    -- Where the shard began, and where a rebuild begins; NULL if the shard began before this column existed.
     first_position  bigint
 );
 
@@ -102,26 +102,26 @@ CREATE TABLE tidemark.node (
     name           text        PRIMARY KEY,
     version        text        NOT NULL,
     mode           text        NOT NULL,
-    -- Held by the node's lock session for as long as it lives.
+    -- The node's lock session holds it as long as the node lives.
     lock_key       bigint      NOT NULL,
     since          timestamptz NOT NULL DEFAULT now(),
-    -- The shards in the node's settings: a shard is led by a node that knows it.
+    -- The shards in the node's settings: only a node that declares a shard leads it.
     shards         text[],
     -- The newest schema number that the node's program knows; NULL for a program from before the fifth.
     schema_number  integer
 );
 
 -- ## TABLE tidemark.rebuild
--- The rebuild of each shard's read model that is wanted, under way, or was the last one.
+-- The requested, running, or last rebuild of each shard's read model.
 CREATE TABLE tidemark.rebuild (
     shard        text        PRIMARY KEY,
-    -- Another one with each new beginning, so that a session that still works on an earlier one cannot write.
+    -- Changes with each new start, so that a session that still works on an earlier rebuild cannot write.
     id           bigint      GENERATED ALWAYS AS IDENTITY UNIQUE,
     -- 'asked', 'replaying', 'compared', 'done', 'failed', 'aborted'
     state        text        NOT NULL DEFAULT 'asked',
-    -- Whether the node that leads the shard is to work on it, rather than the command itself.
+    -- Whether the node that leads the shard does the work, and not the command itself.
     by_node      boolean     NOT NULL,
-    -- An operator wants it to end without an exchange.
+    -- An operator asked it to end without an exchange.
     is_aborting  boolean     NOT NULL DEFAULT false,
     asked_by     text        NOT NULL,
     asked_at     timestamptz NOT NULL DEFAULT now(),
@@ -132,16 +132,16 @@ CREATE TABLE tidemark.rebuild (
     way_reason   text,
     compares     boolean     NOT NULL DEFAULT false,
     exchanges    boolean     NOT NULL DEFAULT true,
-    -- The position to stop at, where that is not the shard's own.
+    -- The position to stop at, if it is not the shard's own.
     up_to        bigint,
     workers      integer     NOT NULL DEFAULT 1 CHECK (workers > 0),
-    -- Only these streams, or these tenants; NULL is all.
+    -- Only these streams, or these tenants; NULL for all.
     streams      text[],
     tenants      text[],
-    -- Of the definition it runs with, and of the tables as they were when it began.
+    -- Of the definition it runs with, and of the tables at its start.
     fingerprint  text        NOT NULL,
     shape        text,
-    -- Where the new tables are while they are filled; NULL when there are none.
+    -- The schema of the new tables while they are filled; NULL if there are none.
     schema       text,
     position     bigint      NOT NULL DEFAULT 0,
     target       bigint,
@@ -154,12 +154,12 @@ CREATE TABLE tidemark.rebuild (
 );
 
 -- ## TABLE tidemark.rebuild_worker
--- How far each of a rebuild's workers is: what makes it resume where it was.
+-- The position of each worker of a rebuild, from which the rebuild continues after an interruption.
 CREATE TABLE tidemark.rebuild_worker (
     rebuild      bigint         NOT NULL REFERENCES tidemark.rebuild (id) ON DELETE CASCADE,
     worker       integer        NOT NULL,
     position     bigint         NOT NULL DEFAULT 0,
-    -- Numbers that were left out because the high-water mark had stepped over them.
+    -- Numbers the worker left out because the high-water mark had skipped them.
     passed_over  int8multirange NOT NULL DEFAULT '{}',
     PRIMARY KEY (rebuild, worker)
 );

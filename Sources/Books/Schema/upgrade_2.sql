@@ -1,6 +1,6 @@
--- Number 2: what operators want of a shard, and whether its definition has changed.
+-- Number 2: operators' requests for a shard, and a fingerprint of its definition.
 --
--- As in every upgrade, nothing is done twice: a table that was missing has been made in its newest form before this runs.
+-- As every upgrade, it changes nothing twice: a missing table was created in its newest form before this runs.
 
 ALTER TABLE tidemark.shard
     ALTER COLUMN condition SET DEFAULT 'never run',

@@ -1,5 +1,5 @@
--- Number 5: numbers are written down, functions belong to a number, and internal ones live in the schema tidemark_internal.
--- The first two columns were added by some programs of number 4 already.
+-- Number 5: the schema records its numbers, functions belong to a number, and internal functions have the schema tidemark_internal.
+-- Some programs of number 4 have already added the first two columns.
 
 ALTER TABLE tidemark.node
     ADD COLUMN IF NOT EXISTS shards        text[],

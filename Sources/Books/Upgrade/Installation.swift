@@ -2,19 +2,19 @@ import EventStore
 import Postgres
 import Rules
 
-/// What the database says of the schema in it: `tidemark.installation` and `tidemark.schema_number`.
+/// The database's record of the schema in it: `tidemark.installation` and `tidemark.schema_number`.
 struct Installation: Sendable {
-  /// At which number the schema is.
+  /// The number of the schema.
   var number: Int
   var storeSchema: String
-  /// Of the event store's columns as the view and the functions were made for them; nil before number 5.
+  /// A hash of the event store's columns that the view and the functions were made for; nil before number 5.
   var shapeHash: String?
-  /// The lowest number whose programs may run beside it; nil where the program that made it did not say.
+  /// The lowest number of a program that may run beside it; nil if the program that made it did not record one.
   var compatibleFrom: Int?
 
-  /// Nil where Tidemark was never installed.
+  /// Nil if Tidemark was never installed.
   ///
-  /// - Throws: ``Problem`` where tables of ours are there and the record of their number is not.
+  /// - Throws: ``Problem`` if our tables exist without the record of their number.
   static func read(_ session: Session, _ found: SchemaLookUp, tables: [SchemaObject]) async throws -> Installation? {
     func has(_ name: String) -> Bool { tables.contains { $0.name == name && !found.isMissing($0) } }
     guard tables.contains(where: { !found.isMissing($0) }) else { return nil }
@@ -28,9 +28,9 @@ struct Installation: Sendable {
     guard let row else {
       throw Problem(
         .store(.schemaBehind),
-        "tidemark.installation is gone or empty, and with it the number of the tables that are there",
+        "tidemark.installation is missing or empty, so the number of the existing tables is unknown",
         hint:
-          "Restore it from a backup. Or give up dead letters, gaps and requests: DROP SCHEMA tidemark CASCADE, then `tidemark init`; positions are in the event store and stay."
+          "Restore it from a backup. Or, if you can lose dead letters, gaps and requests: DROP SCHEMA tidemark CASCADE, then run `tidemark init`; positions are in the event store and stay."
       )
     }
     let number = try row.get("version", as: Int.self)
@@ -48,22 +48,22 @@ struct Installation: Sendable {
 
   /// For a program that is older than the schema.
   ///
-  /// - Parameter missing: what the program calls and the newer schema does not have.
-  /// - Throws: ``Problem`` where it may not run beside it. It changes nothing either way.
+  /// - Parameter missing: objects that the program uses and the newer schema does not have.
+  /// - Throws: ``Problem`` if it may not run beside the schema. It changes nothing either way.
   func refuseOlder(_ schema: Schema, missing: [SchemaObject]) throws(Problem) {
     guard let compatibleFrom, compatibleFrom <= schema.number else {
-      let bound = compatibleFrom.map { ", which programs from number \($0) on may run beside" } ?? ""
+      let bound = compatibleFrom.map { ", which admits programs from number \($0) on" } ?? ""
       throw Problem(
         .store(.schemaAhead),
         "the schema tidemark is at number \(number)\(bound); this program, \(schema.program), knows number \(schema.number)",
         hint:
-          "Install the Tidemark that made it, or a newer one. A schema does not go back: this program changed nothing.")
+          "Install the Tidemark that made it, or a newer one. A schema never goes back: this program changed nothing.")
     }
     guard missing.isEmpty else {
       throw Problem(
         .store(.schemaBehind),
         "the schema tidemark is at number \(number) and lacks \(missing.map(\.name).joined(separator: ", "))",
-        hint: "Run `tidemark init` of the newer program that the schema belongs to.")
+        hint: "Run `tidemark init` with the newer program that the schema belongs to.")
     }
   }
 
@@ -108,8 +108,8 @@ struct Installation: Sendable {
 }
 
 extension StoreShape {
-  /// Changes with whatever the view and the functions are made for.
+  /// Changes with everything that the view and the functions depend on.
   var hash: String {
-    Fingerprint.text(words.sorted { $0.key < $1.key }.map { "\($0.key)=\($0.value)" }.joined(separator: "\n"))
+    Fingerprint.text(placeholders.sorted { $0.key < $1.key }.map { "\($0.key)=\($0.value)" }.joined(separator: "\n"))
   }
 }

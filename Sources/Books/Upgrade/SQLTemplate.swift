@@ -5,24 +5,24 @@ import Postgres
 // The `.sql` files of the schema, filled in for one event store.
 
 extension SQL {
-  /// A statement of Tidemark's own text in which `{{word}}` stands for what `words` says.
-  static func filled(_ template: [UInt8], _ words: [String: String]) -> String {
-    filled(String(decoding: template, as: UTF8.self), words)
+  /// A template with each `{{name}}` replaced by its value in `placeholders`.
+  static func filled(_ template: [UInt8], _ placeholders: [String: String]) -> String {
+    filled(String(decoding: template, as: UTF8.self), placeholders)
   }
 
-  static func filled(_ template: String, _ words: [String: String]) -> String {
+  static func filled(_ template: String, _ placeholders: [String: String]) -> String {
     var text = template
-    for (word, value) in words {
-      text = text.split(separator: "{{\(word)}}", omittingEmptySubsequences: false).joined(separator: value)
+    for (name, value) in placeholders {
+      text = text.split(separator: "{{\(name)}}", omittingEmptySubsequences: false).joined(separator: value)
     }
-    precondition(!text.contains("{{"), "every word of the template is filled in")
+    precondition(!text.contains("{{"), "the template has no other placeholder")
     return text
   }
 }
 
 extension StoreShape {
-  /// What the words in double braces of the `.sql` files stand for in this store.
-  var words: [String: String] {
+  /// The values of the `.sql` files' placeholders for this store.
+  var placeholders: [String: String] {
     func column(_ name: String, type: String) -> String {
       eventColumns.contains(name) ? "e.\(name)::\(type)" : "NULL::\(type)"
     }

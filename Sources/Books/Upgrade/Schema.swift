@@ -5,18 +5,18 @@ import Rules
 /// The version of this program, as `tidemark.schema_number` and `tidemark.node` record it.
 package let programVersion = "0.1.0"
 
-/// One number of Tidemark's schema: what a database of the number before lacks, and who may run beside it.
+/// One number of Tidemark's schema: the upgrade from the number before, and the programs that may run beside it.
 ///
 /// Tables and functions share the numbers. Once a number is released, neither its upgrade nor the functions change any more: a
-/// change adds a number. `SchemaNumberTests` holds that.
+/// change adds a number. `SchemaNumberTests` enforces that.
 package struct SchemaNumber: Sendable {
   package var number: Int
-  /// What it brings, in a few words.
+  /// What it adds, in a few words.
   package var title: String
-  /// What tables that are there lack. Tables that are missing have been made in their newest form before it runs, so it does nothing
-  /// where that is the case. Empty where only tables and functions were added.
+  /// The statements that change existing tables. Missing tables have been created in their newest form before it runs, so it must do
+  /// nothing to those. Empty if the number only adds tables and functions.
   package var upgrade: String
-  /// The lowest number whose programs may run beside it.
+  /// The lowest number of a program that may run beside it.
   package var compatibleFrom: Int
 
   package init(number: Int, title: String, upgrade: String, compatibleFrom: Int) {
@@ -27,28 +27,28 @@ package struct SchemaNumber: Sendable {
   }
 }
 
-/// The schema that a program was written for: its numbers, and its tables, view and functions at the newest of them.
+/// The schema that a program was written for: its numbers, and its tables, view and functions at the newest number.
 package struct Schema: Sendable {
   package var numbers: [SchemaNumber]
-  /// Each in its newest form; a heading names it.
+  /// Each in its newest form, below a heading that names it.
   package var tables: String
   package var objects: String
-  /// Of the program.
+  /// The version of the program.
   package var program = programVersion
 
   package var number: Int { numbers.last!.number }
 
-  /// That of this program.
+  /// The schema of this program.
   package static let current = Schema(
     numbers: [
       SchemaNumber(number: 1, title: "Tidemark's own tables", upgrade: "", compatibleFrom: 1),
       SchemaNumber(
-        number: 2, title: "what operators want of shards", upgrade: text(PackageResources.upgrade_2_sql),
+        number: 2, title: "requests of operators for shards", upgrade: text(PackageResources.upgrade_2_sql),
         compatibleFrom: 2),
       SchemaNumber(number: 3, title: "the nodes", upgrade: "", compatibleFrom: 3),
       SchemaNumber(number: 4, title: "rebuilds", upgrade: "", compatibleFrom: 4),
       SchemaNumber(
-        number: 5, title: "numbers that are recorded, and internal functions in a schema of their own",
+        number: 5, title: "a record of schema numbers, and a schema for internal functions",
         upgrade: text(PackageResources.upgrade_5_sql), compatibleFrom: 5),
     ],
     tables: text(PackageResources.tables_sql),
@@ -59,18 +59,20 @@ package struct Schema: Sendable {
 
   private static func text(_ bytes: [UInt8]) -> String { String(decoding: bytes, as: UTF8.self) }
 
-  /// Changes with anything that a database of this number is given.
+  /// Changes with everything that a database gets at this number.
   package var fingerprint: String {
     Fingerprint.text(
       tables + objects + numbers.map { "\($0.number) \($0.compatibleFrom) \($0.upgrade)" }.joined(separator: "\n"))
   }
 
-  func tables(for shape: StoreShape) -> [SchemaObject] { SchemaObject.all(in: SQL.filled(tables, shape.words)) }
+  func tables(for shape: StoreShape) -> [SchemaObject] { SchemaObject.all(in: SQL.filled(tables, shape.placeholders)) }
 
-  func objects(for shape: StoreShape) -> [SchemaObject] { SchemaObject.all(in: SQL.filled(objects, shape.words)) }
+  func objects(for shape: StoreShape) -> [SchemaObject] {
+    SchemaObject.all(in: SQL.filled(objects, shape.placeholders))
+  }
 }
 
-/// A table, a view or a function of ours, and what makes it.
+/// One of our tables, views or functions, and the script that creates it.
 struct SchemaObject: Sendable, Hashable {
   enum Kind: String, Sendable {
     case table = "TABLE"
@@ -79,22 +81,22 @@ struct SchemaObject: Sendable, Hashable {
   }
 
   var kind: Kind
-  /// With its schema, a function also with the types of its arguments: what `to_regclass` or `to_regprocedure` reads.
+  /// With its schema, and the argument types of a function, as `to_regclass` or `to_regprocedure` reads it.
   var name: String
-  /// Makes it, and says what it is.
+  /// Creates it, with its comment.
   var script: String
-  /// Says what it is.
+  /// Sets its comment.
   var commentStatement: String
 
   var schema: String { String(name.prefix { $0 != "." }) }
   var plainName: String { String(name.dropFirst(schema.count + 1).prefix { $0 != "(" }) }
-  /// The types of a function's arguments, as PostgreSQL writes them.
+  /// A function's argument types, as PostgreSQL writes them.
   var arguments: String { String(name.drop { $0 != "(" }.dropFirst().dropLast()) }
 
-  /// What stands before the name in a heading.
+  /// The beginning of a heading, before kind and name.
   private static let heading = "-- ## "
 
-  /// One for each heading `-- ## KIND name`. The comment below it, up to its first empty line, is the object's COMMENT.
+  /// One for each heading `-- ## KIND name`. The comment below the heading, up to the first empty line, becomes the object's COMMENT.
   static func all(in text: String) -> [SchemaObject] {
     var objects: [SchemaObject] = []
     var lines: [Substring] = []
@@ -124,7 +126,7 @@ struct SchemaObject: Sendable, Hashable {
 }
 
 extension String {
-  /// Without empty lines at its end.
+  /// Without empty lines at the end.
   fileprivate var trimmed: String {
     guard let last = lastIndex(where: { !$0.isWhitespace }) else { return "" }
     return String(self[...last])

@@ -3,9 +3,9 @@ package import Postgres
 import Rules
 import Synchronization
 
-/// Why the schema could not be changed at once: a session has a lock that a statement needs.
+/// Why the schema could not be changed at once: another session holds a lock that a statement needs.
 package struct SchemaWait: Sendable, Hashable, CustomStringConvertible {
-  /// What each of those in the way is, and what it runs; empty where they were gone before they could be looked up.
+  /// Each blocking session, and what it runs; empty if they ended before they could be looked up.
   package var holders: [String]
   package var retryIn: Duration
 
@@ -15,21 +15,21 @@ package struct SchemaWait: Sendable, Hashable, CustomStringConvertible {
 }
 
 extension SchemaPlan {
-  /// Longest that one attempt waits for a lock: the first, and any. Meanwhile all others who want the same lock wait too.
+  /// Longest time that the first attempt, and any attempt, waits for a lock. All others who want the same lock wait that long too.
   private static let firstPatience = Duration.milliseconds(100)
   private static let longestPatience = Duration.seconds(1)
-  /// Between two attempts, in which others go on.
+  /// Between two attempts, so that others can continue.
   private static let pause = Duration.seconds(1)
 
-  /// Plans and runs every step in one transaction, all or none, and returns what was done.
+  /// Plans and runs every step in one transaction, all or none, and returns the plan that ran.
   ///
-  /// Under a lock, so that of two nodes that start at once the second finds nothing left to do. It never waits in a queue for long: while
-  /// a session is in the way it takes everything back, says who that is, and tries again.
+  /// Under a lock, so that of two nodes that start at once the second finds nothing left to do. It never waits in a queue for long: if
+  /// a session blocks it, it rolls back, reports that session, and tries again.
   ///
   /// - Parameters:
-  ///   - options: for the second session that looks who is in the way.
-  ///   - limit: after which it gives up; nil is never.
-  ///   - waits: called before each pause, from the second attempt on, which is the first that is watched.
+  ///   - options: for the second session, which looks up the blocking ones.
+  ///   - limit: after which it gives up; nil for never.
+  ///   - waits: called before each pause, from the second attempt on, which is the first one watched.
   /// - Throws: ``Problem`` when it gives up.
   package static func apply(
     _ session: Session, _ options: ConnectionOptions, within limit: Duration?,
@@ -52,7 +52,7 @@ extension SchemaPlan {
         if let limit, ContinuousClock.now - began > limit {
           throw Problem(
             .store(.schemaBusy), "the schema could not be changed within \(Int(limit / .seconds(1))) s: \(wait)",
-            hint: "Nothing was changed. End that session, or its transaction, and try again.")
+            hint: "Nothing changed. End that session, or its transaction, and try again.")
         }
         try await waits(wait)
         try await Task.sleep(for: wait.retryIn)
@@ -77,12 +77,12 @@ extension SchemaPlan {
     case failure(SchemaWait)
   }
 
-  /// Who was in the way when last looked.
+  /// The blocking sessions at the last look.
   private final class Seen: Sendable {
     let holders = Mutex<[String]>([])
   }
 
-  /// One attempt, while another session looks who is in its way.
+  /// One attempt, while another session looks up the sessions that block it.
   private static func watched(
     _ session: Session, by watcher: Session, patience: Duration,
     _ planning: @escaping @Sendable (Session) async throws -> SchemaPlan
@@ -108,7 +108,7 @@ extension SchemaPlan {
     }
   }
 
-  /// Those that keep a session of ours waiting, in words, each with what it runs or ran last.
+  /// Describes the sessions that block one of ours, each with its current or last statement.
   private static func holders(before processID: Int32, _ session: Session) async throws -> [String] {
     try await session.prepared(
       """
@@ -131,6 +131,6 @@ extension SchemaPlan {
 }
 
 extension PostgresError {
-  /// A lock could not be had.
+  /// A lock could not be acquired.
   fileprivate var isLockedOut: Bool { [.lockNotAvailable, .deadlockDetected].contains(sqlState) }
 }

@@ -1,29 +1,30 @@
 import EventStore
 import Postgres
 
-/// What of our schema is in the database: asked of the catalogs each time, by names, so that a role without rights on it may ask too.
+/// Which objects of our schema the database has. Asks the catalogs each time, by name, so that it works for a role without privileges too.
 struct SchemaLookUp: Sendable {
   private var present: Set<String> = []
   /// Nothing is missing.
   var isComplete = false
   var hasInternalSchema = false
-  /// The view `batch` reads another table than the event table: one that was renamed when the event table was made anew.
+  /// The view `batch` reads another table than the event table: one that was renamed when the event table was recreated.
   var viewIsElsewhere = false
-  /// Internal functions of programs before number 5, which had them in the schema `tidemark`; quoted, with the types of their arguments.
+  /// Internal functions of programs before number 5, which had them in the schema `tidemark`; quoted, with their argument types.
   var leftovers: [String] = []
-  /// Roles that may use a schema, or read a table, by a grant to them; quoted, or PUBLIC.
+  /// Roles with a grant to use a schema or to read a table; quoted, or PUBLIC.
   private var users: [String: [String]] = [:]
 
   func isMissing(_ object: SchemaObject) -> Bool { !present.contains(object.name) }
 
-  /// Who is given a function that is made: who may use its schema. A schema for internal functions that is new is for nodes and lookers-on.
+  /// The roles that get a new function: those that may use its schema. A new schema for internal functions goes to the roles that may read
+  /// `tidemark.node`.
   func roles(for function: SchemaObject) -> [String] {
     function.schema == "tidemark" ? users["tidemark"] ?? [] : internalRoles
   }
 
   var internalRoles: [String] { users[hasInternalSchema ? "tidemark_internal" : "tidemark.node"] ?? [] }
 
-  /// Who reads at which number the schema is.
+  /// The roles that may read the number of the schema.
   var readers: [String] { users["tidemark.installation"] ?? [] }
 
   static func read(_ session: Session, objects: [SchemaObject], shape: StoreShape) async throws -> SchemaLookUp {
@@ -61,7 +62,7 @@ struct SchemaLookUp: Sendable {
     return found
   }
 
-  /// Adds whom what is made is for, and what nobody needs any more.
+  /// Adds the roles for new objects, and the functions that no node needs any more.
   mutating func readForChange(_ session: Session) async throws {
     let grants = try await session.execute(
       """
@@ -104,7 +105,7 @@ struct SchemaLookUp: Sendable {
     ).rows.map { try $0.get("function", as: String.self) }
   }
 
-  /// What numbers before the fifth had in the schema `tidemark` and nobody was to call.
+  /// Internal functions that numbers before the fifth had in the schema `tidemark`.
   private static let former = [
     "begin_page", "begin_rebuild_page", "compare_rows", "copy_grants", "copy_rows", "cut_page", "cut_rebuild_page",
     "has_lost_shadows", "has_unlogged_shadow", "is_alive", "isolate", "known_streams", "known_tenants",

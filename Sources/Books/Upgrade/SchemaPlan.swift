@@ -2,17 +2,17 @@ package import EventStore
 package import Postgres
 import Rules
 
-/// What is missing in a database before shards can run there, as statements that a person may read or run.
+/// The changes that a database needs before shards can run there, as statements that an operator may read or run.
 ///
-/// Planning reads only. Every object is looked up: one that was dropped by hand is made again, whatever was written down when it was made.
+/// Planning only reads. It looks up every object, so one that was dropped by hand is created again even if the records say it exists.
 package struct SchemaPlan: Sendable {
   package struct Step: Sendable, Hashable {
-    /// What the step is for, in a few words.
+    /// The purpose of the step, in a few words.
     package var title: String
     package var script: String
-    /// The operator's own statements, which run with the operator's search path.
+    /// Whether it runs the operator's own statements, with the operator's search path.
     package var isOperators = false
-    /// Makes a table anew and empty whose rows cannot be known any more, so that an operator has to ask for it.
+    /// Whether it creates a table again whose rows are lost and cannot be recovered, so that an operator must ask for it.
     package var losesRows = false
 
     package init(title: String, script: String, isOperators: Bool = false) {
@@ -21,7 +21,7 @@ package struct SchemaPlan: Sendable {
       self.isOperators = isOperators
     }
 
-    /// What is run: our own statements find nothing of other owners by name.
+    /// The statements as they run: ours cannot pick up another owner's objects by name.
     var statements: String {
       "SET LOCAL search_path \(isOperators ? "TO DEFAULT" : "= pg_catalog, pg_temp");\n\(script)"
     }
@@ -33,8 +33,8 @@ package struct SchemaPlan: Sendable {
 
   package var isEmpty: Bool { steps.isEmpty }
 
-  /// Every step as one script for `psql`, in one transaction. It does not wait for a lock for longer than a few seconds: sessions that
-  /// want the same lock later would wait behind it.
+  /// All steps as one script for `psql`, in one transaction. It waits for a lock for a few seconds at most, because later sessions that
+  /// want the same lock wait behind it.
   package var script: String {
     "BEGIN;\nSET LOCAL lock_timeout = '3s';\n\n"
       + steps.map { "-- \($0.title)\n\n\($0.statements)" }.joined(separator: "\n") + "\nCOMMIT;\n"
@@ -42,36 +42,36 @@ package struct SchemaPlan: Sendable {
 
   /// For verbs that only use the schema.
   ///
-  /// - Throws: ``Problem`` that names what is missing.
+  /// - Throws: ``Problem`` that names the missing objects.
   package static func refuseMissing(_ session: Session, shape: StoreShape) async throws {
     let plan = try await forStore(session, shape: shape)
     guard plan.isEmpty else {
       throw Problem(
         .store(.schemaBehind), "missing in the database: \(plan.steps.map(\.title).joined(separator: ", "))",
-        hint: "Run `tidemark init`; with --dry-run it prints the statements.")
+        hint: "Run `tidemark init`; with --dry-run it only prints the statements.")
     }
   }
 
-  /// Tidemark's own schema on top of a store that exists.
+  /// Tidemark's own schema on top of an existing store.
   ///
-  /// Only a program whose number is higher than the database's replaces functions or changes tables. One of the same number makes what is
-  /// missing, and an older one nothing.
+  /// Only a program whose number is higher than the database's replaces functions or changes tables. One of the same number creates
+  /// missing objects, and an older one changes nothing.
   ///
-  /// - Parameter tidies: whether functions that no living node calls any more are taken away too.
-  /// - Throws: ``Problem`` where the schema serves another store, or this program may not run beside it.
+  /// - Parameter tidies: whether to drop functions that no live node calls any more.
+  /// - Throws: ``Problem`` if the schema serves another store, or this program is too old to run beside it.
   package static func forStore(
     _ session: Session, shape: StoreShape, schema: Schema = .current, tidies: Bool = false
   ) async throws -> SchemaPlan {
     var plan = SchemaPlan()
     if !shape.hasProgression {
-      plan.add("the table of positions", SQL.filled(PackageResources.marten_progression_sql, shape.words))
+      plan.add("the table of positions", SQL.filled(PackageResources.marten_progression_sql, shape.placeholders))
     }
     let tables = schema.tables(for: shape)
     let objects = schema.objects(for: shape)
     var found = try await SchemaLookUp.read(session, objects: tables + objects, shape: shape)
     guard let installed = try await Installation.read(session, found, tables: tables) else {
       plan.add("Tidemark's own tables", schemaStatement + tables.map(\.script).joined(separator: "\n"))
-      plan.add("which event store they serve", Installation.insert(schema, shape))
+      plan.add("the event store they serve", Installation.insert(schema, shape))
       plan.add("Tidemark's view and functions", internalSchema(found) + made(objects, found))
       return plan
     }
@@ -90,7 +90,7 @@ package struct SchemaPlan: Sendable {
       throw Problem(
         .store(.otherStore),
         "the schema tidemark serves the event store in \(installed.storeSchema), not the one in \(shape.schema)",
-        hint: "One event store in a database can be followed. Set event_store.schema = \"\(installed.storeSchema)\".")
+        hint: "Tidemark follows one event store per database. Set event_store.schema = \"\(installed.storeSchema)\".")
     }
     guard installed.number <= schema.number else {
       try installed.refuseOlder(schema, missing: (tables + objects).filter(found.isMissing))
@@ -105,8 +105,8 @@ package struct SchemaPlan: Sendable {
         plan.add(number.title, number.upgrade)
       }
       let known = tables.filter { !found.isMissing($0) }
-      plan.add("what each table is for", known.map(\.commentStatement).joined())
-      // Before number 5 everybody could execute them.
+      plan.add("the comments of the tables", known.map(\.commentStatement).joined())
+      // Before number 5 PUBLIC could execute them.
       plan.add(
         "Tidemark's view and functions", internalSchema(found) + made(objects, found, areNew: installed.number < 5))
       plan.add("record the number", Installation.advance(from: installed.number, to: schema, shape))
@@ -114,11 +114,11 @@ package struct SchemaPlan: Sendable {
       if hasMoved { plan.add("the event store moved to schema \(shape.schema)", Installation.move(to: shape)) }
       plan.add(
         "Tidemark's view and functions, for the event store as it is now", internalSchema(found) + made(objects, found))
-      plan.add("record which columns they were made for", Installation.remember(shape))
+      plan.add("record the columns they were made for", Installation.remember(shape))
     } else {
       if !found.hasInternalSchema { plan.add("schema tidemark_internal, which is missing", internalSchema(found)) }
       for object in objects where found.isMissing(object) || (object.kind == .view && found.viewIsElsewhere) {
-        let why = found.isMissing(object) ? "which is missing" : "on the event table that is there now"
+        let why = found.isMissing(object) ? "which is missing" : "on the current event table"
         plan.add("\(object.kind.rawValue.lowercased()) \(object.name), \(why)", made([object], found))
       }
     }
@@ -127,7 +127,7 @@ package struct SchemaPlan: Sendable {
     }
     if (tidies || isUpgrade) && !found.leftovers.isEmpty {
       plan.add(
-        "take away functions that no living node calls", found.leftovers.map { "DROP FUNCTION \($0);\n" }.joined())
+        "drop functions that no live node calls", found.leftovers.map { "DROP FUNCTION \($0);\n" }.joined())
     }
     return plan
   }
@@ -140,22 +140,22 @@ package struct SchemaPlan: Sendable {
 
     """
 
-  /// Makes the schema of the internal functions where it is missing.
+  /// Creates the schema of the internal functions if it is missing.
   private static func internalSchema(_ found: SchemaLookUp) -> String {
     guard !found.hasInternalSchema else { return "" }
     let roles = found.internalRoles
     return """
       CREATE SCHEMA tidemark_internal;
 
-      COMMENT ON SCHEMA tidemark_internal IS 'Tidemark: what its nodes and verbs call; on no search path';
+      COMMENT ON SCHEMA tidemark_internal IS 'Tidemark: functions for its own nodes and verbs; on no search path';
 
       \(roles.isEmpty ? "" : "GRANT USAGE ON SCHEMA tidemark_internal TO \(roles.joined(separator: ", "));\n\n")
       """
   }
 
-  /// The script that makes objects, and gives functions that are new to whom they are for.
+  /// The script that creates objects, and grants new functions to the roles that need them.
   ///
-  /// - Parameter areNew: whether functions that are there count as new too.
+  /// - Parameter areNew: whether existing functions count as new too.
   private static func made(_ objects: [SchemaObject], _ found: SchemaLookUp, areNew: Bool = false) -> String {
     var script = ""
     if found.viewIsElsewhere, objects.contains(where: { $0.kind == .view }) {
@@ -170,14 +170,14 @@ package struct SchemaPlan: Sendable {
     return script
   }
 
-  /// Tables whose rows nothing else tells: of the others, what was lost is found out or begun anew.
+  /// Tables whose rows cannot be recovered: those of the others are computed again or start over.
   private static let irreplaceable = ["tidemark.gap", "tidemark.dead_letter", "tidemark.shard"]
 
-  /// Makes the tables that are missing, in their newest form.
+  /// Creates missing tables in their newest form.
   private mutating func restore(_ tables: [SchemaObject], _ found: SchemaLookUp, isUpgrade: Bool) {
     let lacksRebuilds = tables.contains { $0.name == "tidemark.rebuild" && found.isMissing($0) }
     for table in tables {
-      // Its rows belong to rows of the other, which are gone.
+      // Its rows belong to lost rows of the other.
       let isOrphan = lacksRebuilds && table.name == "tidemark.rebuild_worker"
       guard found.isMissing(table) || isOrphan else { continue }
       var script = isOrphan && !found.isMissing(table) ? "DROP TABLE tidemark.rebuild_worker;\n\n" : ""
@@ -197,7 +197,7 @@ package struct SchemaPlan: Sendable {
   package static func newStore(schema: String, streamIDType: String) -> SchemaPlan {
     let shape = StoreShape.new(schema: schema, streamIDType: streamIDType)
     var plan = SchemaPlan()
-    plan.add("an event store in Marten's shape", SQL.filled(PackageResources.marten_store_sql, shape.words))
+    plan.add("an event store in Marten's shape", SQL.filled(PackageResources.marten_store_sql, shape.placeholders))
     return plan
   }
 

@@ -1,18 +1,18 @@
-/// What a definition amounts to: tells whether two definitions are the same, to a reload, to a rebuild and to a read model.
+/// Tells whether two definitions are the same to a reload, to a rebuild and to a read model.
 ///
-/// There is one, so that they cannot disagree: definitions that are equal to a reload are equal to a rebuild, and those that are equal to
-/// a rebuild do the same with events. Where in its file a definition stands matters to none of them, nor does what sets up its tables.
+/// There is only one, so that the three cannot disagree: definitions that are equal to a reload are equal to a rebuild, and those that
+/// are equal to a rebuild do the same with events. The place of a definition in its file matters to none of them, nor does its `setup`.
 package struct Fingerprint: Sendable, Hashable {
-  /// What is done with which events. Kept with the shard: rows that were made in another way stay as they are until a rebuild.
+  /// What the projection does with which events. Stored with the shard: rows made by another definition stay as they are until a rebuild.
   package let work: String
-  /// What a rebuild goes by. Kept with the rebuild: what was half made by one definition must not be finished by another.
+  /// What a rebuild depends on. Stored with the rebuild: one definition must not finish what another began.
   package let rebuild: String
-  // What else an agent goes by; it lives in one process, so it need not be short.
+  // What an agent depends on besides; it never leaves the process, so it need not be short.
   private let start: StartPosition
   private let plugin: PluginDefinition?
 
-  /// - Parameter definition: the texts that are made of it here stay as they are, since the database holds what earlier programs made of
-  ///   theirs: with another text every shard would seem changed, and every rebuild under way would begin anew.
+  /// The texts that this computes must not change, since the database holds those of earlier programs: with another text every shard
+  /// would seem changed, and every unfinished rebuild would start over.
   package init(of definition: ProjectionDefinition) {
     work = Self.text(definition.workText + (definition.events.map { "\n\($0.sorted())" } ?? ""))
     rebuild = Self.text(
@@ -25,7 +25,7 @@ package struct Fingerprint: Sendable, Hashable {
     plugin = definition.plugin
   }
 
-  /// Tells whether a text has changed, in hexadecimal.
+  /// A hash of a text, in hexadecimal, to tell whether it has changed.
   package static func text(_ text: String) -> String {
     let digits = String(stableHash(text.utf8), radix: 16)
     return String(repeating: "0", count: 16 - digits.count) + digits

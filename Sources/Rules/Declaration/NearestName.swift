@@ -1,7 +1,7 @@
-/// The name among `names` that was most likely meant by `word`, for an error's hint; nil when none is near.
+/// The name among `names` that `word` was most likely meant to be, for an error's hint; nil if none is near.
 ///
-/// Near means: up to one edit in three letters, upper and lower case being the same. An edit is a letter put in, left out,
-/// exchanged, or swapped with its neighbour. Of names equally near the first wins.
+/// Near means: at most one edit for every three letters, ignoring case. An edit is a letter inserted, deleted, replaced,
+/// or swapped with its neighbour. Of names equally near the first wins.
 package func nearestName(to word: String, in names: some Sequence<String>) -> String? {
   let word = Array(word.lowercased())
   var nearest: (name: String, edits: Int)?

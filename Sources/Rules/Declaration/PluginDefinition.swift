@@ -1,29 +1,29 @@
-/// What the operator declared of a projection that is a program of theirs: `exec` or `library`, and how it is run.
+/// A projection that the operator declared as a program: `exec` or `library`, and how to run it.
 package struct PluginDefinition: Hashable, Sendable {
   package enum Program: Hashable, Sendable {
-    /// A child process: the program, then its arguments. A program without a slash is looked for in PATH.
+    /// A child process: the program, then its arguments. A program without a slash is searched for in PATH.
     case exec([String])
-    /// A shared object with the interface of `tidemark_plugin.h`; `config` is what it is opened with.
+    /// A shared object with the interface of `tidemark_plugin.h`; it is opened with `config`.
     case library(path: String, config: String)
   }
 
-  /// Where what the plugin does takes effect, and so when the position may move.
+  /// Where the plugin's work takes effect, and so when the position may move.
   package enum Effects: String, CaseIterable, Hashable, Sendable {
     /// Outside: the position moves once the plugin has answered. At least once.
     case external
-    /// In this database: the plugin answers with statements, which are applied in the page's transaction. Exactly once.
+    /// In this database: the plugin answers with statements, which run in the page's transaction. Exactly once.
     case database
   }
 
   package var program: Program
   package var effects: Effects
-  /// Longest the plugin may take for one page, and for its first word.
+  /// Longest the plugin may take for one page, and to report ready.
   package var timeout: Duration
   /// For `exec`: added to the daemon's own environment.
   package var environment: [String: String]
-  /// For `exec`; nil is the daemon's own.
+  /// For `exec`; nil for the daemon's own.
   package var workingDirectory: String?
-  /// Whether a plugin with effects outside is run while its projection is rebuilt.
+  /// Whether a rebuild of its projection runs a plugin with effects outside.
   package var rebuildsExternal: Bool
 
   package init(
@@ -54,10 +54,10 @@ package struct PluginDefinition: Hashable, Sendable {
     }
   }
 
-  /// Whether a rebuild may hand it events: mails that were sent are not sent again, unless the operator asks for it.
+  /// Whether a rebuild may hand it events: it does not send mails a second time, unless the operator allows it.
   package var runsInRebuild: Bool { effects == .database || rebuildsExternal }
 
-  /// What it does, as text: equal texts do equal work.
+  /// A text of its work: plugins with equal texts do equal work.
   package var workText: String {
     let words =
       switch program {

@@ -1,24 +1,24 @@
-/// What the operator declared under `[projections.NAME]`: what turns events into a read model.
+/// A projection as the operator declared it under `[projections.NAME]`: it turns events into a read model.
 package struct ProjectionDefinition: Hashable, Sendable {
   package var name: String
-  /// From 1; a higher one is a shard of its own with a position of its own.
+  /// From 1; each version is a shard of its own with a position of its own.
   package var version: Int
   /// Event types the projection takes; nil takes every type. The event form takes exactly the types it has statements for.
   package var events: [String]?
   /// The tables the projection writes. `init` runs `setup` when one of them is missing.
   package var tables: [String]
-  /// Statements that make the tables; run as one script.
+  /// Statements that create the tables; run as one script.
   package var setup: Statement?
   package var effect: Effect
   package var start: StartPosition
   package var onPoison: OnPoison
-  /// The column of every table that holds what identifies the stream a row is made of; nil where rows are made of several.
+  /// The column of every table that holds the id of the stream a row is made of; nil if rows are made of several streams.
   package var key: String?
   /// The column of every table that holds the tenant.
   package var tenantKey: String?
-  /// Streams may be rebuilt side by side, though no column says which row is whose.
+  /// A rebuild may process streams in parallel, though no column says which row is whose.
   package var isParallel: Bool
-  /// Where the projection's own table stands in the settings.
+  /// The place of the projection's own table in the settings.
   package var source: SourceLocation
 
   package init(
@@ -40,7 +40,7 @@ package struct ProjectionDefinition: Hashable, Sendable {
     self.source = source
   }
 
-  /// What its statements do, as text: equal texts do equal work.
+  /// A text of its work: definitions with equal texts do equal work.
   package var workText: String {
     switch effect {
     case .batch(let statements): statements.map(\.text).joined(separator: ";")
@@ -55,7 +55,7 @@ package struct ProjectionDefinition: Hashable, Sendable {
   }
 
   package var shard: ShardName { ShardName(projection: name, version: version) }
-  /// Where the settings declare it.
+  /// The settings key that declares it.
   package var settingsKey: String { "projections.\(name)" }
 
   /// Every event type the shard takes, or nil for all of them.
@@ -69,9 +69,9 @@ package struct ProjectionDefinition: Hashable, Sendable {
 
 /// Which events of different streams may be applied in any order.
 package enum Parallelism: String, CaseIterable, Hashable, Sendable {
-  /// None: what an event does may depend on any earlier one.
+  /// None: the effect of an event may depend on any earlier one.
   case none
-  /// What an event does depends on earlier events of its own stream alone.
+  /// The effect of an event depends only on earlier events of its own stream.
   case byStream = "by-stream"
 }
 
@@ -89,7 +89,7 @@ package enum Effect: Hashable, Sendable {
   case batch([Statement])
   /// One statement per event type, run once per event in sequence order; the names in it are binds.
   case perEvent([String: BoundStatement])
-  /// A program of the operator's, which is handed a page at a time.
+  /// A program of the operator's, which gets one page at a time.
   case plugin(PluginDefinition)
 }
 
@@ -106,7 +106,7 @@ package struct Statement: Hashable, Sendable {
 
 /// A statement in which each `:name` has become a numbered parameter.
 package struct BoundStatement: Hashable, Sendable {
-  /// What the operator wrote.
+  /// The statement as the operator wrote it.
   package var statement: Statement
   /// The same with `$1`, `$2`… in place of the names.
   package var text: String
@@ -120,7 +120,7 @@ package struct BoundStatement: Hashable, Sendable {
   }
 }
 
-/// The columns of `batch`, and so the names a statement of the event form can bind.
+/// The columns of `batch`, which are the names that a statement of the event form can bind.
 package enum EventColumn: String, CaseIterable, Hashable, Sendable {
   case seq_id, id, stream_id, version, type, data, timestamp, tenant_id, headers, causation_id, correlation_id
 }
@@ -129,16 +129,16 @@ package enum EventColumn: String, CaseIterable, Hashable, Sendable {
 package enum StartPosition: Hashable, Sendable {
   /// With the first event.
   case beginning
-  /// After the high-water mark of the moment the shard first runs.
+  /// After the high-water mark at the moment the shard first runs.
   case present
   /// After this sequence.
   case sequence(Int64)
   /// With the first event at or after this time, as PostgreSQL reads a `timestamptz`.
   case time(String)
-  /// After the highest number the sequence has handed out: for a read model that the application kept up to date itself until now.
+  /// After the highest number the sequence has handed out: for a read model that the application itself has kept up to date.
   case inlineHandover
 
-  /// Whether events are applied that were there before.
+  /// Whether the shard applies events from before it first ran.
   package var readsThePast: Bool {
     switch self {
     case .beginning, .sequence, .time: true

@@ -1,6 +1,6 @@
 /// The name of a shard, as Marten writes it: `Trip:All`, and `Trip:V2:All` from version 2 on.
 ///
-/// It is the key of the shard's row in the progression table, so it is compared whole and never by prefix.
+/// It is the key of the shard's row in the progression table, so compare it in full and never by prefix.
 package struct ShardName: Hashable, Sendable, Comparable, CustomStringConvertible {
   package let projection: String
   package let version: Int
@@ -10,7 +10,7 @@ package struct ShardName: Hashable, Sendable, Comparable, CustomStringConvertibl
     self.version = version
   }
 
-  /// A name as it stands in the progression; nil for one that is not a shard's.
+  /// A name from the progression; nil for one that is not a shard's.
   package init?(parsing text: String) {
     var parts = text.split(separator: ":", omittingEmptySubsequences: false)
     guard parts.count >= 2, parts.removeLast() == "All" else { return nil }
@@ -23,7 +23,7 @@ package struct ShardName: Hashable, Sendable, Comparable, CustomStringConvertibl
     self.init(projection: String(parts[0]), version: version)
   }
 
-  /// Rows of the progression that are Marten's own and no shard's.
+  /// Rows of the progression that belong to Marten itself and not to a shard.
   package static let reserved = ["HighWaterMark", "HighWaterAllocationFence", "HighWaterStuckGap"]
 
   package var description: String {

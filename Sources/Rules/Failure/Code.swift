@@ -1,15 +1,15 @@
-/// A code that names a problem for good, whatever becomes of the words: for searching, for rules and for scripts. One of Tidemark's own,
-/// by layer, or what the server said.
+/// A stable code for a problem, for searching, for rules and for scripts; the words may change. Either one of Tidemark's own, by layer,
+/// or the server's SQLSTATE.
 package enum Code: Hashable, Sendable {
   case settings(SettingsCode)
   case store(StoreCode)
   case raised(RaisedCode)
   case rebuild(RebuildCode)
   case plugin(PluginCode)
-  /// PostgreSQL's five characters, or those of a function of the operator's.
+  /// PostgreSQL's five characters, or those that one of the operator's functions raises.
   case sqlState(String)
 
-  /// - Parameter sqlState: of an error of the server's, which may be raised by a function of ours.
+  /// - Parameter sqlState: of an error from the server, which one of our functions may have raised.
   package init(sqlState: String) {
     self = RaisedCode(rawValue: sqlState).map(Code.raised) ?? .sqlState(sqlState)
   }
@@ -26,13 +26,13 @@ package enum Code: Hashable, Sendable {
     }
   }
 
-  /// `SQLSTATE 22012`, or `TM501`, which is nothing of PostgreSQL's.
+  /// `SQLSTATE 22012`, or `TM501`, which is not PostgreSQL's.
   package var words: String { Self.words(text) }
 
-  /// - Parameter text: of a code that was kept as text, as dead letters are.
+  /// - Parameter text: of a code that is stored as text, as in dead letters.
   package static func words(_ text: String) -> String { text.hasPrefix("TM") ? text : "SQLSTATE \(text)" }
 
-  /// Every code of Tidemark's own by layer, for the manual: tidemark.observations(7) lists them.
+  /// All of Tidemark's own codes by layer, for the manual: tidemark.observations(7) lists them.
   package static let groups = [
     Group("Settings", SettingsCode.self), Group("The event store", StoreCode.self),
     Group("Raised in the database, as SQLSTATE", RaisedCode.self), Group("Rebuilds", RebuildCode.self),
@@ -56,7 +56,7 @@ package protocol ProblemCode: RawRepresentable<String>, CaseIterable, Hashable, 
   var meaning: String { get }
 }
 
-/// What is wrong with the settings.
+/// Problems with the settings.
 package enum SettingsCode: String, ProblemCode {
   case unreadable = "TM101"
   case syntax = "TM102"
@@ -69,19 +69,19 @@ package enum SettingsCode: String, ProblemCode {
 
   package var meaning: String {
     switch self {
-    case .unreadable: "A settings file, or a file that it names, cannot be read."
+    case .unreadable: "A settings file, or a file that it refers to, cannot be read."
     case .syntax: "A settings file is not valid TOML."
-    case .unknownKey: "There is no such key."
+    case .unknownKey: "The key does not exist."
     case .value: "A value has the wrong type, or is out of range."
     case .missingKey: "A required key is missing."
-    case .unsetVariable: "${NAME} names an environment variable that is not set."
-    case .conflict: "Two keys exclude each other, or the same thing is declared twice."
+    case .unsetVariable: "${NAME} refers to an environment variable that is not set."
+    case .conflict: "Two keys exclude each other, or something is declared twice."
     case .statement: "The text of a statement cannot be used."
     }
   }
 }
 
-/// Why an event store cannot be followed, or one of its shards cannot start.
+/// Why the daemon cannot follow an event store, or cannot start one of its shards.
 package enum StoreCode: String, ProblemCode {
   case noStore = "TM201"
   case unfitStore = "TM202"
@@ -101,26 +101,27 @@ package enum StoreCode: String, ProblemCode {
 
   package var meaning: String {
     switch self {
-    case .noStore: "The schema holds no event table."
-    case .unfitStore: "A table is there but not in a shape that can be followed exactly."
-    case .noPrivilege: "The role lacks a privilege."
+    case .noStore: "The schema has no event table."
+    case .unfitStore: "A table exists, but its columns or keys do not allow Tidemark to follow it exactly."
+    case .noPrivilege: "The daemon's role lacks a privilege."
     case .schemaBehind: "Tidemark's own schema is missing or older than this program."
-    case .schemaAhead: "Tidemark's own schema was made by a newer program, which this one may not run beside."
-    case .standby: "The server is a standby: the locks of the primary cannot be seen there."
-    case .sequenceReset: "The sequence is below a mark that was already proven: it was reset, or the database restored."
+    case .schemaAhead: "A newer program made Tidemark's own schema, and this one is too old to run beside it."
+    case .standby: "The server is a standby, which does not show the locks of the primary."
+    case .sequenceReset:
+      "The sequence is below a mark that was already proven: it was reset, or the database was restored."
     case .oldServer: "The server is older than the oldest supported release."
     case .otherStore: "Tidemark's schema in this database serves another event store."
-    case .replaced: "The event table or its sequence was made anew while the daemon followed it."
-    case .otherNode: "Another node follows this store, and this one is not meant to share."
-    case .pooled: "A connection goes through a pooler that gives each statement another session."
+    case .replaced: "The event table or its sequence was recreated while the daemon followed it."
+    case .otherNode: "Another node follows this store, and this one is not set up to share it."
+    case .pooled: "A connection goes through a pooler that runs each statement in a different session."
     case .unproven: "The proof of the high-water mark does not hold for the event table as it is declared."
-    case .notAtRest: "A shard is to take over from the application, and events are still being appended."
-    case .schemaBusy: "Tidemark's own schema could not be changed: another session held a lock for too long."
+    case .notAtRest: "A shard cannot take over from the application while events are still being appended."
+    case .schemaBusy: "Tidemark's own schema could not be changed because another session held a lock for too long."
     }
   }
 }
 
-/// What Tidemark's own functions in the database raise, as SQLSTATE.
+/// The SQLSTATEs that Tidemark's own functions in the database raise.
 package enum RaisedCode: String, ProblemCode {
   case positionMoved = "TM301"
   case otherVersion = "TM302"
@@ -133,23 +134,25 @@ package enum RaisedCode: String, ProblemCode {
 
   package var meaning: String {
     switch self {
-    case .positionMoved: "A position is not where the page begins: somebody else moves it. The page was rolled back."
-    case .otherVersion: "tidemark.append: the stream is at another version. Read it again, decide again."
-    case .unknownShard: "tidemark.wait_for: there is no shard of this name with a position."
-    case .strayStatement: "A statement of a rebuild writes or reads past the new tables. The page was rolled back."
+    case .positionMoved:
+      "A position is not where the page begins, because another process moved it. The page was rolled back."
+    case .otherVersion: "tidemark.append: the stream is at another version. Read it again and decide again."
+    case .unknownShard: "tidemark.wait_for: no shard of this name has a position."
+    case .strayStatement:
+      "A statement of a rebuild reads or writes other tables than the new ones. The page was rolled back."
     case .viewElsewhere:
       "The view tidemark.batch is missing or shows another table than the event table. The page was rolled back; the daemon looks the store up again."
     case .pageChanged:
-      "The events of a page have changed while a plugin had them: one arrived late, or dead letters were replayed. The page is read again."
+      "The events of a page changed while a plugin worked on them: one arrived late, or dead letters were replayed. The daemon reads the page again."
     case .unknownPart:
-      "A stream or a tenant that is to be rebuilt has no events, or cannot be one; the command says TM334."
+      "A stream or a tenant to rebuild has no events, or its identifier is invalid; the command reports TM334."
     case .rowsOfOthers:
-      "A rebuild of some streams or tenants has made rows that are not theirs; the command says TM327."
+      "A rebuild of some streams or tenants made rows that belong to others; the command reports TM327."
     }
   }
 }
 
-/// Why a rebuild cannot be done, or cannot go on.
+/// Why a rebuild cannot start or continue.
 package enum RebuildCode: String, ProblemCode {
   case noTables = "TM321"
   case notRedirected = "TM322"
@@ -170,27 +173,28 @@ package enum RebuildCode: String, ProblemCode {
   package var meaning: String {
     switch self {
     case .noTables:
-      "The projection does not say which tables it fills, or one of them is not there, or is no table."
-    case .notRedirected: "A statement writes or reads past the search path."
+      "The projection does not declare its tables, or one of them does not exist or is not a table."
+    case .notRedirected: "A statement reads or writes tables that it does not find by the search path."
     case .wrongWay: "This way of exchange is not possible."
-    case .nothingApplied: "The shard has no position, as nothing was ever applied, or none so high."
-    case .underWay: "Somebody else works on it."
-    case .otherRequest: "What is half made was begun for something else."
+    case .nothingApplied:
+      "The shard has no position, because it never applied an event, or its position is lower than the one requested."
+    case .underWay: "Another node or command works on the rebuild."
+    case .otherRequest: "The unfinished rebuild was started with other options."
     case .noKey:
-      "Only some streams or tenants, or several workers, of a projection that does not say how to tell rows apart."
-    case .pageFailed: "A page failed, and the policy of rebuilds says stop."
-    case .tablesChanged: "The tables were changed meanwhile."
-    case .noPrivilege: "The role may not make the new tables."
-    case .otherDefinition: "The node runs another definition than the command's settings file has."
-    case .aborted: "An operator ended it."
-    case .plugin: "A plugin that is not rebuilt, or not in the way that was asked for."
-    case .unknownPart: "A stream or a tenant that has no events, or cannot be one."
-    case .collision: "A new row has the key of an old one that stays."
+      "A rebuild of some streams or tenants, or with several workers, needs a key that says which rows are whose, and the projection declares none."
+    case .pageFailed: "A page failed, and the failure policy of rebuilds says stop."
+    case .tablesChanged: "The tables changed during the rebuild."
+    case .noPrivilege: "The role lacks the privilege to create the new tables."
+    case .otherDefinition: "The node runs another definition than the one in the command's settings file."
+    case .aborted: "An operator ended the rebuild."
+    case .plugin: "The plugin cannot be rebuilt, or not in the requested way."
+    case .unknownPart: "A stream or a tenant has no events, or its identifier is invalid."
+    case .collision: "A new row has the key of an old row that stays."
     }
   }
 }
 
-/// Why a plugin did not do its part.
+/// Failures of a plugin.
 package enum PluginCode: String, ProblemCode {
   case notStarted = "TM501"
   case ended = "TM502"
@@ -207,12 +211,12 @@ package enum PluginCode: String, ProblemCode {
     switch self {
     case .notStarted: "A plugin cannot be run: it is missing, not executable, or its directory is missing."
     case .ended: "A plugin exited unexpectedly. The hint shows its last lines on standard error."
-    case .closedOutput: "A plugin closed its standard output, so no answer can come."
+    case .closedOutput: "A plugin closed its standard output, so it can no longer answer."
     case .silent: "A plugin did not answer in time."
     case .garbage: "A plugin wrote a line that is not a message of the protocol."
-    case .lineTooLong: "A line of a plugin, or an event for one, is longer than the protocol allows."
+    case .lineTooLong: "A line from a plugin, or an event for it, is longer than the protocol allows."
     case .wrongAnswer:
-      "A plugin answered for another page, or before it was handed one, or a library returned an unknown value."
+      "A plugin answered for another page, or before it was given one, or a library returned an unknown value."
     case .refused: "A plugin refuses to run, or speaks another version of the protocol."
     case .badLibrary: "A library cannot be loaded, or was built for another version of the interface."
     case .badStatement: "A statement of a plugin's answer is not allowed in a page."

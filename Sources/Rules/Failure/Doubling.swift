@@ -1,11 +1,11 @@
-/// Times that double, for what is told again and again at growing distance: the first, twice that, and so on, up to a longest.
+/// Intervals that double, for reports that repeat less and less often: the first, twice that, and so on, up to a longest.
 package struct Doubling: Sendable, Hashable {
   private var upcoming: Duration
   private let longest: Duration?
 
-  /// - Parameter longest: stays from there on; nil lets them grow without end.
+  /// - Parameter longest: the interval at which they stop growing; nil for no limit.
   package init(from first: Duration, upTo longest: Duration? = nil) {
-    precondition(first > .zero, "what doubles is not nothing")
+    precondition(first > .zero, "the first interval is above zero")
     upcoming = first
     self.longest = longest
   }

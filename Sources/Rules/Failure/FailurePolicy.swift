@@ -1,20 +1,20 @@
-/// One step of what is done about a failure.
+/// One step of the response to a failure.
 package enum FailureAction: Hashable, Sendable {
   /// Try the same page again after this long.
   case retry(after: Duration)
-  /// Make the failing event a dead letter, and go on with the others.
+  /// Make the failing event a dead letter, and continue with the others.
   case skip
-  /// Leave the failing event out, without a dead letter.
+  /// Skip the failing event without a dead letter.
   case ignore
   /// Do nothing for this long, then try again.
   case pause(Duration)
   /// The same for every shard of the node.
   case pauseAll(Duration)
-  /// Do nothing until somebody says `start`, or the definition changes.
+  /// Do nothing until an operator starts the shard, or the definition changes.
   case stop
   case stopAll
 
-  /// Whether nothing can come after it in a chain.
+  /// Whether it must be the last in a chain.
   package var isEnd: Bool {
     switch self {
     case .skip, .ignore, .stop, .stopAll: true
@@ -32,13 +32,13 @@ package enum FailureAction: Hashable, Sendable {
   }
 }
 
-/// `[[on_error]]`: which failures, and what is done about them, one step for each time in a row.
+/// `[[on_error]]`: which failures it applies to, and the response: one step for each failure in a row.
 package struct FailureRule: Hashable, Sendable {
   /// Exact, or a class like `23*`; empty for any.
   package var sqlStates: [String]
   /// Empty for any.
   package var classes: [FailureClass]
-  /// A regular expression that is looked for in the message; nil for any.
+  /// A regular expression to find in the message; nil for any.
   package var message: String?
   /// Names of projections; empty for any.
   package var projections: [String]
@@ -56,8 +56,9 @@ package struct FailureRule: Hashable, Sendable {
   }
 
   func matches(_ failure: FailureFacts) -> Bool {
-    // What can work for no event, and what is no event's fault, is not passed over event by event. But a statement that works for
-    // others may fail on one event with the code of a bad definition, as to_tsquery does on bad text: who names that code whole means it.
+    // Events are not skipped one by one for an error that every event would cause, or that is not an event's fault. But a statement
+    // that works for others may fail on one event with the code of a bad definition, as to_tsquery does on bad text: a rule that names
+    // the full code asks for it.
     if passesEventsOver {
       switch failure.failureClass {
       case .order, .connection: return false
@@ -68,7 +69,7 @@ package struct FailureRule: Hashable, Sendable {
     if !sqlStates.isEmpty, !sqlStates.contains(where: { Self.matches($0, failure.sqlState) }) { return false }
     if !classes.isEmpty, !classes.contains(failure.failureClass) { return false }
     if !projections.isEmpty, !projections.contains(failure.projection) { return false }
-    // The pattern was checked when the settings were read.
+    // The settings reader has checked the pattern.
     if let message, let said = failure.message, let pattern = try? Regex(message), said.firstMatch(of: pattern) == nil {
       return false
     }
@@ -83,11 +84,11 @@ package struct FailureRule: Hashable, Sendable {
   }
 }
 
-/// A failure, as far as rules look at it.
+/// The facts of a failure that rules look at.
 package struct FailureFacts: Hashable, Sendable {
   package var failureClass: FailureClass
   package var sqlState: String?
-  /// Nil where it is not known yet: then every pattern matches.
+  /// Nil while it is not known: then every pattern matches.
   package var message: String?
   package var projection: String
 
@@ -99,14 +100,14 @@ package struct FailureFacts: Hashable, Sendable {
   }
 }
 
-/// What is done about which failure: the operator's rules, then the defaults. The first rule that matches decides.
+/// The response to each failure: the operator's rules, then the defaults. The first rule that matches decides.
 package struct FailurePolicy: Hashable, Sendable {
   package var rules: [FailureRule]
-  /// An event that a statement fails on becomes a dead letter; otherwise it stops the shard.
+  /// If true, an event that a statement fails on becomes a dead letter; otherwise it stops the shard.
   package var skipApplyErrors: Bool
   /// The same for an event whose data does not have the form that a statement expects (SQLSTATE class 22).
   package var skipSerializationErrors: Bool
-  /// An event of a type without a statement is passed over; otherwise it stops the shard.
+  /// If true, the shard skips an event of a type without a statement; otherwise such an event stops it.
   package var skipUnknownEvents: Bool
 
   package init(
@@ -119,14 +120,14 @@ package struct FailurePolicy: Hashable, Sendable {
     self.skipUnknownEvents = skipUnknownEvents
   }
 
-  /// The chain for a failure. One for a lost connection does not exist: the shard waits until the database is back.
+  /// The chain for a failure. A lost connection has none: the shard waits until the database is back.
   package func actions(for failure: FailureFacts) -> [FailureAction] {
     rules.first { $0.matches(failure) }?.actions ?? standard(for: failure)
   }
 
   private func standard(for failure: FailureFacts) -> [FailureAction] {
     switch failure.failureClass {
-    // The store is not at rest: until somebody stops the writers.
+    // The store is not at rest: wait until the operator stops the writers.
     case .transient where failure.sqlState == StoreCode.notAtRest.rawValue: [.pause(.seconds(10))]
     case .connection, .transient:
       [
@@ -144,7 +145,7 @@ package struct FailurePolicy: Hashable, Sendable {
     }
   }
 
-  /// SQLSTATEs that may be the fault of one event, as regular expressions: only these are worth looking for the event.
+  /// SQLSTATEs that may be the fault of one event, as regular expressions: only for these is it worth searching for the event.
   package var isolable: [String] {
     let passing = rules.filter(\.passesEventsOver)
     // A rule without codes may mean any class that can be an event's fault.
@@ -155,9 +156,9 @@ package struct FailurePolicy: Hashable, Sendable {
       .map { $0.hasSuffix("*") ? "^\($0.dropLast())" : "^\($0)$" }
   }
 
-  /// Whether a projection has to see events of types it has no statement for.
+  /// Whether a projection must see events of types it has no statement for.
   package func looksAtUnknownEvents(of projection: String) -> Bool {
-    // What will be said of them is not known yet, so a rule with a message may be for some and not for others.
+    // The message is not known yet, so a rule with a message may apply to some of them and not to others.
     let facts = FailureFacts(.unknownEvent, message: nil, projection: projection)
     for rule in rules where rule.matches(facts) {
       if rule.actions != [.ignore] { return true }

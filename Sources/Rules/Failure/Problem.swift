@@ -1,21 +1,21 @@
-/// Why something does not work, as an operator can use it: one shape for every layer.
+/// Why something does not work, in a form an operator can act on; every layer uses it.
 ///
-/// Bodies of events, values of binds and passwords are never part of it.
+/// It never contains event bodies, bind values or passwords.
 package struct Problem: Error, Hashable, Sendable, CustomStringConvertible {
-  /// Nil where nobody has to tell it from others.
+  /// Nil if nothing needs to tell it from others.
   package var code: Code?
   package var message: String
   package var detail: String?
   /// What to do about it.
   package var hint: String?
-  /// Where in the operator's files the cause stands.
+  /// The place of the cause in the operator's files.
   package var source: SourceLocation?
-  /// The key of the settings that it is about, with its tables: `database.pool_size`.
+  /// The settings key it concerns, with its tables: `database.pool_size`.
   package var key: String?
-  /// The event that was being applied, where it is known.
+  /// The event that was being applied, if known.
   package var sequence: Int64?
 
-  /// - Parameter hint: an empty text is none.
+  /// - Parameter hint: an empty text counts as none.
   package init(
     _ message: String, code: Code? = nil, detail: String? = nil, hint: String? = nil, source: SourceLocation? = nil,
     key: String? = nil, sequence: Int64? = nil
@@ -48,12 +48,12 @@ package struct Problem: Error, Hashable, Sendable, CustomStringConvertible {
   package var isOfRebuild: Bool { if case .rebuild = code { true } else { false } }
   package var isOfPlugin: Bool { if case .plugin = code { true } else { false } }
 
-  /// As compilers say it, place first: `tidemark.toml:3: database.pool_size: expected a number (TM104)`.
+  /// In the style of a compiler, place first: `tidemark.toml:3: database.pool_size: expected a number (TM104)`.
   package var placed: String {
     (source.map { "\($0): " } ?? "") + (key.map { "\($0): " } ?? "") + message + (code.map { " (\($0.words))" } ?? "")
   }
 
-  /// Cut to what one entry of a log can hold, whatever a server or a plugin says.
+  /// Cut to fit one log entry, however long the text of a server or a plugin is.
   package var shortened: Problem {
     var short = self
     short.message = message.shortened(to: Self.longestText)

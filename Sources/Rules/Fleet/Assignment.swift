@@ -1,26 +1,26 @@
-/// Which node runs which shard. Every node works it out by itself from the same declarations, and all reach the same answer.
+/// Which node runs which shard. Every node computes it from the same declarations, and all reach the same answer.
 ///
-/// Rendezvous hashing: each shard goes to the node with the highest score for it, so a node that joins or leaves moves only what it
-/// takes or had. Scores alone would now and then crowd a node, so none takes more than its share and a quarter; what is too much for
-/// one goes to the next best.
+/// Rendezvous hashing: each shard goes to the node with the highest score for it, so a node that joins or leaves moves only the shards
+/// it receives or had. Scores alone would sometimes overload a node, so none takes more than its share and a quarter; the excess goes
+/// to the next best.
 package enum Assignment {
-  /// Where every node declares the same shards.
+  /// For nodes that all declare the same shards.
   package static func leaders(of shards: [String], among nodes: [String]) -> [String: String] {
     leaders(of: Dictionary(nodes.map { ($0, Set(shards)) }) { first, _ in first })
   }
 
-  /// - Parameter declared: by node, the shards in its settings. A shard goes to a node that knows it, also while the settings of one
-  ///   node have been changed and those of another have not yet.
+  /// - Parameter declared: by node, the shards in its settings. A shard goes only to a node that declares it, so this also works while
+  ///   the settings have changed on some nodes and not yet on others.
   package static func leaders(of declared: [String: Set<String>]) -> [String: String] {
     let nodes = declared.keys.sorted()
     let shards = declared.values.reduce(into: Set()) { $0.formUnion($1) }.sorted()
     guard !nodes.isEmpty else { return [:] }
-    // An even share, rounded up, and a quarter of it; with shares below four nothing is added, so few shards are spread evenly.
+    // An even share, rounded up, and a quarter of it; shares below four get nothing extra, so a few shards are spread evenly.
     let share = (shards.count + nodes.count - 1) / nodes.count
     let limit = share + share / 4
     var load: [String: Int] = [:]
     var leaders: [String: String] = [:]
-    // Whoever wants a shard most gets it first: a shard's place in the order does not depend on the others.
+    // Highest score first: a shard's place in the order does not depend on the others.
     let wanted = shards.map { shard in
       let ranked = nodes.filter { declared[$0]!.contains(shard) }
         .map { (score: score($0, shard), node: $0) }.sorted { $0 > $1 }

@@ -1,8 +1,8 @@
-/// Which locks another node has held for long enough to report it.
+/// Which locks another session has held for long enough to report it.
 package struct BlockedLocks: Sendable {
   /// A node that hands a shard over finishes its page first, so a lock is reported only after this long.
   static let after = Duration.seconds(2)
-  /// Between two reports, since each costs a look at who holds the lock.
+  /// Between two reports, since each one has to look up the holder of the lock.
   static let distance = Duration.seconds(1)
 
   private var since: [ShardName: ContinuousClock.Instant] = [:]
@@ -10,7 +10,7 @@ package struct BlockedLocks: Sendable {
 
   package init() {}
 
-  /// - Parameter blocked: the locks that are wanted, and that another holds now.
+  /// - Parameter blocked: the locks that this node wants and another session holds now.
   package mutating func due(_ blocked: [ShardName], at now: ContinuousClock.Instant) -> [ShardName] {
     since = Dictionary(uniqueKeysWithValues: blocked.map { ($0, since[$0] ?? now) })
     guard toldAt.map({ now - $0 >= Self.distance }) ?? true else { return [] }

@@ -1,6 +1,6 @@
-/// The advisory lock that the leader of a shard holds: Marten's key, so that a .NET host and a node of ours never run the same shard.
+/// The advisory lock that the leader of a shard holds. It has Marten's key, so a .NET host and one of our nodes never run the same shard.
 package enum LeaderLock {
-  /// Where there are several databases, each has one lock, and all its shards one leader.
+  /// With several databases, each has one lock, and all its shards have one leader.
   package static let databaseKey: Int64 = 4444
 
   /// - Parameter schema: of the event store.

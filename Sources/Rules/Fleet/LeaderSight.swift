@@ -1,7 +1,7 @@
-/// Whether a node that leads shards sees a mark: without one it leaves its shards to the others.
+/// Whether a node that leads shards sees a mark: without one it hands its shards to the others.
 package struct LeaderSight: Sendable {
-  /// A node that has no mark for this long leaves its shards to others: its lock session works, and the others do not, where `url` goes
-  /// another way than `lock_url`.
+  /// A node that has no mark for this long hands its shards to the others. Its lock session may still work while its other sessions do
+  /// not, when `url` takes another route than `lock_url`.
   package static let longestBlindness = Duration.seconds(15)
 
   package private(set) var isBlind = false
@@ -9,7 +9,7 @@ package struct LeaderSight: Sendable {
 
   package init(at now: ContinuousClock.Instant) { sawAt = now }
 
-  /// - Returns: whether the node has become blind just now.
+  /// - Returns: whether the node has just become blind.
   package mutating func look(hasMark: Bool, at now: ContinuousClock.Instant) -> Bool {
     if hasMark { sawAt = now }
     let wasBlind = isBlind

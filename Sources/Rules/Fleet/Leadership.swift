@@ -1,24 +1,24 @@
-/// What one node does about the locks of shards, turn after turn: the rule behind `LeadershipAgent`.
+/// Which shard locks a node acquires and releases in each turn: the rule behind `LeadershipAgent`.
 ///
-/// A shard becomes *wanted* when the assignment gives it to this node, is *held* once its lock was taken, and runs only while both are
-/// true. Its lock goes when the shard is no longer wanted *and* has ended here: not before its page is finished, and without holding up
-/// anything else meanwhile.
+/// A shard becomes *wanted* when the assignment gives it to this node, is *held* once its lock is acquired, and runs only while both are
+/// true. The node releases the lock when the shard is no longer wanted *and* has ended here: not before its page is finished, and
+/// without delaying anything else.
 package struct Leadership: Sendable {
   package let node: String
-  /// Those that live, by name, as of the last turn.
+  /// The live nodes, by name, as of the last turn.
   package private(set) var nodes: [String] = []
   package private(set) var held: Set<ShardName> = []
   private var leaders: [String: String] = [:]
   private var wanted: Set<ShardName> = []
-  /// Why a wanted shard came to this node, and why a held one goes.
+  /// Why a wanted shard came to this node, and why a held one leaves it.
   private var causes: [ShardName: String] = [:]
 
   package struct Turn: Sendable, Hashable {
-    /// No longer runs here, so its lock goes; and why.
+    /// Shards that no longer run here, whose locks to release; and why.
     package var release: [ShardName: String] = [:]
-    /// Its lock is tried for.
+    /// Shards whose locks to try.
     package var take: [ShardName] = []
-    /// How the nodes have changed; nil where they have not.
+    /// How the nodes have changed; nil if they have not.
     package var news: String?
   }
 
@@ -26,7 +26,7 @@ package struct Leadership: Sendable {
 
   /// - Parameters:
   ///   - own: the shards in this node's settings.
-  ///   - others: by each other node that lives, the shards in its settings.
+  ///   - others: by each other live node, the shards in its settings.
   ///   - running: shards whose agent has not ended here.
   package mutating func turn(own: Set<ShardName>, others: [String: Set<String>], running: Set<ShardName>) -> Turn {
     let before = (nodes: Set(nodes), leaders: leaders, wanted: wanted)
@@ -38,16 +38,16 @@ package struct Leadership: Sendable {
     let news = news(since: before.nodes)
     for shard in wanted.subtracting(before.wanted) {
       causes[shard] =
-        if before.nodes.isEmpty { "this node has joined" } else if let former = before.leaders["\(shard)"] {
+        if before.nodes.isEmpty { "this node joined" } else if let former = before.leaders["\(shard)"] {
           before.nodes.contains(former) && !nodes.contains(former)
-            ? "\(former) is gone" : news ?? "settings have changed"
+            ? "\(former) left" : news ?? "the settings changed"
         } else { "it was declared" }
     }
     for shard in before.wanted.subtracting(wanted) {
       causes[shard] =
         own.contains(shard)
-        ? "\(leaders["\(shard)"] ?? "another node") leads it from now on: \(news ?? "settings have changed")"
-        : "this node does not offer to run it any more"
+        ? "\(leaders["\(shard)"] ?? "another node") leads it now: \(news ?? "the settings changed")"
+        : "this node no longer offers to run it"
     }
     var turn = Turn(news: news)
     for shard in held.subtracting(wanted).subtracting(running) {
@@ -58,16 +58,16 @@ package struct Leadership: Sendable {
     return turn
   }
 
-  /// Whether the shard runs here now; what does not finishes its page and ends.
+  /// Whether the shard runs here now; one that does not finishes its page and ends.
   package func runs(_ shard: ShardName) -> Bool { held.contains(shard) && wanted.contains(shard) }
 
-  /// The lock of a wanted shard is ours; returns why it came here.
+  /// The node acquired the lock of a wanted shard; returns why the shard came here.
   package mutating func took(_ shard: ShardName) -> String {
     held.insert(shard)
     return causes.removeValue(forKey: shard) ?? ""
   }
 
-  /// The node is told to stop: which of the locks it holds may go now.
+  /// The node is told to stop: returns which of its locks it may release now.
   package mutating func part(running: Set<ShardName>) -> [ShardName] {
     let ended = held.subtracting(running)
     held.formIntersection(running)
@@ -78,8 +78,8 @@ package struct Leadership: Sendable {
     let joined = nodes.filter { !before.contains($0) }
     let gone = before.subtracting(nodes).sorted()
     let parts = [
-      joined.isEmpty ? nil : "\(joined.joined(separator: ", ")) \(joined.count == 1 ? "has" : "have") joined",
-      gone.isEmpty ? nil : "\(gone.joined(separator: ", ")) \(gone.count == 1 ? "is" : "are") gone",
+      joined.isEmpty ? nil : "\(joined.joined(separator: ", ")) joined",
+      gone.isEmpty ? nil : "\(gone.joined(separator: ", ")) left",
     ].compactMap { $0 }
     return parts.isEmpty ? nil : parts.joined(separator: ", ")
   }

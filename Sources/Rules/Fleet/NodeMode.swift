@@ -1,4 +1,4 @@
-/// How the nodes of a store share its shards: not at all, or each shard led by one of them.
+/// How the nodes of a store share its shards: `solo` not at all; with `hotcold`, each shard has a leader among them.
 package enum NodeMode: String, CaseIterable, Hashable, Sendable {
   case solo, hotcold
 }

@@ -1,7 +1,7 @@
-/// Which numbers had been handed out by when, for as far back as the grace reaches.
+/// The highest number handed out by each moment, as far back as the grace reaches.
 ///
-/// A missing sample makes an answer lower, never wrong, so samples closer together than `spacing` are not kept: that
-/// bounds their number. Times never fall; see `SteadyClock`.
+/// A missing sample makes an answer lower, never wrong, so samples closer together than `spacing` are dropped, which
+/// bounds their number. Times never decrease; see `SteadyClock`.
 struct HandedOutHistory: Sendable {
   private var samples: [(time: Duration, handedOut: Int64)] = []
 
@@ -10,9 +10,9 @@ struct HandedOutHistory: Sendable {
     samples.append((time, handedOut))
   }
 
-  /// The highest number known to have been handed out by `time`, or nil when no sample is that old.
+  /// The highest number known to have been handed out by `time`, or nil if no sample is that old.
   ///
-  /// Forgets what lies before the answer: it must be asked for later and later times.
+  /// Forgets the samples before the answer, so each call must ask for a later time.
   mutating func handedOut(by time: Duration) -> Int64? {
     guard let newest = samples.lastIndex(where: { $0.time <= time }) else { return nil }
     samples.removeFirst(newest)
@@ -20,10 +20,11 @@ struct HandedOutHistory: Sendable {
   }
 }
 
-/// Time as it surely went by: follows a clock that others may set, never backwards and never in a leap.
+/// The time that has surely passed: follows a clock that others may set, but never goes back and never leaps.
 ///
-/// A clock set back stands still for one reading. One set forward gains a single `longestStep`, so that it cannot make a
-/// grace look over that has barely begun. Readings further apart than that count for less than they were: later, not wrong.
+/// If the clock is set back, one reading adds nothing. If it is set forward, one reading adds `longestStep` at most, so that a
+/// grace that has barely begun does not look over. Readings further apart than that count for less than they were, which makes the
+/// grace end later, and is not wrong.
 struct SteadyClock: Sendable {
   let longestStep: Duration
   private var elapsed: Duration = .zero

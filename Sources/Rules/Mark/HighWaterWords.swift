@@ -1,28 +1,28 @@
-/// How an application puts events into the store.
+/// How an application appends events.
 package enum AppendMode: String, CaseIterable, Hashable, Sendable {
-  /// A number is drawn in the transaction that inserts its event.
+  /// A writer draws a number in the transaction that inserts its event.
   case quick
-  /// Numbers are reserved in one transaction and their events inserted in another.
+  /// A writer reserves numbers in one transaction and inserts their events in another.
   case rich
 }
 
 extension HighWater {
   package struct Policy: Hashable, Sendable {
     package var append: AppendMode
-    /// The sequence hands numbers to sessions in blocks (CACHE above 1), so they may be used long after.
+    /// The sequence hands out numbers in blocks (CACHE above 1), so a session may use them much later.
     package var cached: Bool
-    /// Longest time from the drawing of a number to the first lock of the transaction that inserts its event: on the
-    /// sequence or on the event table, so counted to its first statement on either and not to its BEGIN.
+    /// Longest time from the drawing of a number to the first lock of the transaction that inserts its event, on the
+    /// sequence or on the event table: so to its first statement on either, not to its BEGIN.
     ///
-    /// Server time. Only used under the horizon. Default 3 s: what Marten's users are used to.
+    /// Server time. Only used under the horizon. Default 3 s, as Marten's users expect.
     package var gapGrace: Duration
     package var longHold: LongHold
-    /// Numbers one look-up may span. Default 20,000.
+    /// How many numbers one look-up may span. Default 20,000.
     package var scanLimit: Int64
-    /// How many numbers before the very first look at a store may still be brought by a writer who is late. Default 20,000.
+    /// How many numbers before the very first look at a store a late writer may still insert. Default 20,000.
     ///
-    /// Only used under the horizon: gaps among them are handed out like later ones, and those of before are not even looked up, so that
-    /// the first start on a large store costs no scan of it.
+    /// Only used under the horizon: gaps among them are recorded like later ones, and earlier gaps are not even looked up, so that the
+    /// first start on a large store needs no scan of it.
     package var lookBack: Int64
 
     package init(
@@ -38,11 +38,11 @@ extension HighWater {
       self.lookBack = lookBack
     }
 
-    /// Numbers may be drawn outside the transaction that inserts them, so the proof needs the grace.
+    /// Writers may draw numbers outside the transaction that inserts them, so the proof needs the grace.
     package var usesHorizon: Bool { append == .rich || cached }
   }
 
-  /// What to do about a transaction that keeps the mark at one number for very long.
+  /// What to do about a transaction that keeps the mark at one number for too long.
   package struct LongHold: Hashable, Sendable {
     package enum Action: String, CaseIterable, Hashable, Sendable { case wait, skip }
     package var after: Duration
@@ -72,13 +72,13 @@ extension HighWater {
     }
   }
 
-  /// What a tick reads before it looks at events: first the numbers and the clock, then, in a later statement, the holders.
+  /// The values a tick reads before it looks at events: first the numbers and the clock, then, in a later statement, the holders.
   package struct Reading: Hashable, Sendable {
-    /// The server's clock, read after the sequence and before the holders; from any fixed moment on.
+    /// The server's clock, read after the sequence and before the holders; counted from any fixed moment.
     package var serverTime: Duration
-    /// The highest number the sequence has given away; 0 when it was never used.
+    /// The highest number the sequence has handed out; 0 if it was never used.
     package var handedOut: Int64
-    /// The highest number that has a visible event; 0 when there is none.
+    /// The highest number of a visible event; 0 if there is none.
     package var highestVisible: Int64
     package var holders: [Holder]
 
@@ -100,17 +100,17 @@ extension HighWater {
 
   /// Why no shard may run.
   package enum Refusal: Hashable, Sendable {
-    /// The sequence was set back, or the database restored to an earlier state: numbers below the mark will come again.
+    /// The sequence was set back, or the database was restored to an earlier state: writers will draw numbers below the mark again.
     case sequenceBelowMark(handedOut: Int64, mark: Int64)
   }
 
-  /// What a look-up led to.
+  /// The result of a look-up.
   package struct Advance: Hashable, Sendable {
     package var mark: Int64
-    /// Gaps the mark has passed without a proof. To be recorded no later than the mark is stored or told to anybody.
+    /// Gaps the mark has passed without a proof. The performer must record them before it stores the mark or shows it to a shard.
     package var passed: [PassedGap]
     package var hold: Hold?
-    /// The look-up ended at its limit and not at a gap: tick again at once.
+    /// The look-up ended at its limit, not at a gap: tick again at once.
     package var moreToDo: Bool
 
     package init(mark: Int64, passed: [PassedGap] = [], hold: Hold? = nil, moreToDo: Bool = false) {
@@ -121,13 +121,13 @@ extension HighWater {
     }
   }
 
-  /// A run of numbers without events that the mark has passed and that might still come.
+  /// A run of numbers without events that the mark has passed; their events might still arrive.
   package struct PassedGap: Hashable, Sendable {
-    /// As tidemark.gap and the log have it.
+    /// The word for it in tidemark.gap and in the log.
     package enum Reason: String, CaseIterable, Hashable, Sendable {
-      /// Nobody inserted them within the grace, and nobody was left who might have been about to.
+      /// No writer inserted them within the grace, and no transaction was left that might have been about to.
       case grace
-      /// They may belong to a transaction that the operator's `on_long_hold` told to wait for no longer.
+      /// They may belong to a transaction that the mark no longer waits for, as the operator's `on_long_hold` says.
       case skippedLongHold = "long hold"
     }
     package var range: ClosedRange<Int64>
@@ -139,15 +139,15 @@ extension HighWater {
     }
   }
 
-  /// The mark stands below a visible event.
+  /// The mark is held below a visible event.
   package struct Hold: Hashable, Sendable {
     package enum Keeper: Hashable, Sendable {
-      /// Transactions, by `virtualTransaction`, longest known first, that may still bring the number.
+      /// Transactions, by `virtualTransaction`, longest known first, that may still insert the number.
       case transactions([String])
-      /// Nobody holds a lock, but the number is younger than the grace.
+      /// No transaction holds a lock, but the number is younger than the grace.
       case grace
-      /// The number was not handed out yet, though there are events above it: somebody inserted them without the sequence,
-      /// or restored them and did not set it. Writers will draw these numbers, so they are not safe to pass.
+      /// The number was not handed out yet, though there are events above it: they were inserted without the sequence,
+      /// or restored without setting it. Writers will draw these numbers, so the mark must not pass them.
       case sequenceBehind(highestVisible: Int64)
     }
     /// The first number that is not settled.

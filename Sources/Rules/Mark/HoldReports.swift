@@ -1,16 +1,16 @@
-/// When a hold of the mark is told: once it has lasted, again each time that has doubled, and once when it is over.
+/// When to report a hold of the mark: once it has lasted for a while, each time that doubles, and once when it is over.
 package struct HoldReports: Sendable {
   package enum Report: Sendable, Hashable {
     case held
-    /// After so long, as it was last told.
+    /// With its length as last reported.
     case released(after: Duration)
   }
 
   private var number: Int64?
   private var moments = Doubling(from: .seconds(10))
-  /// How long the hold has to last to be told.
+  /// How long the hold must last for the next report.
   private var due: Duration
-  /// For how long the hold had lasted when it was last told.
+  /// How long the hold had lasted at the last report.
   private var told: Duration?
 
   package init() { due = moments.next() }

@@ -1,20 +1,20 @@
-/// A run of events as PostgreSQL sent them, in one piece of memory that everybody who needs them shares.
+/// A run of events as PostgreSQL sent them, in one piece of memory that all readers share.
 ///
-/// Nothing is decoded on the way in: a row stays in the binary format of COPY, and ``EventFields`` finds its columns when somebody looks.
+/// Nothing is decoded on the way in: a row stays in the binary format of COPY, and ``EventFields`` finds its columns on demand.
 package final class EventBlock: Sendable {
-  /// The range the block has every event of, as far as ``types`` goes.
+  /// The range in which the block has every event of ``types``.
   package let page: Page
-  /// The event types in it; nil is all of them.
+  /// The event types in it; nil for all of them.
   package let types: Set<String>?
   package let leftOut: LeftOut
-  /// Of the high-water mark it was read under; a block of an earlier life is not used.
+  /// Of the high-water mark it was read under; a block from an earlier life is not used.
   package let life: Int
-  /// Stream ids are 16 bytes, rather than text.
+  /// Stream ids are 16 bytes, not text.
   package let hasUUIDStreams: Bool
 
-  /// What `tidemark.batch` did not show when the block was read, as the server wrote it.
+  /// What `tidemark.batch` left out when the block was read, as the server wrote it.
   package struct LeftOut: Hashable, Sendable {
-    /// Numbers that the mark had stepped over.
+    /// Numbers that the mark had skipped.
     package var passedOver: String
     /// Streams that wait behind a dead letter.
     package var parked: String
@@ -27,11 +27,11 @@ package final class EventBlock: Sendable {
 
   package let sequences: [Int64]
   private let bytes: [UInt8]
-  /// Where each row begins, and at the end where the last one ends.
+  /// The start of each row, then the end of the last one.
   private let starts: [Int]
 
   package var count: Int { sequences.count }
-  /// Bytes held.
+  /// The size in bytes.
   package var size: Int { bytes.count }
 
   init(
@@ -57,15 +57,15 @@ package final class EventBlock: Sendable {
     EventFields(row: UnsafeRawBufferPointer(rebasing: bytes[starts[index]..<starts[index + 1]]))
   }
 
-  /// Bytes of one row.
+  /// The size of one row in bytes.
   package func size(of index: Int) -> Int { starts[index + 1] - starts[index] }
 }
 
-/// Puts a block together from what `COPY … TO STDOUT (FORMAT binary)` sends.
+/// Builds a block from the output of `COPY … TO STDOUT (FORMAT binary)`.
 package struct EventBlockBuilder {
-  /// Rows the block takes; one more says that there are more.
+  /// How many rows the block takes; one row beyond shows that there are more.
   private let rowLimit: Int
-  /// Bytes it takes; the first event always comes, whatever its size.
+  /// How many bytes it takes; it always takes the first event, however large.
   private let byteLimit: Int
   private var bytes: [UInt8] = []
   private var starts = [0]
@@ -83,9 +83,9 @@ package struct EventBlockBuilder {
 
   package enum Wrong: Error { case format }
 
-  /// Takes what one message of COPY holds: a row, behind the header where it is the first, or the end.
+  /// Takes one message of COPY: a row, after the header if it is the first, or the end.
   ///
-  /// Returns false where the limit of bytes is reached, and the server need not send what is left.
+  /// Returns false once the limit of bytes is reached, and the server need not send the rest.
   package mutating func take(_ message: UnsafeRawBufferPointer) throws -> Bool {
     var message = message
     if message.count >= Self.header, message.starts(with: "PGCOPY\n".utf8) {
@@ -108,7 +108,7 @@ package struct EventBlockBuilder {
     return true
   }
 
-  /// - Parameter page: what was asked for; the block ends lower when there was more than the limits allow.
+  /// - Parameter page: the requested one; the block ends lower if there was more than the limits allow.
   package func block(
     _ page: Page, types: Set<String>?, leftOut: EventBlock.LeftOut, life: Int, hasUUIDStreams: Bool
   ) -> EventBlock {
@@ -120,7 +120,7 @@ package struct EventBlockBuilder {
 
 /// The columns of one event, as pointers into its row; nil is NULL.
 ///
-/// The order is that of `EventBlocks.columns`, which reads them.
+/// The order is that of the statement in `EventBlocks`, which reads them.
 package struct EventFields {
   package typealias Bytes = UnsafeRawBufferPointer
 
@@ -149,7 +149,7 @@ package struct EventFields {
       return Bytes(rebasing: row[offset..<offset + length])
     }
     func integer() -> Int64 { next().map { $0.loadUnaligned(as: Int64.self).bigEndian } ?? 0 }
-    /// Of the type jsonb: a version of one byte, then its text.
+    /// A jsonb value: one byte for the version, then the text.
     func json() -> Bytes? { next().map { Bytes(rebasing: $0.dropFirst()) } }
     sequence = integer()
     version = integer()

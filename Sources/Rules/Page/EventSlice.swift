@@ -1,14 +1,14 @@
-/// The part of a block that one plugin is handed as a page: a run of its events, of the types that its shard takes.
+/// The part of a block that one plugin gets as a page: a run of its events, of the types that the shard takes.
 package struct EventSlice: Sendable {
   package let block: EventBlock
-  /// The range of sequences it stands for; the position after it is the ceiling.
+  /// The range of sequences it covers; the position after it is the ceiling.
   package let page: Page
-  /// Places in the block, in order.
+  /// Indexes in the block, in order.
   package let indices: ArraySlice<Int>
 
   package var count: Int { indices.count }
 
-  /// Everything in the block that a shard takes.
+  /// All events of the block that a shard takes.
   package init(_ block: EventBlock, types: [String]?) {
     self.block = block
     page = block.page
@@ -37,22 +37,22 @@ package struct EventSlice: Sendable {
   /// The event at the front.
   package var firstSequence: Int64? { indices.first.map { block.sequences[$0] } }
 
-  /// Bytes of the event at the front.
+  /// The size in bytes of the event at the front.
   package var firstSize: Int { indices.first.map(block.size(of:)) ?? 0 }
 
-  /// At most so many events from the front. The page ends with the last of them, or where it ended when that is all.
+  /// At most `count` events from the front. The page ends with the last of them, or stays as it is if that is all.
   package func prefix(_ count: Int) -> EventSlice {
     guard count < self.count, let last = indices.prefix(count).last else { return self }
     return EventSlice(block, Page(floor: page.floor, ceiling: block.sequences[last]), indices.prefix(count))
   }
 
-  /// What comes before an event, which is one of the slice.
+  /// The part before an event of the slice.
   package func before(_ sequence: Int64) -> EventSlice {
     let end = place(of: sequence) ?? indices.endIndex
     return EventSlice(block, Page(floor: page.floor, ceiling: sequence - 1), indices[..<end])
   }
 
-  /// What comes after a sequence; nil where that is nothing at all.
+  /// The part after a sequence; nil if nothing is left.
   package func after(_ sequence: Int64) -> EventSlice? {
     guard sequence >= page.floor, sequence < page.ceiling else { return nil }
     let rest = indices.drop { block.sequences[$0] <= sequence }

@@ -13,7 +13,7 @@ package struct Page: Hashable, Sendable, CustomStringConvertible {
     self.ceiling = ceiling
   }
 
-  /// How many numbers the page spans; the events in it may be fewer.
+  /// How many numbers the page spans; it may have fewer events.
   package var width: Int64 { ceiling - floor }
 
   package var description: String { "(\(floor), \(ceiling)]" }

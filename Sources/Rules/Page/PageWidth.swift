@@ -1,37 +1,37 @@
 /// How many sequences the next page spans.
 ///
-/// It climbs towards the width with the best measured rate for as long as a page stays within its time, and comes down when it does not. Wider
-/// is not faster: a page that no longer fits the server's memory for sorting and hashing slows down, so the rate decides, not the clock alone.
-/// Between equals the wider one is taken: it asks less of everything but the statement itself.
+/// It grows towards the width with the best measured rate while pages stay within their time, and shrinks when they do not. Wider is not
+/// always faster: a page that no longer fits the server's memory for sorting and hashing slows down, so the rate decides, not the clock
+/// alone. Between equals the wider one wins: it costs less in everything but the statement itself.
 package struct PageWidth: Sendable, Hashable {
-  /// How wide and how long pages may be, by who waits for them.
+  /// How wide pages may be and how long they may take, by who waits for them.
   package struct Bounds: Sendable, Hashable {
     /// In sequences.
     package let limits: ClosedRange<Int64>
     package let initial: Int64
-    /// Up to here wider pages are tried in steps of this factor, while they take next to nothing of their time.
+    /// Below ``largeStepsBelow`` the width grows in steps of this factor, while pages take next to none of their time.
     let largeStep: Int64
     let largeStepsBelow: Int64
     /// Longest a page should take near the tail, where others wait for it.
     let tailTarget: Duration
-    /// Longest far behind, where only the rate counts.
+    /// Longest a page should take far behind, where only the rate counts.
     let farTarget: Duration
 
-    /// Of a read model that is read and waited for.
+    /// For a read model that serves readers, who wait for its pages.
     package static let live = Bounds(
       limits: 100...200_000, initial: 1_000, largeStep: 4, largeStepsBelow: 16_000, tailTarget: .milliseconds(250),
       farTarget: .seconds(2))
-    /// Of one that is filled beside it: nobody waits for a page, and a row is written the less often the fewer pages there are.
+    /// For a rebuild: no reader waits for a page, and the fewer pages there are, the less often each row is written.
     package static let rebuild = Bounds(
       limits: 100...1_000_000, initial: 1_000, largeStep: 16, largeStepsBelow: 250_000, tailTarget: .seconds(5),
       farTarget: .seconds(5))
   }
 
-  /// A rate must be better by this factor to come down for.
+  /// A narrower width must be faster by this factor to be chosen.
   static let gain = 1.05
-  /// A rate may be worse by this factor to go up for.
+  /// A wider width may be slower by this factor and still be chosen.
   static let loss = 0.97
-  /// Full pages between two looks at a neighbouring width.
+  /// Full pages between two probes of a neighbouring width.
   static let probeEvery = 32
 
   package let bounds: Bounds
@@ -39,7 +39,7 @@ package struct PageWidth: Sendable, Hashable {
   /// Sequences a second, smoothed, by width.
   private var rates: [Int64: Double] = [:]
   private var sinceProbe = 0
-  /// The width to return to when the probe under way was no better.
+  /// The width to return to if the current probe is no better.
   private var home: Int64?
 
   package init(_ bounds: Bounds = .live) {
@@ -47,12 +47,12 @@ package struct PageWidth: Sendable, Hashable {
     width = bounds.initial
   }
 
-  /// The page after `floor`, or nil when there is nothing to do.
+  /// The page after `floor`, or nil if there is nothing to do.
   package func next(floor: Int64, mark: Int64) -> Page? {
     mark > floor ? Page(floor: floor, ceiling: mark - floor <= width ? mark : floor + width) : nil
   }
 
-  /// Learns from a page. One that was cut short by the mark or by a limit of rows says nothing about its width.
+  /// Learns from a page. One that the mark or a limit of rows cut short says nothing about its width.
   package mutating func applied(_ page: Page, took: Duration, behind: Int64) {
     let target = behind > 4 * width ? bounds.farTarget : bounds.tailTarget
     if took > target {
@@ -93,7 +93,7 @@ package struct PageWidth: Sendable, Hashable {
       return
     }
     guard sinceProbe >= Self.probeEvery else { return }
-    // Now and then a neighbour is measured anew: the read model grows, and so does what is best.
+    // Measure a neighbour again from time to time: the best width changes as the read model grows.
     sinceProbe = 0
     let candidates = [wider, narrower].filter { $0 != width && ($0 < width || took * 2 <= target) }
     guard let candidate = candidates.min(by: { (rates[$0] ?? .infinity) > (rates[$1] ?? .infinity) }) else { return }

@@ -1,13 +1,13 @@
-/// How dense events that fail have been in the pages looked through lately, and how wide it pays to look for more of them.
+/// How dense failing events were in the pages searched lately, and the width that pays off for further searches.
 ///
-/// Newer pages weigh more: each halves what was known before.
+/// Newer pages weigh more: each halves the weight of all earlier ones.
 struct PoisonDensity: Sendable {
   private var sequences = 0.0
   private var events = 0.0
   private var poison = 0.0
 
-  /// Failing events that a page should have, about. The rows that one transaction writes again and again leave versions and locks behind
-  /// that only its end lets the server remove: pages of few poison events are several times quicker than wide ones.
+  /// About how many failing events a page should have. A row that one transaction writes repeatedly leaves versions and locks behind,
+  /// which the server can remove only after its end: pages with few poison events are several times faster than wide ones.
   static let poisonInPage = 10.0
 
   mutating func saw(_ page: Page, events: Int, poison: Int) {
@@ -17,14 +17,12 @@ struct PoisonDensity: Sendable {
     self.poison = self.poison / 2 + Double(poison)
   }
 
-  /// Sequences in a page; as many as a live one may have while nothing is known.
+  /// Sequences in a page; as many as a live one may have as long as nothing is known.
   var width: Int64 {
-
     let limits = PageWidth.Bounds.live.limits
     return poison > 0 ? max(limits.lowerBound, Int64(Self.poisonInPage * sequences / poison)) : limits.upperBound
-
   }
 
-  /// Events to try together at first, so that about every second try goes through; 0 for all while nothing is known.
+  /// Events to try together at first, so that about every second attempt succeeds; 0 for all as long as nothing is known.
   var chunk: Int { poison > 0 ? min(max(8, Int(0.7 * events / poison)), 100_000) : 0 }
 }

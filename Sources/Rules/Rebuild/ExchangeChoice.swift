@@ -1,8 +1,8 @@
-/// How a rebuild's new tables take the place of the old ones, in one commit.
+/// How a rebuild's new tables replace the old ones, in one commit.
 package enum ExchangeWay: String, CaseIterable, Hashable, Sendable {
-  /// The new table gets the old one's name: at once, whatever its size, but only where nothing else hangs on the old one.
+  /// The new table gets the old one's name: in an instant at any size, but only if nothing else depends on the old one.
   case swap
-  /// The rows that differ are deleted and inserted: keeps whatever hangs on the table.
+  /// The rows that differ are deleted and inserted: everything that depends on the table stays.
   case copy
 
   /// The same among all ways of a rebuild.
@@ -14,15 +14,15 @@ package enum ExchangeWay: String, CaseIterable, Hashable, Sendable {
   }
 }
 
-/// What the operator asked for.
+/// The way that the operator asked for.
 package enum RequestedWay: String, CaseIterable, Hashable, Sendable {
-  /// A swap where possible, else a copy.
+  /// A swap if possible, else a copy.
   case auto
   case swap
   case copy
-  /// No new tables: the old ones are emptied and filled again before the readers' eyes.
+  /// No new tables: the old ones are emptied and filled again, while readers see them.
   case inPlace = "in-place"
-  /// No tables at all: a plugin is handed every event again. Never asked for; it is what a rebuild of one with effects outside is.
+  /// No tables at all: a plugin gets every event again. The operator never names it; a rebuild of a plugin with external effects is one.
   case replay
 }
 
@@ -36,12 +36,12 @@ package struct ExchangeChoice: Hashable, Sendable {
     self.reason = reason
   }
 
-  /// What hangs on a table and would not come along with a swap, in words.
+  /// The objects that depend on a table and that a swap would drop, in words.
   package struct Obstacles: Hashable, Sendable {
     package var table: String
     package var found: [String]
-    /// The keys that foreign keys of other tables name, in words. A row stays the same for all that hangs on it while it keeps its key;
-    /// where there are several, nothing says which.
+    /// The keys that foreign keys of other tables reference, in words. To those tables a row is the same row as long as its key is; with
+    /// several keys it is ambiguous.
     package var referredKeys: [String]
 
     package init(table: String, found: [String], referredKeys: [String] = []) {
@@ -52,7 +52,7 @@ package struct ExchangeChoice: Hashable, Sendable {
   }
 
   /// - Parameter isPartial: only some rows are rebuilt, so the table itself stays.
-  /// - Throws: where a swap was asked for and cannot be, or a copy would take rows of other tables along.
+  /// - Throws: ``Problem`` if a swap was asked for and is not possible, or if a copy cannot match new rows to old ones.
   package static func choose(
     _ requested: RequestedWay, isPartial: Bool, _ obstacles: [Obstacles]
   ) throws(Problem) -> ExchangeChoice {
@@ -60,7 +60,7 @@ package struct ExchangeChoice: Hashable, Sendable {
     if choice.way == .copy, let torn = obstacles.first(where: { $0.referredKeys.count > 1 }) {
       throw Problem(
         .rebuild(.wrongWay),
-        "foreign keys refer to \(torn.table) by \(torn.referredKeys.joined(separator: " and by ")): a new row may be an old one by the one, and another by the other",
+        "foreign keys reference \(torn.table) by several keys (\(torn.referredKeys.joined(separator: "; "))): a new row could match one old row by the first and another by the second",
         hint: "Drop the foreign keys to all but one of these keys, rebuild, and add them again.")
     }
     return choice
@@ -76,23 +76,23 @@ package struct ExchangeChoice: Hashable, Sendable {
     case .swap:
       if isPartial {
         throw Problem(
-          .rebuild(.wrongWay), "a part of the rows cannot be exchanged by a swap",
-          hint: "Leave --by out, or say --by copy.")
+          .rebuild(.wrongWay), "a swap cannot exchange only some of the rows",
+          hint: "Omit --by, or use --by copy.")
       }
       if let reason {
         throw Problem(
-          .rebuild(.wrongWay), "a swap would lose what hangs on the table: \(reason)",
-          hint: "Leave --by out, or say --by copy.")
+          .rebuild(.wrongWay), "the tables cannot be swapped because of \(reason)",
+          hint: "A swap would drop dependent objects. Omit --by, or use --by copy.")
       }
       return ExchangeChoice(.swap, reason: "as asked")
     case .auto:
       if isPartial { return ExchangeChoice(.copy, reason: "only some rows are rebuilt") }
       if let reason { return ExchangeChoice(.copy, reason: reason) }
-      return ExchangeChoice(.swap, reason: "nothing else hangs on the tables")
+      return ExchangeChoice(.swap, reason: "nothing else depends on the tables")
     }
   }
 
-  /// The tables in an order in which each comes after those it refers to; tables that refer to each other keep theirs.
+  /// Orders the tables so that each comes after those it references; tables that reference each other keep their order.
   package static func inOrder(_ tables: [String], references: [String: [String]]) -> [String] {
     var ordered: [String] = []
     var visiting: Set<String> = []
@@ -107,14 +107,15 @@ package struct ExchangeChoice: Hashable, Sendable {
 }
 
 extension Problem {
-  /// The row of the rebuild is another one now.
+  /// The row belongs to another rebuild now.
   package static let begunAnew = Problem(
-    .rebuild(.underWay), "the rebuild was begun anew by somebody else", hint: "Watch that one.")
+    .rebuild(.underWay), "another command or node started the rebuild over",
+    hint: "Run `tidemark rebuild` again to watch that one.")
 
   /// The shard has no position.
   package init(nothingAppliedBy shard: String) {
     self.init(
-      .rebuild(.nothingApplied), "\(shard) has no position: nothing was ever applied", hint: "Let it run first.")
+      .rebuild(.nothingApplied), "\(shard) has no position: it has never applied an event", hint: "Let it run first.")
   }
 }
 

@@ -1,16 +1,16 @@
 extension SQLText {
-  /// Makes each `:name` of a statement of the event form a numbered parameter; a name used again keeps its number.
+  /// Turns each `:name` of a statement of the event form into a numbered parameter; a repeated name keeps its number.
   ///
-  /// Literals, quoted identifiers, comments, `::` and `:=` are left alone. A colon within brackets that follows a value
-  /// belongs to an array slice: in `a[lo:hi]` nothing is bound, in `a[:version:hi]` the first is. `JSON_OBJECT('k' : x)`
-  /// wants its space before a column.
+  /// Literals, quoted identifiers, comments, `::` and `:=` stay as they are. A colon within brackets that follows a value
+  /// belongs to an array slice: `a[lo:hi]` binds nothing, `a[:version:hi]` binds the first. `JSON_OBJECT('k' : x)`
+  /// needs its space before a column.
   ///
-  /// Throws for an unknown name, for a parameter written by hand, and for a quote or comment that does not end.
+  /// Throws for an unknown name, for a parameter written by hand, and for an unterminated quote or comment.
   package static func bind(_ statement: Statement) throws(SQLTextError) -> BoundStatement {
     var lexer = SQLLexer(statement.text)
     var text = ""
     var columns: [EventColumn] = []
-    /// The brackets and parentheses that are open here.
+    /// The brackets and parentheses open at this point.
     var open: [UInt8] = []
     var followsValue = false
 

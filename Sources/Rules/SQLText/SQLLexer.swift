@@ -1,7 +1,7 @@
-/// Cuts SQL text into tokens, as PostgreSQL's own scanner does: enough to know what is code and what is not.
+/// Cuts SQL text into tokens, as PostgreSQL's own scanner does: enough to tell code from literals and comments.
 ///
-/// `standard_conforming_strings` is taken to be on. Works on UTF-8 bytes; every byte above ASCII is part of a word. Operators
-/// come out a byte at a time, except `::` and `:=`.
+/// Assumes that `standard_conforming_strings` is on. Works on UTF-8 bytes; every byte above ASCII is part of a word. Each byte of an
+/// operator is a token of its own, except `::` and `:=`.
 struct SQLLexer {
   enum Kind: Hashable {
     case space
@@ -39,7 +39,7 @@ struct SQLLexer {
   /// Lines before a position.
   func line(at position: Int) -> Int { bytes[..<position].count { $0 == UInt8(ascii: "\n") } }
 
-  /// The next token, or nil at the end. Throws where a quote or a comment does not end; it reaches to the end then.
+  /// The next token, or nil at the end. Throws at an unterminated quote or comment, which then extends to the end of the text.
   mutating func next() throws(SQLTextError) -> Token? {
     guard position < bytes.count else { return nil }
     let start = position
@@ -126,8 +126,8 @@ struct SQLLexer {
     }
   }
 
-  /// From the opening quote through the closing one; a doubled quote is part of the text. A literal goes on where another
-  /// follows with nothing but white space and a line break between, which matters to the escapes in it.
+  /// From the opening quote through the closing one; a doubled quote is part of the text. A literal continues in the next one if only
+  /// white space with a line break separates them, which matters to the escapes in it.
   private mutating func skipQuoted(_ quote: Unicode.Scalar, _ name: String, escapes: Bool) throws(SQLTextError) {
     let start = position
     position += 1
@@ -151,7 +151,7 @@ struct SQLLexer {
     throw unterminated(name, from: start)
   }
 
-  /// Where the literal that just ended is taken up again, if it is.
+  /// The position at which the literal that just ended continues, if it does.
   private func continuation() -> Int? {
     var further = position
     var sawLineBreak = false

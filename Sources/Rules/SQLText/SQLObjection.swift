@@ -1,10 +1,10 @@
 extension SQLText {
-  /// The daemon holds the transaction: a statement that ended it would part the effect from the position.
+  /// The daemon controls the transaction: a statement that ended it would separate the effect from the position.
   private static let transactionControl: Set<String> = [
     "BEGIN", "START", "COMMIT", "END", "ROLLBACK", "ABORT", "SAVEPOINT", "RELEASE", "PREPARE",
   ]
 
-  /// Why a statement that begins with such a word cannot be part of a projection; nil for one that can.
+  /// Why a statement cannot be part of a projection, by the word it begins with; nil if it can.
   package static func objection(to statement: String, isSetup: Bool = false) -> (problem: String, hint: String)? {
     let keyword = firstKeyword(of: statement)
     switch keyword {

@@ -1,10 +1,10 @@
-/// What an operator's SQL needs before it can be sent: cut into statements, and its names made parameters.
+/// Prepares an operator's SQL for the server: splits it into statements and turns its names into parameters.
 package enum SQLText {
   /// The statements of a script: split at semicolons, without comments around them and without empty ones.
   ///
   /// `line` counts the lines before the statement's first significant character, from 0. A semicolon within parentheses
   /// (`CREATE RULE … DO (…; …)`) or within the `BEGIN ATOMIC … END` body of a CREATE FUNCTION or CREATE PROCEDURE does not
-  /// split. A quote or comment without an end makes the rest of the text one statement, for `bind` or the server to refuse.
+  /// split. An unterminated quote or comment makes the rest of the text one statement, which `bind` or the server refuses.
   package static func statements(in text: String) -> [(text: String, line: Int)] {
     var lexer = SQLLexer(text)
     var statements: [(text: String, line: Int)] = []
@@ -26,7 +26,7 @@ package enum SQLText {
         guard let next = try lexer.next() else { break }
         token = next
       } catch {
-        // A comment that does not end says nothing about the statement before it, but must not be lost either.
+        // An unterminated comment says nothing about the statement before it, but must not be lost either.
         current = (current?.lowerBound ?? start)..<lexer.bytes.count
         break
       }
@@ -46,7 +46,7 @@ package enum SQLText {
     return statements
   }
 
-  /// The first word in upper case, past comments and parentheses: `SELECT`, `COMMIT`…; empty where there is none.
+  /// The first word in upper case, past comments and parentheses: `SELECT`, `COMMIT`…; empty if there is none.
   package static func firstKeyword(of text: String) -> String { firstKeywords(of: text, limit: 1).first ?? "" }
 
   /// Whether PostgreSQL plans a statement of this kind, and EXPLAIN takes it.
@@ -54,7 +54,7 @@ package enum SQLText {
     ["SELECT", "INSERT", "UPDATE", "DELETE", "MERGE", "WITH", "VALUES", "TABLE"].contains(firstKeyword(of: text))
   }
 
-  /// The words a statement begins with, in upper case, at most `limit` of them.
+  /// The first words of a statement, in upper case, at most `limit` of them.
   package static func firstKeywords(of text: String, limit: Int) -> [String] {
     var lexer = SQLLexer(text)
     var words: [String] = []
@@ -72,7 +72,7 @@ package enum SQLText {
 /// What is wrong with SQL text.
 package struct SQLTextError: Error, Hashable, Sendable {
   package var message: String
-  /// Lines of the text before the place, from 0: to be added to the line on which the text begins.
+  /// The lines of the text before the error, from 0; the caller adds the line on which the text begins.
   package var line: Int
 
   package init(message: String, line: Int) {

@@ -1,10 +1,10 @@
-/// How long to wait before the next attempt: soon at first, then at a steady distance, without end.
+/// How long to wait before the next attempt: briefly at first, then at a constant interval, without limit.
 package struct Backoff: Sendable, Hashable {
   package private(set) var attempt = 0
   private let delays: [Duration]
 
   package init(_ delays: [Duration] = [.milliseconds(250), .milliseconds(500), .seconds(1), .seconds(30)]) {
-    precondition(!delays.isEmpty, "a backoff has a last delay to stay at")
+    precondition(!delays.isEmpty, "a backoff needs at least one delay")
     self.delays = delays
   }
 

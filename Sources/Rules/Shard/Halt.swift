@@ -1,14 +1,14 @@
-/// What keeps a shard from running though nothing failed in it: an operator's word, a rule for all shards, or a rebuild.
+/// Keeps a shard from running though it did not fail itself: at the request of an operator, a rule for all shards, or a rebuild.
 package struct Halt: Sendable, Hashable {
   package enum Source: Sendable, Hashable, CustomStringConvertible {
-    /// By the name that goes with the request.
+    /// With the name in the request.
     case `operator`(String)
-    /// A rule of the settings for all shards of the node; in which shard something failed, and what.
+    /// A rule in the settings that applies to all shards of the node; with the shard that failed, and its failure.
     case rule(ShardName, failure: String)
-    /// A rebuild that moves the shard's position, or whose events belong before the shard's own.
+    /// A rebuild that moves the shard's position, or whose events come before the shard's next ones.
     case rebuild
 
-    /// For the log and `status`; no decision is made by it.
+    /// For the log and `status` only; no code decides by it.
     package var description: String {
       switch self {
       case .operator(let name): name
@@ -19,7 +19,7 @@ package struct Halt: Sendable, Hashable {
   }
 
   package enum Length: Sendable, Hashable {
-    /// Until another word comes; nil where only that ends it.
+    /// Until this time or another request; nil for until another request.
     case pause(until: ContinuousClock.Instant?)
     case stop
   }
@@ -39,7 +39,7 @@ package struct Halt: Sendable, Hashable {
     }
   }
 
-  /// When it ends by itself; nil where it does not.
+  /// When it expires; nil if it does not.
   package var end: ContinuousClock.Instant? {
     switch length {
     case .pause(let end): end
@@ -47,7 +47,7 @@ package struct Halt: Sendable, Hashable {
     }
   }
 
-  /// Whether a rule of the settings wants it, and no operator or rebuild.
+  /// Whether it comes from a rule in the settings, and not from an operator or a rebuild.
   package var isByRule: Bool {
     switch source {
     case .rule: true

@@ -1,17 +1,17 @@
-/// Which shards of a node stand still, by whose word, and for how long: a rule that knows neither the database nor the clock.
+/// Which shards of a node are halted, by whom, and for how long: a rule that knows neither the database nor the clock.
 ///
-/// Three have a say. A rebuild that holds a shard comes first, then an operator's word for the shard, then what a rule of the settings
-/// wants of every shard.
+/// There are three sources. A rebuild that holds a shard comes first, then an operator's request for the shard, then a rule in the
+/// settings that halts every shard.
 package struct Halts: Sendable {
-  /// Counts what was said to a shard, by whom.
+  /// Counts the requests for a shard, by source.
   package struct Revision: Hashable, Sendable {
-    /// By operators, and by rebuilds that hold it and let it go.
+    /// From operators, and from rebuilds that hold and release it.
     package var own = 0
-    /// To all shards of the node, by a rule.
+    /// From rules, for all shards of the node.
     package var everyone = 0
   }
 
-  /// What operators have said of one shard.
+  /// What operators requested of one shard.
   private struct Slot {
     var halt: Halt?
     var kind = OperatorRequest.Kind.run
@@ -21,11 +21,12 @@ package struct Halts: Sendable {
 
   private struct Hold {
     var isOn = false
-    /// Times it was put on or taken off.
+    /// How often it was put on or taken off.
     var changes = 0
   }
 
-  /// Whether the database has said what is wished: until then no shard may run, since one that was stopped stays so over a restart.
+  /// Whether the requests have been read from the database: until then no shard may run, since a stopped shard stays stopped over a
+  /// restart.
   package private(set) var isKnown = false
   private var slots: [String: Slot] = [:]
   private var holds: [ShardName: Hold] = [:]
@@ -33,7 +34,7 @@ package struct Halts: Sendable {
 
   package init() {}
 
-  /// What keeps a shard from running now, nil where it may run; and the revision, which changes whenever something new is said.
+  /// What keeps a shard from running now, nil if it may run; and the revision, which changes with each new request.
   package mutating func current(
     _ shard: ShardName, at now: ContinuousClock.Instant
   ) -> (halt: Halt?, revision: Revision) {
@@ -43,16 +44,16 @@ package struct Halts: Sendable {
     if let halt = slot?.halt {
       if !halt.isOver(at: now) { return (halt, revision) }
       slots["\(shard)"]?.halt = nil
-      // So that it is no news when the database says so too.
+      // So that it is no news when the database shows it too.
       slots["\(shard)"]?.kind = .run
     }
     if everyone.halt?.isOver(at: now) ?? false { everyone.halt = nil }
     return (everyone.halt, revision)
   }
 
-  /// Takes over what the database says of every shard, by name.
+  /// Takes over the requests that the database has, by shard name.
   ///
-  /// - Returns: whether there is something new in it.
+  /// - Returns: whether anything in them is new.
   package mutating func take(_ requests: [String: OperatorRequest], at now: ContinuousClock.Instant) -> Bool {
     var hasNews = !isKnown
     for (name, request) in requests {
@@ -72,7 +73,7 @@ package struct Halts: Sendable {
       slot.serial = request.serial
       if isNews { slot.revision += 1 }
       slots[name] = slot
-      // A shard that is told to run again runs, also after a rule has stopped all.
+      // An operator who starts a shard ends the halt of all shards by a rule too.
       if isSaid, request.kind == .run { everyone.halt = nil }
       hasNews = hasNews || isNews
     }
@@ -80,9 +81,9 @@ package struct Halts: Sendable {
     return hasNews
   }
 
-  /// A rebuild wants the shard to stand still, and outranks every other wish, or lets it go on.
+  /// A rebuild holds the shard, which outranks every other request, or releases it.
   ///
-  /// - Returns: whether that is new.
+  /// - Returns: whether that changes anything.
   package mutating func hold(_ shard: ShardName, _ isOn: Bool) -> Bool {
     guard (holds[shard]?.isOn ?? false) != isOn else { return false }
     holds[shard, default: Hold()].isOn = isOn
@@ -90,10 +91,10 @@ package struct Halts: Sendable {
     return true
   }
 
-  /// A rule of the settings wants every shard to stand still, since something failed in one of them.
+  /// A rule in the settings halts every shard, because one of them failed.
   ///
-  /// - Parameter length: of a pause; nil is a stop.
-  /// - Returns: whether that is new: a longer halt by another shard's rule holds.
+  /// - Parameter length: of a pause; nil for a stop.
+  /// - Returns: whether that changes anything: a longer halt after another shard's failure prevails.
   package mutating func haltAll(
     for length: Duration?, because failure: String, in shard: ShardName, at now: ContinuousClock.Instant
   ) -> Bool {

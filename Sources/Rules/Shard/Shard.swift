@@ -1,26 +1,26 @@
-/// What one shard does next: a state machine that knows neither the database nor the clock.
+/// Decides what one shard does next: a state machine that knows neither the database nor the clock.
 ///
-/// After every failure the position is read again before the next page, since whether a commit went through may not be known. Before
-/// each command the performer asks ``halted(by:before:)`` whether the shard may go on at all.
+/// After every failure it reads the position again before the next page, since it may not know whether a commit succeeded. Before each
+/// command the performer asks ``halted(by:before:)`` whether the shard may continue.
 package struct Shard: Sendable {
   package enum Command: Sendable, Hashable {
     case readPosition
-    /// - Parameter life: of the mark, when the position was read; with another one the position is read again.
+    /// - Parameter life: of the mark, when the position was read; if it changes, the position is read again.
     case awaitMark(above: Int64, life: Int = 0)
     case apply(Page)
-    /// Wait this long, then until the database has answered, then read the position.
+    /// Wait this long, then until the database answers, then read the position.
     case awaitDatabase(after: Duration)
-    /// Look for the events of the page that fail, and apply the others; try so many events together at first, 0 for all.
+    /// Search the page for the events that fail, and apply the others; `chunk` is how many to try together at first, 0 for all.
     case isolate(Page, chunk: Int)
-    /// Wait, then read the position: between two tries of one chain.
+    /// Wait, then read the position: between two attempts of one chain.
     case wait(Duration)
-    /// The same, and show operators until when.
+    /// The same, and show operators how long.
     case pause(Duration)
     /// The same for every shard of the node.
     case pauseAll(Duration)
     case stop
     case stopAll
-    /// Stand still until the halt is over, by its time or by another word.
+    /// Wait until the halt expires or another request comes.
     case halt(Halt)
   }
 
@@ -56,20 +56,20 @@ package struct Shard: Sendable {
   package private(set) var position: Int64?
   package private(set) var condition = Condition.starting
   package private(set) var width: PageWidth
-  /// Failed tries since the last page that was applied.
+  /// Failed attempts since the last page that was applied.
   package private(set) var attempt = 0
 
   private var mark: Int64 = 0
   /// Of the mark, when the position was read.
   private var life = 0
-  /// What keeps the shard from running, and what was next when it came.
+  /// The halt in force, and the command that was next when it came.
   private var halt: (Halt, before: Command)?
-  /// What the policy says of the failure under way, and how far it has come.
+  /// The policy's chain for the current failure, and the step it has reached.
   private var chain: [FailureAction] = []
   private var step = 0
-  /// The next page is one in which some event is known to fail, or likely to.
+  /// The next page has an event that fails, or is likely to.
   private var isIsolating = false
-  /// The chains that asked for passing events over, for as long as pages are looked through: one for each kind of failure in them.
+  /// The chains that asked to skip events, while pages are searched: one for each kind of failure in them.
   package private(set) var passingChains: Set<[FailureAction]> = []
   private var poison = PoisonDensity()
   private var connectionRetries = Backoff([.milliseconds(250), .milliseconds(500), .seconds(1), .seconds(5)])
@@ -86,11 +86,11 @@ package struct Shard: Sendable {
     return next()
   }
 
-  /// - Parameter life: of the mark; nil where it is that of the position.
+  /// - Parameter life: of the mark; nil if it is that of the position.
   package mutating func markMoved(to mark: Int64, life: Int? = nil) -> Command {
     self.mark = mark
     let next = next()
-    // The position may be of another life of the server, or of another database.
+    // The position may be from before a restart of the server, or from another database.
     return life.map { $0 == self.life } ?? true ? next : .readPosition
   }
 
@@ -99,7 +99,7 @@ package struct Shard: Sendable {
     return applied(page)
   }
 
-  /// A page in which some events were looked for and passed over; `events` were in it.
+  /// A page was searched and its failing events were skipped; it had `events` in all.
   package mutating func pageIsolated(_ page: Page, events: Int, poison: Int) -> Command {
     isIsolating = poison > 0
     if !isIsolating { passingChains = [] }
@@ -116,23 +116,23 @@ package struct Shard: Sendable {
     return next()
   }
 
-  /// - Parameter actions: the policy's chain for this failure; not looked at when the connection is gone.
+  /// - Parameter actions: the policy's chain for this failure; ignored when the connection is lost.
   package mutating func failed(_ failureClass: FailureClass, _ reason: String, actions: [FailureAction]) -> Command {
     attempt += 1
     guard failureClass != .connection else {
       condition = .retrying(reason)
-      // The database may answer others and not this shard, which must not hammer at it.
+      // The database may answer other sessions and not this shard, which must not retry without a delay.
       return .awaitDatabase(after: attempt == 1 ? .zero : connectionRetries.next())
     }
     if actions != chain {
       chain = actions
       step = 0
     } else if step == chain.count, chain.last?.isPause == true {
-      // A pause at the end ends the episode: what comes after it is a new one.
+      // A pause at the end completes the chain: the next failure starts it again.
       step = 0
     }
     guard step < chain.count else {
-      condition = .stopped("\(reason) (its actions have run out)")
+      condition = .stopped("\(reason) (no actions are left)")
       return .stop
     }
     defer { step += 1 }
@@ -160,7 +160,7 @@ package struct Shard: Sendable {
     }
   }
 
-  /// A new try, with what went before forgotten.
+  /// A new start that forgets earlier failures.
   package mutating func startAfresh() -> Command {
     attempt = 0
     chain = []
@@ -171,12 +171,12 @@ package struct Shard: Sendable {
 
   // MARK: Halts
 
-  /// What to do instead of a command where an operator, a rule for all shards or a rebuild wants the shard to stand still.
+  /// The command to perform instead, if an operator, a rule for all shards or a rebuild halts the shard.
   ///
-  /// - Parameter halt: as it is wished now; nil where the shard may run.
+  /// - Parameter halt: the one in force; nil if the shard may run.
   package mutating func halted(by halt: Halt?, before command: Command) -> Command {
     guard let halt else { return command }
-    // A shard that has stopped waits for its operator; a rule for all shards does not wake it.
+    // A stopped shard waits for its operator; a rule for all shards does not wake it.
     if command == .stop, halt.isByRule { return command }
     self.halt = (halt, command)
     return .halt(halt)
@@ -184,10 +184,10 @@ package struct Shard: Sendable {
 
   /// The halt is over.
   ///
-  /// - Parameter isTold: whether something was said to this very shard meanwhile, by an operator or a rebuild.
+  /// - Parameter isTold: whether this very shard got a request meanwhile, from an operator or a rebuild.
   package mutating func released(isTold: Bool) -> Command {
     defer { halt = nil }
-    // What a rule wants of all comes in the middle of the chain under way, which goes on. An operator's word begins afresh.
+    // A rule for all shards interrupts the current chain, which then continues. An operator's request starts a new one.
     guard let (halt, command) = halt, halt.isByRule, !isTold else { return startAfresh() }
     switch command {
     case .pause, .stop: return command
@@ -196,11 +196,11 @@ package struct Shard: Sendable {
     }
   }
 
-  /// A wait was cut short by a new word to this shard or to all; what that is, ``halted(by:before:)`` will be told.
+  /// A new request, to this shard or to all, cut a wait short; ``halted(by:before:)`` gets the request itself.
   ///
   /// - Parameters:
   ///   - left: of the time to wait.
-  ///   - isTold: whether it was said to this very shard.
+  ///   - isTold: whether the request was for this very shard.
   package mutating func interrupted(_ command: Command, left: Duration = .zero, isTold: Bool) -> Command {
     switch command {
     case .awaitMark: command
@@ -214,7 +214,7 @@ package struct Shard: Sendable {
   private mutating func next() -> Command {
     guard let position else { return .readPosition }
     guard let page = width.next(floor: position, mark: mark) else {
-      // Also after a failure: with nothing to apply there is nothing to try again. The chain goes on where it was if it fails once more.
+      // Also after a failure: with nothing to apply there is nothing to retry. If the shard fails again, the chain continues.
       condition = .following
       return .awaitMark(above: position, life: life)
     }

@@ -1,4 +1,4 @@
-/// How a shard is doing, in the words that `status` shows and `tidemark.shard` keeps.
+/// The state of a shard, in the words that `status` shows and `tidemark.shard` stores.
 package enum ShardState: String, CaseIterable, Sendable, Hashable {
   /// Known to the database, and no node has run it yet.
   case neverRun = "never run"
@@ -6,18 +6,18 @@ package enum ShardState: String, CaseIterable, Sendable, Hashable {
   /// At the mark, or within a page of it.
   case following
   case catchingUp = "catching up"
-  /// In a page that takes long.
+  /// In a page that runs longer than expected.
   case slow
-  /// A page failed, and is tried again.
+  /// A page failed; the shard retries it.
   case retrying
-  /// For a time: after a failure, or on request.
+  /// For a limited time: after a failure, or on request.
   case paused
-  /// Until an operator starts it, or a rebuild lets it go on.
+  /// Until an operator starts it, or a rebuild releases it.
   case stopped
-  /// Its node runs it no longer.
+  /// Its node no longer runs it.
   case ended
 
-  /// Whether it applies events, with nothing in the way.
+  /// Whether it applies events normally.
   package var isWorking: Bool {
     switch self {
     case .starting, .following, .catchingUp: true
@@ -25,7 +25,7 @@ package enum ShardState: String, CaseIterable, Sendable, Hashable {
     }
   }
 
-  /// How much it needs an operator's eye, from 0: where there is room for few words, the most severe state comes first.
+  /// How much it needs an operator's attention, from 0: short reports show the most severe state first.
   package var severity: Int {
     switch self {
     case .neverRun, .starting, .following, .catchingUp, .ended: 0
@@ -36,6 +36,6 @@ package enum ShardState: String, CaseIterable, Sendable, Hashable {
     }
   }
 
-  /// Those that an operator should see, most severe first.
+  /// The states that an operator should see, most severe first.
   package static let worstFirst = allCases.filter { $0.severity > 0 }.sorted { $0.severity > $1.severity }
 }

@@ -8,7 +8,7 @@ package struct JournalLog: Log {
 
   package func write(_ entry: LogEntry) { Journal.send(Self.fields(entry)) }
 
-  /// The message is followed by its data, as most people read entries without asking for fields.
+  /// The data follows the message, since most people read entries without asking for fields.
   static func fields(_ entry: LogEntry) -> [(name: String, value: String)] {
     let data = entry.fields.sorted { $0.key < $1.key }.map { (name: $0.key, value: $0.value) }
     let text = data.filter { $0.name != "message_id" }.reduce(into: entry.message) {

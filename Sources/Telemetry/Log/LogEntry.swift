@@ -1,4 +1,4 @@
-/// How much an entry of the log weighs: those of syslog(3) that the daemon uses, the heaviest first.
+/// The levels of syslog(3) that the daemon uses, the most severe first.
 package enum LogLevel: Int, CaseIterable, Sendable, Comparable {
   case critical = 2
   case error = 3
@@ -7,7 +7,7 @@ package enum LogLevel: Int, CaseIterable, Sendable, Comparable {
   case info = 6
   case debug = 7
 
-  /// - Parameter name: as the settings and plugins say it.
+  /// - Parameter name: as settings and plugins write it.
   package init?(named name: String) {
     guard let found = Self.allCases.first(where: { $0.name == name }) else { return nil }
     self = found
@@ -15,7 +15,7 @@ package enum LogLevel: Int, CaseIterable, Sendable, Comparable {
 
   package var name: String { "\(self)" }
 
-  /// What weighs less is less.
+  /// The less severe level is the lesser one.
   package static func < (a: LogLevel, b: LogLevel) -> Bool { a.rawValue > b.rawValue }
 }
 

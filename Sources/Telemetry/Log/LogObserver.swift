@@ -5,7 +5,7 @@ package final class LogObserver: Observer {
   private let log: any Log
   private let threshold: Mutex<LogLevel>
 
-  /// - Parameter level: what weighs less is left out.
+  /// - Parameter level: the lowest level to log.
   package init(_ log: any Log, level: LogLevel) {
     self.log = log
     threshold = Mutex(level)

@@ -1,10 +1,9 @@
 import Rules
 import Synchronization
 
-/// Lets the same failure through now and then instead of every time: after one minute, two, four, up to an hour.
+/// Passes a repeated failure on only sometimes: after one minute, two, four, up to an hour.
 ///
-/// What counts as the same is fact, shard and error. That it works again ends the silence: when the failure comes again after that, it
-/// is news.
+/// Failures with equal fact, shard and error are the same. A success ends the silence: a failure after it is news.
 package final class RepeatFilter: Observer {
   private let next: any Observer
   private let clock: @Sendable () -> ContinuousClock.Instant
@@ -61,7 +60,7 @@ struct Repeats {
 }
 
 extension Observation {
-  /// For a failure that may come again and again: whose it is, and which.
+  /// For a failure that may repeat: its subject, and its text.
   fileprivate var repeatable: (subject: String, text: String)? {
     fact.repeats.map { (name($0), failure?.description ?? self[.by] ?? "") }
   }

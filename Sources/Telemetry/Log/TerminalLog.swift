@@ -1,6 +1,6 @@
 import Glibc
 
-/// A line an entry on standard error, for people: time, level, sentence, fields. Coloured on a terminal.
+/// One line per entry on standard error, for people: time, level, sentence, fields. Coloured on a terminal.
 package struct TerminalLog: Log {
   private let isColoured: Bool
 
@@ -11,7 +11,7 @@ package struct TerminalLog: Log {
     var line = "\(timeOfDay()) \(paint(label(entry.level), colour(entry.level))) \(entry.message)"
     for (name, value) in fields { line += " \(paint("\(name)=", "2"))\(quotedField(value))" }
     line += "\n"
-    // One write an entry, so that lines of several threads never mix.
+    // One write per entry, so that lines of several threads never mix.
     line.withUTF8 { _ = Glibc.write(STDERR_FILENO, $0.baseAddress, $0.count) }
   }
 
@@ -47,15 +47,15 @@ package struct TerminalLog: Log {
   }
 }
 
-/// A value as it stands behind `name=`: quoted where it has to be, control characters escaped, so that what a server or a file says
-/// cannot forge a second entry.
+/// A value as written after `name=`: quoted if necessary, control characters escaped, so that text from a server or a file cannot forge
+/// a second entry.
 func quotedField(_ value: String) -> String {
   let plain = value.unicodeScalars.allSatisfy { $0.value > 0x20 && $0.value != 0x7F && $0 != "\"" && $0 != "=" }
   if plain, !value.isEmpty { return value }
   return "\"" + printable(value.replacing("\\", with: "\\\\").replacing("\"", with: "\\\"")) + "\""
 }
 
-/// Without control characters: what a server says may repeat what an event holds, and must not move an operator's cursor.
+/// Without control characters: a server's message may repeat an event's data, which must not move an operator's cursor.
 package func printable(_ text: String) -> String {
   text.unicodeScalars.reduce(into: "") { result, scalar in
     switch scalar {

@@ -4,11 +4,11 @@ package import Rules
 
 extension Fact {
   package static let databaseUnreachable = Fact(
-    "10a8fdee0eae45238f9dbfac8b8c7886", .warning, "Cannot reach the database; waiting for it",
+    "10a8fdee0eae45238f9dbfac8b8c7886", .warning, "Database unreachable; trying again",
     meaning:
-      "No session could be opened, or one was lost. The daemon tries again for as long as it takes; no position is lost.",
+      "The daemon could not open a session, or lost one. It keeps trying until the server answers; no position is lost.",
     action:
-      "Look at the server, the network, and database.url. If the error names a password or a role, mend those.",
+      "Check the server, the network, and database.url. If the error names a password or a role, fix that.",
     repeats: .database)
 }
 
@@ -20,10 +20,10 @@ extension Observation {
 
 extension Fact {
   package static let databaseRefused = Fact(
-    "4f6c7d0a4ea84f0b8e9a97c970ea0b68", .error, "A database cannot be followed",
+    "4f6c7d0a4ea84f0b8e9a97c970ea0b68", .error, "The daemon cannot follow a database",
     meaning:
-      "One of several databases answers, but not as it has to. No shard of it runs; those of the others are not touched.",
-    action: "What `error` and `hint` say. It is looked at again by itself.",
+      "One of several databases answers, but its server, schema or event store is not fit. None of its shards runs; those of the other databases are not affected.",
+    action: "Follow `error` and `hint`. The daemon retries on its own.",
     repeats: .store)
 }
 
@@ -36,7 +36,7 @@ extension Observation {
 extension Fact {
   package static let databaseReady = Fact(
     "987d37fc6b714cd09a1ec02924cfb74c", .notice, "Connected",
-    meaning: "The database answered, and its schema is right.",
+    meaning: "The database answered, and its schema is complete.",
     action: "Nothing.",
     ends: [.database, .schema])
 }
@@ -51,7 +51,7 @@ extension Fact {
   package static let schemaUpdated = Fact(
     "88c3fbda8a924d469ab37d8a11266203", .notice, "Updated the schema tidemark",
     meaning:
-      "Tables, views or functions of the schema tidemark were missing or of an older version, and were made.",
+      "Tables, views or functions of the schema tidemark were missing or outdated; the daemon created or replaced them.",
     action: "Nothing.")
 }
 
@@ -63,9 +63,9 @@ extension Observation {
 
 extension Fact {
   package static let schemaWaits = Fact(
-    "6b1f4c0d92e84f7ba0c53e9d7a4816f2", .warning, "Another session keeps the schema tidemark from being updated",
+    "6b1f4c0d92e84f7ba0c53e9d7a4816f2", .warning, "Another session blocks the update of the schema tidemark",
     meaning:
-      "A newer program has to change the schema tidemark, and another session holds a lock that this needs. Nodes that run go on; this one tries again, and keeps no other session waiting for more than a second.",
+      "A newer program must change the schema tidemark, and another session holds a lock that the change needs. Running nodes continue; this one retries, and makes no other session wait for more than a second.",
     action: "Find out what the session in `by` does, and end its transaction.",
     repeats: .schema)
 }
@@ -78,10 +78,10 @@ extension Observation {
 
 extension Fact {
   package static let serverNotice = Fact(
-    "f9df87abae374345a09adaedd8045915", .info, "The server says",
+    "f9df87abae374345a09adaedd8045915", .info, "Notice from the server",
     meaning:
-      "A notice or warning that PostgreSQL sent to one of the daemon's sessions, such as RAISE NOTICE in a function of yours.",
-    action: "Whatever the notice suggests.")
+      "PostgreSQL sent a notice or warning to one of the daemon's sessions, for example from RAISE NOTICE in one of your functions.",
+    action: "Follow the notice, if it asks for something.")
 }
 
 extension Observation {
@@ -93,7 +93,7 @@ extension Observation {
 extension Fact {
   package static let sequenceCached = Fact(
     "090c796e09574086b92175a817b4fa10", .warning,
-    "The sequence of the event store is cached, so gaps are passed by the clock, not by proof",
+    "The event store's sequence is cached, so the mark passes gaps by the clock, not by proof",
     meaning: "With CACHE above 1 a session may use a number long after it was drawn, so gaps wait for gap_grace.",
     action: "ALTER SEQUENCE mt_events_sequence CACHE 1.")
 }

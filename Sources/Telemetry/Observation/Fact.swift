@@ -1,22 +1,22 @@
-/// Something that the daemon can notice, declared once: its stable message id, its level, and what an operator should know of it.
+/// Something that the daemon can observe, declared once: its stable message id, its level, and what an operator should know about it.
 ///
-/// Each wing has a file of declarations. Beside each fact stands the function of ``Observation`` that makes an observation of it, with the
-/// fact's fields. The log, the filter of repetitions, `tidemark.observations(7)` and the tests are all made from these.
+/// Each subject has a file of declarations. A function of ``Observation`` follows each fact and makes an observation of it, with the
+/// fact's fields. The log, the filter of repetitions, `tidemark.observations(7)` and the tests all derive from these.
 package struct Fact: Sendable {
-  /// For `journalctl MESSAGE_ID=…`. Never changes, whatever becomes of the words.
+  /// For `journalctl MESSAGE_ID=…`. It never changes, even if the words do.
   package let id: String
-  /// *debug* is every page; *notice* a state that changed; *warning* degraded but moving; *error* means that an operator must act.
+  /// *debug* for every page; *notice* for a change of state; *warning* for degraded but working; *error* if an operator must act.
   package let level: LogLevel
   /// A constant sentence; data goes into fields.
   package let message: String
   package let meaning: String
   package let action: String
-  /// A failure that may come again and again: of what.
+  /// The subject of a failure that may repeat.
   package let repeats: Subject?
-  /// What works again.
+  /// The subjects that work again.
   package let ends: [Subject]
 
-  /// What a failure that repeats is a failure of; each but those of a database as a whole belongs to one shard.
+  /// What a repeated failure concerns: a database as a whole, or one shard.
   package enum Subject: Sendable {
     case database, store, schema, mark, gaps, leadership
     case lock, page, letters, plugin

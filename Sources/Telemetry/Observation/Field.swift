@@ -1,11 +1,11 @@
 package import Rules
 
-/// A field of observations: its name, which the journal and the terminal show, what it holds, and how that reads as text.
+/// A field of observations: its name, which the journal and the terminal show, the type of its value, and its text.
 ///
-/// Each is declared once, below. Whoever needs the value itself, such as a metric, asks an observation for it: `observation[.took]`.
+/// Each is declared once, below. To get the value itself, for example for a metric, ask an observation: `observation[.took]`.
 package struct Field<Value: Sendable>: Sendable {
   package let name: String
-  /// What is shown where there is no value.
+  /// The text shown if there is no value.
   let absence: String
   let text: @Sendable (Value) -> String
 
@@ -101,13 +101,13 @@ extension Field where Value == Int {
   package static var count: Self { Self("count") }
   /// How many sequence numbers.
   package static var numbers: Self { Self("numbers") }
-  package static var pid: Self { Self("pid", absence: "none, it is a library") }
+  package static var pid: Self { Self("pid", absence: "none (a library)") }
   package static var shardCount: Self { Self("shards") }
 }
 
 extension Field where Value == Duration {
   package static var after: Self { Self("after") }
-  package static var `for`: Self { Self("for", absence: "until told otherwise") }
+  package static var `for`: Self { Self("for", absence: "until further notice") }
   package static var retryIn: Self { Self("retry_in") }
   package static var took: Self { Self("took") }
 }

@@ -1,12 +1,12 @@
 package import Rules
 
-// The nodes of a store, and which of them leads a shard.
+// The nodes of a store, and the leaders of its shards.
 
 extension Fact {
   package static let nodesChanged = Fact(
-    "0d0a4a7d3b5f4c0d8f3d5c9e7b1a2f64", .notice, "The nodes of this store have changed",
-    meaning: "A node has come or gone; the shards are spread over those that are named.",
-    action: "Nothing, if it was meant. A node that is missing was stopped, or its session to the database ended.",
+    "0d0a4a7d3b5f4c0d8f3d5c9e7b1a2f64", .notice, "The nodes of this store changed",
+    meaning: "A node joined or left; the shards are spread over the nodes that the field names.",
+    action: "Nothing, if this was intended. A missing node was stopped, or its session to the database ended.",
     ends: [.leadership])
 }
 
@@ -18,9 +18,9 @@ extension Observation {
 
 extension Fact {
   package static let leadershipTaken = Fact(
-    "3a9c1a5e2f7b4e6c9d8b0f1e6a5c4d73", .notice, "This node leads the shard now",
-    meaning: "It holds the shard's lock, and goes on at its position. The field cause says why it came here.",
-    action: "Nothing, if its cause was meant.",
+    "3a9c1a5e2f7b4e6c9d8b0f1e6a5c4d73", .notice, "Leadership of the shard acquired",
+    meaning: "This node holds the shard's lock, and continues at its position. The field cause says why.",
+    action: "Nothing, if the cause was intended.",
     ends: [.lock])
 }
 
@@ -32,10 +32,10 @@ extension Observation {
 
 extension Fact {
   package static let leadershipGiven = Fact(
-    "6e2b8f9d4c1a4d3e8a7c5b9f0e1d2c84", .notice, "This node has let the shard go",
+    "6e2b8f9d4c1a4d3e8a7c5b9f0e1d2c84", .notice, "Leadership of the shard released",
     meaning:
-      "The field cause says why it goes. Its page was finished first, or cancelled where the lock was lost.",
-    action: "Nothing, if its cause was meant.")
+      "The field cause says why. The node finished its page first, or cancelled it if the lock was lost.",
+    action: "Nothing, if the cause was intended.")
 }
 
 extension Observation {
@@ -46,11 +46,11 @@ extension Observation {
 
 extension Fact {
   package static let leadershipBlocked = Fact(
-    "91d7e5c3b2a84f6f8e0d1c2b3a495867", .warning, "The shard's lock is held by somebody else; trying again",
+    "91d7e5c3b2a84f6f8e0d1c2b3a495867", .warning, "Another session holds the shard's lock; trying again",
     meaning:
-      "Another session holds the lock of a shard that this node should lead: another node for a moment, or a Marten host that runs the same shard.",
+      "This node should lead the shard, but another session holds its lock: another node, for a moment, or a Marten host that runs the same shard.",
     action:
-      "Nothing, if it passes. A host that runs the shard too should be told not to, or the projection be renamed here.",
+      "Nothing, if it ends soon. Otherwise stop the host from running the shard, or rename the projection here.",
     repeats: .lock)
 }
 
@@ -63,11 +63,11 @@ extension Observation {
 extension Fact {
   package static let leadershipLost = Fact(
     "b4f0a2c6d8e04a1b9c3d5e7f8091a2b5", .error,
-    "The session that holds the locks is gone; its shards were ended here",
+    "Lost the session that holds the locks; this node stopped its shards",
     meaning:
-      "Without the locks other nodes may lead the shards. Pages under way were cancelled; positions move by compare-and-swap, so nothing is applied twice.",
+      "Without the locks, other nodes may lead the shards. The node cancelled the pages in progress; positions move by compare-and-swap, so nothing is applied twice.",
     action:
-      "Nothing, if the database was restarted. Otherwise look at the network between this node and the database.",
+      "Nothing, if the database was restarted. Otherwise check the network between this node and the database.",
     repeats: .leadership)
 }
 
@@ -79,11 +79,11 @@ extension Observation {
 
 extension Fact {
   package static let leadershipWaived = Fact(
-    "7d1c90c4b0c84b2a8e6bb3a1f3b5c9d2", .error, "This node leaves its shards to others: it has no high-water mark",
+    "7d1c90c4b0c84b2a8e6bb3a1f3b5c9d2", .error, "No high-water mark: this node handed its shards to the others",
     meaning:
-      "Its lock session works, but the one that proves the mark has not for this long, so its shards cannot go on here. It offers to run them again once it has a mark.",
+      "The node's lock session works, but the session that proves the mark has not worked for this long, so the shards cannot continue here. The node offers to run them again once it has a mark.",
     action:
-      "Entries before this one say what fails. Where lock_url and url go different ways, look at what lies on the way of url."
+      "Earlier entries say what fails. If lock_url and url take different routes, check the route of url."
   )
 }
 
@@ -95,9 +95,9 @@ extension Observation {
 
 extension Fact {
   package static let otherNode = Fact(
-    "2f0f6d1f5b0b4c0e9d7c44d1a8e35b17", .error, "Another node follows this store beside this one",
+    "2f0f6d1f5b0b4c0e9d7c44d1a8e35b17", .error, "Another node follows this store at the same time",
     meaning:
-      "With mode = \"solo\" this node was alone when it started. Its session was lost for a while, and another node has begun meanwhile. Both run the same shards; positions move by compare-and-swap, so nothing is applied twice.",
+      "With mode = \"solo\" this node was alone when it started. It lost its session for a while, and another node started in that time. Both run the same shards; positions move by compare-and-swap, so nothing is applied twice.",
     action: "Stop one of them, or set mode = \"hotcold\" on both.",
     repeats: .leadership)
 }

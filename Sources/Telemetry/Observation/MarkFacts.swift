@@ -5,7 +5,7 @@ package import Rules
 extension Fact {
   package static let markRestored = Fact(
     "21cca06762374227bde7a615fed0f596", .info, "High-water mark restored",
-    meaning: "The daemon goes on from the mark that an earlier run proved.",
+    meaning: "The daemon continues from the mark that an earlier run proved.",
     action: "Nothing.",
     ends: [.database, .store])
 }
@@ -34,9 +34,9 @@ extension Fact {
   package static let markHeld = Fact(
     "ca1ad7d5596c4aef93e441b7ea3aa907", .warning, "High-water mark held",
     meaning:
-      "A transaction that may still insert an event has kept the mark at one number for long. Fields say who holds it. Events above it wait, as they must.",
+      "A transaction that may still insert an event has kept the mark at one number for a long time. The field by names it. Events above the mark must wait.",
     action:
-      "Find out what that session does; end it with pg_terminate_backend(pid), or, for a prepared transaction, COMMIT PREPARED or ROLLBACK PREPARED. See on_long_hold in tidemark.toml(5)."
+      "Find out what that session is doing; end it with pg_terminate_backend(pid), or, for a prepared transaction, COMMIT PREPARED or ROLLBACK PREPARED. See on_long_hold in tidemark.toml(5)."
   )
 }
 
@@ -49,7 +49,7 @@ extension Observation {
 extension Fact {
   package static let markReleased = Fact(
     "9a9a1471f88e4dfc832867663ab4d128", .notice, "High-water mark released",
-    meaning: "What held the mark is over.",
+    meaning: "The transaction that held the mark has ended.",
     action: "Nothing.")
 }
 
@@ -63,9 +63,9 @@ extension Fact {
   package static let markRefused = Fact(
     "77d36c948c2e47a28227927af0940dd1", .error, "Shards do not run: the high-water mark cannot be trusted",
     meaning:
-      "The sequence stands below a mark that was already proven, the server is a standby, or the event store is not the one it was a moment ago. The error says which.",
+      "The sequence is below a mark that was already proven, the server is a standby, or the event store was replaced. The error says which.",
     action:
-      "TM207: the sequence was reset or the database restored; see RECOVERY in tidemark(7). TM206: connect to the primary. TM210: nothing, the store is looked up again. Others: what the hint says.",
+      "TM207: the sequence was reset or the database was restored; see RECOVERY in tidemark(7). TM206: connect to the primary. TM210: nothing, the daemon looks the store up again. Others: follow the hint.",
     repeats: .mark)
 }
 
@@ -77,11 +77,11 @@ extension Observation {
 
 extension Fact {
   package static let markFailed = Fact(
-    "4d06ff1f7c5e4b0fa2f2f6f3b4b0a6c1", .error, "The high-water mark cannot be read; trying again",
+    "4d06ff1f7c5e4b0fa2f2f6f3b4b0a6c1", .error, "Cannot read the high-water mark; trying again",
     meaning:
-      "The database answers, but a statement of the high-water agent fails. No shard takes new events until it works again.",
+      "The database answers, but a statement of the high-water agent fails. No shard gets new events until it works again.",
     action:
-      "Read error and sqlstate. Where a table of the schema tidemark is missing, run `tidemark init`; where a privilege is, `tidemark check`.",
+      "Read error and sqlstate. If a table of the schema tidemark is missing, run `tidemark init`; if a privilege is missing, run `tidemark check`.",
     repeats: .mark)
 }
 
@@ -93,11 +93,11 @@ extension Observation {
 
 extension Fact {
   package static let gapsPassed = Fact(
-    "2a5dc0d2471f4e9bb0089abdfac52a6c", .info, "Stepped over numbers that no event has",
+    "2a5dc0d2471f4e9bb0089abdfac52a6c", .info, "Skipped sequence numbers that have no event",
     meaning:
-      "No event has these numbers, and there is no proof that none will come. Reason grace: nobody has held them for gap_grace. Reason long hold: somebody does, for longer than on_long_hold allows. They are in tidemark.gap and are watched for late_arrival_window.",
+      "No event has these numbers, and there is no proof that none will arrive. Reason grace: no transaction has held them for gap_grace. Reason long hold: a transaction has held them for longer than on_long_hold allows. tidemark.gap lists them, and the daemon watches them for late_arrival_window.",
     action:
-      "Grace: nothing; where every writer appends in quick mode, append = \"quick\" ends such entries. Long hold: held_by in tidemark.gap says who it is; should that transaction commit after all, its events become dead letters."
+      "Grace: nothing; if every writer appends in quick mode, append = \"quick\" ends such entries. Long hold: held_by in tidemark.gap names the transaction; if it commits after all, its events become dead letters."
   )
 }
 
@@ -110,11 +110,11 @@ extension Observation {
 
 extension Fact {
   package static let gapsUnwatched = Fact(
-    "7be1f6a07a0b4c55a3f6bfb3ac2ab1d9", .error, "Passed gaps cannot be watched for late arrivals; trying again",
+    "7be1f6a07a0b4c55a3f6bfb3ac2ab1d9", .error, "Cannot watch skipped gaps for late arrivals; trying again",
     meaning:
-      "The statement that looks for events in tidemark.gap fails. Shards go on; what arrives late is found when it works again.",
+      "The statement that looks for events in the gaps of tidemark.gap fails. Shards continue; the daemon finds late arrivals when it works again.",
     action:
-      "Read error and sqlstate. `tidemark check` tells missing privileges, `tidemark init` makes what is missing.",
+      "Read error and sqlstate. `tidemark check` lists missing privileges, `tidemark init` creates missing tables.",
     repeats: .gaps)
 }
 
@@ -127,15 +127,16 @@ extension Observation {
 extension Fact {
   package static let lateArrival = Fact(
     "f6caa95ba7d3435ea035f9942de6782e", .error,
-    "An event arrived after its number had been stepped over; it is kept as a dead letter",
+    "An event arrived after its number had been skipped; it is kept as a dead letter",
     meaning:
-      "A writer took longer than gap_grace between reserving a number and inserting its event. Shards that had passed it have a dead letter in tidemark.dead_letter.",
+      "A writer took longer than gap_grace between reserving a number and inserting its event. Each shard that had passed the number has a dead letter in tidemark.dead_letter.",
     action:
-      "Decide whether the event matters to the read models named; raise gap_grace above what your writers take.")
+      "Decide whether the event matters to the read models of these shards; raise gap_grace above the time your writers take."
+  )
 }
 
 extension Observation {
-  /// - Parameter shards: those that have a dead letter of it; the others will meet it in a page, or do not take its type.
+  /// - Parameter shards: those that have a dead letter of it; the others will get it in a page, or do not take its type.
   package static func lateArrival(sequence: Int64, type: String, shards: [String]) -> Self {
     Self(.lateArrival).with(.sequence, sequence).with(.type, type).with(.shards, shards)
   }

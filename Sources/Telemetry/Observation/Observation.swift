@@ -1,17 +1,17 @@
 package import Rules
 
-/// Something the daemon has noticed: a fact with its data. Observers decide what becomes of it.
+/// Something the daemon has observed: a fact with its data. Observers decide what to do with it.
 ///
-/// Made by the functions beside the facts: `observer.observe(.pageApplied(shard, page, took: took))`. Event bodies and passwords are never
-/// part of an observation.
+/// The functions beside the facts make it: `observer.observe(.pageApplied(shard, page, took: took))`. An observation never contains event
+/// bodies or passwords.
 package struct Observation: Sendable {
   package let fact: Fact
   package let level: LogLevel
-  /// Why it did not work, where it is about a failure.
+  /// The problem, if it reports a failure.
   package let failure: Problem?
   private var data: [any FilledField] = []
 
-  /// - Parameter level: where it is not the fact's own.
+  /// - Parameter level: overrides the fact's own.
   init(_ fact: Fact, _ shard: ShardName? = nil, failure: Problem? = nil, level: LogLevel? = nil) {
     assert(Fact.all.contains(fact), "\(fact) is missing in Fact.all")
     self.fact = fact
@@ -20,14 +20,14 @@ package struct Observation: Sendable {
     if let shard { data.append(Filled(field: .shard, value: shard)) }
   }
 
-  /// Adds a field; one without a value shows the field's word for that.
+  /// Adds a field; one without a value shows ``Field/absence``.
   func with<Value>(_ field: Field<Value>, _ value: Value?) -> Self {
     var more = self
     more.data.append(Filled(field: field, value: value))
     return more
   }
 
-  /// The value of a field; nil where this observation has none.
+  /// The value of a field; nil if this observation has none.
   package subscript<Value>(_ field: Field<Value>) -> Value? {
     for case let filled as Filled<Value> in data where filled.name == field.name { return filled.value }
     return nil
@@ -35,7 +35,7 @@ package struct Observation: Sendable {
 
   package var shard: ShardName? { self[.shard] }
 
-  /// What the log shows: those of the failure, and the observation's own.
+  /// The fields that the log shows: those of the failure, and the observation's own.
   package var fields: [any FilledField] { (failure?.fields ?? []) + data }
 }
 

@@ -1,6 +1,6 @@
-/// Receives what the daemon notices. Called from any task; must not block.
+/// Receives the daemon's observations. Called from any task; must not block.
 package protocol Observer: Sendable {
-  /// - Parameter database: the name of one of several databases; nil for what concerns the node, or where there is only one.
+  /// - Parameter database: the name of one of several databases; nil for the node as a whole, or if there is only one.
   func observe(_ observation: Observation, in database: String?)
 }
 
@@ -19,7 +19,7 @@ package struct Observers: Observer {
   }
 }
 
-/// Adds the database to whatever is observed there.
+/// Adds the database to every observation.
 package struct DatabaseObserver: Observer {
   private let next: any Observer
   private let name: String

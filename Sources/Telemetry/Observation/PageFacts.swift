@@ -1,11 +1,11 @@
 package import Rules
 
-// A page of events, and those it had to leave behind.
+// A page of events, and the events that became dead letters.
 
 extension Fact {
   package static let pageApplied = Fact(
     "75d4560d439c453095edb0a10bbf0140", .debug, "Page applied",
-    meaning: "Events floor+1 to ceiling were applied and the position moved, in one transaction.",
+    meaning: "The shard applied events floor+1 to ceiling and moved its position, in one transaction.",
     action: "Nothing.")
 }
 
@@ -17,11 +17,11 @@ extension Observation {
 
 extension Fact {
   package static let pageSlow = Fact(
-    "c2f6a1f0b86c4c1c9b7d1a1d0d9c5e27", .warning, "A page takes long",
+    "c2f6a1f0b86c4c1c9b7d1a1d0d9c5e27", .warning, "Page is running longer than expected",
     meaning:
-      "The statements of a page have been running, or waiting for a lock or a free session, for this long. The shard stands meanwhile; others go on.",
+      "The statements of a page have been running, or waiting for a lock or a free session, for this long. The shard waits for them; other shards continue.",
     action:
-      "SELECT pid, wait_event_type, query, pg_blocking_pids(pid) FROM pg_stat_activity WHERE application_name = 'tidemark' shows what it waits for. End the session that blocks it, or make the statement quicker."
+      "SELECT pid, wait_event_type, query, pg_blocking_pids(pid) FROM pg_stat_activity WHERE application_name = 'tidemark' shows what it waits for. End the session that blocks it, or make the statement faster."
   )
 }
 
@@ -33,11 +33,11 @@ extension Observation {
 
 extension Fact {
   package static let deadLetter = Fact(
-    "5b0cfb0a2f3344d7a4ad8a0f0a6d4b11", .error, "An event failed and became a dead letter; the shard goes on",
+    "5b0cfb0a2f3344d7a4ad8a0f0a6d4b11", .error, "An event failed and became a dead letter; the shard continues",
     meaning:
-      "A statement or a plugin fails on this event and on none of the others around it. It is kept in tidemark.dead_letter with its error.",
+      "A statement or a plugin fails on this event and not on the events around it. tidemark.dead_letter has the event with its error.",
     action:
-      "`tidemark dead-letters show` says what failed. Mend the statement or the data, then `tidemark dead-letters replay`, or `discard` what does not matter. The same failure of a shard is told again after a minute, two, and so on; `list` has them all.",
+      "`tidemark dead-letters show` shows what failed. Fix the statement or the data, then run `tidemark dead-letters replay`, or `discard` what does not matter. The log repeats the same failure of a shard after a minute, two, and so on; `list` has them all.",
     repeats: .letters)
 }
 

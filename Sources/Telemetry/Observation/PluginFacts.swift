@@ -5,7 +5,7 @@ package import Rules
 extension Fact {
   package static let pluginStarted = Fact(
     "90e1fa61903146e1aac2e57998178197", .info, "Plugin started",
-    meaning: "The program of the shard runs, and has been asked whether it is ready.",
+    meaning: "The shard's program is running, and the daemon waits for it to report ready.",
     action: "Nothing.")
 }
 
@@ -17,14 +17,14 @@ extension Observation {
 
 extension Fact {
   package static let pluginSaid = Fact(
-    "c1f7f90f8e2b4c97a53aa5ff5dd97f31", .info, "The plugin says",
+    "c1f7f90f8e2b4c97a53aa5ff5dd97f31", .info, "Message from the plugin",
     meaning:
-      "A line of its standard error, which weighs info, or an entry that it asked for, which weighs what it says.",
-    action: "Whatever the text suggests; its author knows.")
+      "A line the plugin wrote to standard error (logged as info), or a log message it sent (at the level it chose).",
+    action: "Follow the text, if it asks for something; its author knows more.")
 }
 
 extension Observation {
-  /// - Parameter level: how much its author says it weighs, instead of the fact's own level.
+  /// - Parameter level: the one the plugin chose, instead of the fact's own.
   package static func pluginSaid(_ shard: ShardName, level: LogLevel, text: String) -> Self {
     Self(.pluginSaid, shard, level: level).with(.text, text)
   }
@@ -32,9 +32,9 @@ extension Observation {
 
 extension Fact {
   package static let pluginLinesDropped = Fact(
-    "b0c3694751f3449ebf5cd7630e4ff700", .warning, "Lines of the plugin were left out of the log",
-    meaning: "It wrote more than 100 lines in five seconds. Count says how many are not in the log.",
-    action: "Have the plugin say less.")
+    "b0c3694751f3449ebf5cd7630e4ff700", .warning, "Lines from the plugin dropped from the log",
+    meaning: "The plugin wrote more than 100 lines in five seconds. The field count says how many are not in the log.",
+    action: "Make the plugin log less.")
 }
 
 extension Observation {
@@ -45,11 +45,11 @@ extension Observation {
 
 extension Fact {
   package static let pluginLost = Fact(
-    "8ffdc7ebd0b04c59b8bf7288e68ecbbb", .warning, "The plugin is gone, though nobody asked it to go",
+    "8ffdc7ebd0b04c59b8bf7288e68ecbbb", .warning, "Plugin exited unexpectedly",
     meaning:
-      "It ended or was killed. It is started again for the next page; a page it had not answered for is handed over again.",
+      "The plugin exited or was killed. The daemon starts it again for the next page, and hands over again a page it had not answered.",
     action:
-      "Read error and its last words; `tidemark plugin try` runs it over a few events without moving a position.",
+      "Read error and the plugin's last lines; `tidemark plugin try` runs it over a few events without moving a position.",
     repeats: .plugin)
 }
 
@@ -63,7 +63,7 @@ extension Fact {
   package static let pluginEnded = Fact(
     "08c3aef3e49e4ab5af1c7181737d7a92", .info, "Plugin ended",
     meaning:
-      "It was asked to end: its shard ended, or it did something that the protocol does not allow, as an entry before this one says.",
+      "The daemon ended the plugin: its shard ended, or the plugin broke the protocol, as an earlier entry says.",
     action: "Nothing.")
 }
 

@@ -6,8 +6,8 @@ extension Fact {
   package static let rebuildStarted = Fact(
     "ad21a94b69b543c9949e94d1535d770f", .notice, "Rebuild started",
     meaning:
-      "The shard's events are replayed into new tables beside the old ones, of which readers and the live shard notice nothing; in place, into the old tables, which are emptied first; or into a plugin with effects outside. For the last two the live shard waits. With resumed, a replay that was interrupted goes on.",
-    action: "Nothing; `tidemark rebuild` of the same shard shows how far it is, with --abort it ends it.")
+      "The daemon replays the shard's events into new tables beside the old ones, unnoticed by readers and the live shard; with --in-place into the old tables, which it empties first; or into a plugin with external effects. In the last two cases the live shard waits. With resumed, it continues an interrupted replay.",
+    action: "Nothing. `tidemark rebuild` of the same shard shows its progress; with --abort it ends the rebuild.")
 }
 
 extension Observation {
@@ -18,11 +18,11 @@ extension Observation {
 
 extension Fact {
   package static let rebuildHindered = Fact(
-    "c7a704e72d784baa9f12824c7ec7b61e", .notice, "The exchange of a rebuilt read model was put off",
+    "c7a704e72d784baa9f12824c7ec7b61e", .notice, "Exchange of a rebuilt read model postponed",
     meaning:
-      "Readers held the old tables, or a transaction has a snapshot from before the new ones were full. The live shard goes on, and the exchange is tried again.",
+      "Readers held the old tables, or a transaction has a snapshot from before the new ones were complete. The live shard continues, and the daemon tries the exchange again.",
     action:
-      "Nothing. After 20 times the rows are copied instead of the tables swapped, unless the command said --by swap; then end the reader that stands in the way."
+      "Nothing. After 20 attempts the daemon copies the rows instead of swapping the tables, unless the command said --by swap; then end the reader that blocks it."
   )
 }
 
@@ -34,16 +34,16 @@ extension Observation {
 
 extension Fact {
   package static let rebuildRetrying = Fact(
-    "03e8c63733b14124a5d428f8c62cbbbe", .warning, "A page of the rebuild failed and will be tried again",
+    "03e8c63733b14124a5d428f8c62cbbbe", .warning, "A page of the rebuild failed; trying again",
     meaning:
-      "The failure is likely to be over soon: a lock, a server that restarts, a plugin that does not answer. With new tables the old read model serves meanwhile, and its shard goes on.",
+      "The failure is likely to go away: a lock, a server that restarts, a plugin that does not answer. With new tables the old read model keeps serving readers, and its shard continues.",
     action:
-      "Nothing, unless it does not end: then the error says what is in the way. `tidemark rebuild` with --abort ends the rebuild."
+      "Nothing, unless it persists: then the error names the cause. `tidemark rebuild` with --abort ends the rebuild."
   )
 }
 
 extension Observation {
-  /// - Parameter attempt: failures in a row; of the exchange, how often it has failed so far.
+  /// - Parameter attempt: failures in a row; for an exchange, how often it has failed so far.
   package static func rebuildRetrying(_ shard: ShardName, failure: Problem, retryIn delay: Duration, attempt: Int)
     -> Self
   {
@@ -53,9 +53,9 @@ extension Observation {
 
 extension Fact {
   package static let rebuildCompared = Fact(
-    "91b5509f460c45fda1f2ff76b5f15e29", .notice, "A rebuilt read model was compared with the old one",
+    "91b5509f460c45fda1f2ff76b5f15e29", .notice, "Rebuilt read model compared with the old one",
     meaning: "Nothing was exchanged. The new tables wait in a schema of their own.",
-    action: "`tidemark rebuild` exchanges them, with --abort it removes them.")
+    action: "`tidemark rebuild` exchanges them; with --abort it removes them.")
 }
 
 extension Observation {
@@ -66,14 +66,14 @@ extension Observation {
 
 extension Fact {
   package static let rebuildExchanged = Fact(
-    "8438ff359875439fb16e4d6f6f2fd4cb", .notice, "The rebuilt read model took the old one's place",
+    "8438ff359875439fb16e4d6f6f2fd4cb", .notice, "Rebuilt read model replaced the old one",
     meaning:
-      "In one commit, by a swap of the tables or by a copy of the rows that differ; the reason says why that way. By replay: a plugin with effects outside was handed every event again, and nothing was exchanged. The live shard goes on from the same position.",
+      "The exchange took one commit, by swapping the tables or by copying the rows that differ; the reason says why. With way=replay, a plugin with external effects got every event again, and nothing was exchanged. The live shard continues from the same position.",
     action: "Nothing.")
 }
 
 extension Observation {
-  /// - Parameter took: of what the live shard had to wait for.
+  /// - Parameter took: how long the live shard had to wait.
   package static func rebuildExchanged(
     _ shard: ShardName, position: Int64, way: RequestedWay, reason: String, took: Duration
   ) -> Self {
@@ -85,9 +85,9 @@ extension Fact {
   package static let rebuildFailed = Fact(
     "eab19339c3054d87974969d77e79995e", .error, "Rebuild stopped",
     meaning:
-      "What was done is kept for another try. With new tables the old read model is untouched; in place it is filled up to the shard's position. The live shard goes on from there either way.",
+      "The work done so far is kept for another attempt. With new tables the old read model is untouched; in place it is filled up to the shard's position. The live shard continues from its position either way.",
     action:
-      "Mend what the error names, then say `tidemark rebuild` again: it goes on where it was. With --abort it is removed."
+      "Fix what the error names, then run `tidemark rebuild` again: it continues where it was. With --abort it removes the unfinished work."
   )
 }
 
@@ -99,9 +99,9 @@ extension Observation {
 
 extension Fact {
   package static let rebuildAborted = Fact(
-    "3f3ca2c8e61e42ccb88d07ec765dc544", .notice, "Rebuild ended by an operator",
+    "3f3ca2c8e61e42ccb88d07ec765dc544", .notice, "Rebuild aborted by an operator",
     meaning:
-      "With --abort. The new tables were removed, and the old read model is untouched; in place, the shard goes on filling it from its position.",
+      "An operator used --abort. The daemon removed the new tables, and the old read model is untouched; in place, the shard continues to fill it from its position.",
     action: "Nothing.")
 }
 

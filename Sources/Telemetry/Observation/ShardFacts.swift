@@ -5,7 +5,7 @@ package import Rules
 extension Fact {
   package static let shardStarted = Fact(
     "c3cf5005745646239e42d8517fbe7317", .notice, "Shard started",
-    meaning: "The shard goes on from this position.",
+    meaning: "The shard continues from this position.",
     action: "Nothing.",
     ends: [.page])
 }
@@ -33,8 +33,8 @@ extension Fact {
   package static let shardRetrying = Fact(
     "484b4a75b9374369966cf0f3d8524adc", .warning, "Page failed; trying again",
     meaning:
-      "A failure that often passes by itself: a deadlock, a timeout, a lost session. The page was rolled back.",
-    action: "Nothing, unless it goes on. Then the error says what to look at.",
+      "A failure that usually goes away: a deadlock, a timeout, a lost session. The page was rolled back.",
+    action: "Nothing, unless it persists. Then check what the error names.",
     repeats: .page)
 }
 
@@ -47,11 +47,11 @@ extension Observation {
 
 extension Fact {
   package static let shardPaused = Fact(
-    "481ee743d9724454b0c9d1256821bff4", .error, "Shard paused: its page fails",
+    "481ee743d9724454b0c9d1256821bff4", .error, "Shard paused: its page keeps failing",
     meaning:
-      "An event or a statement fails. The page was rolled back, other shards go on; this one tries again after retry_in.",
+      "An event or a statement fails. The page was rolled back, and other shards continue; this one tries again after retry_in.",
     action:
-      "Read error, source and sequence. Mend the statement and reload, or mend the data. `tidemark check` finds statements that cannot work.",
+      "Read error, source and sequence. Fix the statement and reload, or fix the data. `tidemark check` finds statements that cannot work.",
     repeats: .page)
 }
 
@@ -63,8 +63,8 @@ extension Observation {
 
 extension Fact {
   package static let shardResumed = Fact(
-    "772cdab1d7314572bab2353aabe13c29", .notice, "Shard goes on",
-    meaning: "A page was applied after failures.",
+    "772cdab1d7314572bab2353aabe13c29", .notice, "Shard works again",
+    meaning: "The shard applied a page after failures.",
     action: "Nothing.",
     ends: [.page])
 }
@@ -77,11 +77,12 @@ extension Observation {
 
 extension Fact {
   package static let shardHalted = Fact(
-    "be8a1f14f62c4bd6a1a0a7b8c3b7a9d5", .notice, "Shard waits, as it was told to",
+    "be8a1f14f62c4bd6a1a0a7b8c3b7a9d5", .notice, "Shard halted on request",
     meaning:
-      "An operator, a rule with \"pause all\" or \"stop all\", or a rebuild wants the shard to wait; the field by says who. It applies nothing meanwhile.",
+      "An operator, a rule with \"pause all\" or \"stop all\", or a rebuild has paused or stopped the shard; the field by says which. It applies nothing until it is released.",
     action:
-      "`tidemark resume` or `tidemark start` lets it go on. For a rebuild: nothing, it goes on when that has ended.")
+      "`tidemark resume` or `tidemark start` releases it. For a rebuild: nothing, the shard continues when the rebuild ends."
+  )
 }
 
 extension Observation {
@@ -92,10 +93,10 @@ extension Observation {
 
 extension Fact {
   package static let deadLettersRemoved = Fact(
-    "79dad8d40b364e50ba61a8eb6731df84", .warning, "Dead letters above the shard's position were removed",
+    "79dad8d40b364e50ba61a8eb6731df84", .warning, "Dead letters above the shard's position removed",
     meaning:
-      "Somebody set the position back, or took it away. Events above it are applied again, and one that still fails becomes a dead letter again.",
-    action: "Nothing, if that was meant. Otherwise look who writes to mt_event_progression.")
+      "Another program, or a person, set the position back or deleted it. The shard applies the events above it again, and one that still fails becomes a dead letter again.",
+    action: "Nothing, if this was intended. Otherwise find out which program writes to mt_event_progression.")
 }
 
 extension Observation {
@@ -107,11 +108,11 @@ extension Observation {
 extension Fact {
   package static let definitionChanged = Fact(
     "d8fb6b1d3f6d4a5c8c7f0f4a2e9b6c33", .warning,
-    "The projection's statements have changed since its position was reached",
+    "The projection's statements changed after it reached its position",
     meaning:
-      "Events up to the position were applied with other statements, and are not applied again by themselves.",
+      "The shard applied the events up to its position with other statements, and does not apply them again on its own.",
     action:
-      "If the read model has to follow, `tidemark rebuild` it, or raise `version` to build a new one beside it.")
+      "To bring the read model in line, run `tidemark rebuild`, or raise `version` to build a new one beside it.")
 }
 
 extension Observation {
@@ -124,9 +125,9 @@ extension Fact {
   package static let shardStopped = Fact(
     "9b5b7d45605445efb2c876f107e40521", .error, "Shard stopped",
     meaning:
-      "A statement can work for no event, a plugin refuses to run, or whatever fails is not to be tried again or passed over. Where the error says that the position was moved: a second daemon, or a host that runs a shard of the same name, works on this one too. The page was rolled back and the position stays; other shards go on.",
+      "A statement cannot work for any event, a plugin refuses to run, or the failure policy says stop. If the error says that the position was moved, a second daemon, or a host that runs a shard of the same name, works on this one too. The page was rolled back and the position stays; other shards continue.",
     action:
-      "Read error and source. Mend the statement or the plugin and reload, or mend what the error names and say `tidemark start NAME`. Where the position was moved, end whoever else moves it first."
+      "Read error and source. Fix the statement or the plugin and reload, or fix what the error names and run `tidemark start NAME`. If the position was moved, first stop the other program that moves it."
   )
 }
 
@@ -138,11 +139,11 @@ extension Observation {
 
 extension Fact {
   package static let shardWaiting = Fact(
-    "5cc9fff179ee44349b29f12d2bbc5e3b", .notice, "Shard waits to begin",
+    "5cc9fff179ee44349b29f12d2bbc5e3b", .notice, "Shard is waiting to start",
     meaning:
-      "Somebody holds the row of the position: the last page of a node that has just died, for a moment.",
+      "Another session holds the position's row: for a moment, the last page of a node that was just killed, or else a transaction of yours.",
     action:
-      "Nothing, unless it never begins: then some transaction stays open. pg_blocking_pids(pid) in pg_stat_activity shows which."
+      "Nothing, unless it never starts: then a transaction stays open. pg_blocking_pids(pid) in pg_stat_activity shows which."
   )
 }
 
@@ -154,11 +155,11 @@ extension Observation {
 
 extension Fact {
   package static let shardRefused = Fact(
-    "e32d72bc781d427ebbbb86c08aaae3df", .error, "Shard does not start: the store is not at rest",
+    "e32d72bc781d427ebbbb86c08aaae3df", .error, "Shard not started: events are still being appended",
     meaning:
-      "start = \"inline-handover\" begins where the application ended that kept the read model itself, and something is still being appended (TM213). The error says by whom.",
+      "With start = \"inline-handover\" the shard takes over from the application, so it can start only while nothing is being appended (TM213). The error names the writer.",
     action:
-      "Stop the application, and whatever else appends, or end the transaction that the error names; after retry_in the shard is tried again by itself. `tidemark check` asks the same.",
+      "Stop the application and every other writer, or end the transaction that the error names; the daemon tries again after retry_in. `tidemark check` makes the same test.",
     repeats: .page)
 }
 
@@ -172,7 +173,7 @@ extension Fact {
   package static let shardEnded = Fact(
     "6863b117c2f548bf997faea2e6993ebb", .info, "Shard ended",
     meaning:
-      "The shard's agent finished its page and ended, because the daemon stops or the projection was removed or changed.",
+      "The shard's agent finished its page and ended, because the daemon is stopping or the projection was removed or changed.",
     action: "Nothing.")
 }
 

@@ -341,7 +341,7 @@ import Testing
       }
       try await eventually("status says so") {
         try await database.value(
-          "SELECT count(*) FROM tidemark.shard WHERE name = 'Each:All' AND reason LIKE '%(its actions have run out)'",
+          "SELECT count(*) FROM tidemark.shard WHERE name = 'Each:All' AND reason LIKE '%(no actions are left)'",
           as: Int.self) == 1
       }
       #expect(try await database.position("Each:All") == 0)

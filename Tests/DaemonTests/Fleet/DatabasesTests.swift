@@ -151,7 +151,7 @@ private let projection = """
     try await acme.append(type: "a", count: 1)
     try await eventually("acme to be followed all the while") { try await seen(acme) == 3 }
     let log = try await daemon.stop().error.split(separator: "\n")
-    #expect(log.contains { $0.contains("A database cannot be followed") && $0.contains("database=empty") })
-    #expect(log.contains { $0.contains("Cannot reach the database") && $0.contains("database=globex") })
+    #expect(log.contains { $0.contains("The daemon cannot follow a database") && $0.contains("database=empty") })
+    #expect(log.contains { $0.contains("Database unreachable") && $0.contains("database=globex") })
   }
 }

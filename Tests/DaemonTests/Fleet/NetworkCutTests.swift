@@ -64,7 +64,7 @@ import Testing
             throw error
           }
           try await eventually(within: .seconds(30), "the node has noticed too") {
-            try String(contentsOfFile: log, encoding: .utf8).contains("The session that holds the locks is gone")
+            try String(contentsOfFile: log, encoding: .utf8).contains("Lost the session that holds the locks")
           }
           try await network.heal()
           try await fleet.balanced(among: 2)

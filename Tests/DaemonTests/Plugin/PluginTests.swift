@@ -198,7 +198,7 @@ private let noting = """
     try #require(programs.lines("where").count == 3)
     #expect(programs.lines("where")[0].hasSuffix(programs.directory))
     #expect(programs.lines("where")[1...] == ["books none", "True"])
-    let entry = try #require(outcome.error.split(separator: "\n").first { $0.contains("The plugin says") })
+    let entry = try #require(outcome.error.split(separator: "\n").first { $0.contains("Message from the plugin") })
     #expect(entry.contains(" info ") && entry.hasSuffix(#"shard=Plug:All text="to standard error""#), "\(entry)")
   }
 

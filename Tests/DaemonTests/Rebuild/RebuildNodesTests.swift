@@ -43,7 +43,7 @@ import Testing
     #expect(try await acme.legs() == 3_040, "the other tenant's is left as it was")
     #expect(try await acme.value("SELECT count(*) FROM tidemark.rebuild", as: Int.self) == 0)
     let log = try await daemon.stop().error.split(separator: "\n")
-    #expect(log.contains { $0.contains("took the old one's place") && $0.contains("database=globex") }, "\(log)")
+    #expect(log.contains { $0.contains("replaced the old one") && $0.contains("database=globex") }, "\(log)")
     #expect(!log.contains { $0.contains("ebuil") && $0.contains("database=acme") }, "\(log)")
   }
 

@@ -110,7 +110,7 @@ private final class Flag: Sendable {
       try await daemon.caughtUp()
       let row = try await running.value
       #expect(row.state == .done && row.chosenWay == .copy)
-      #expect(row.wayReason == "readers were in the way of a swap 20 times")
+      #expect(row.wayReason == "readers blocked a swap 20 times")
       await reader.close()
       try await daemon.caughtUp()
       #expect(try await database.recount()["trip"] == 0)

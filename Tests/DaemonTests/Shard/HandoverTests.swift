@@ -50,7 +50,7 @@ import Testing
     let writer = try await Session.connect(options, threadName: "writer")
     try await writer.script("BEGIN; SELECT tidemark.append(gen_random_uuid(), '[{\"type\": \"x\", \"data\": {}}]')")
     let words =
-      "the store is not at rest; stop its writers: pid \(writer.processID) (the shop, local, postgres, idle in transaction since "
+      "events are still being appended: pid \(writer.processID) (the shop, local, postgres, idle in transaction since "
 
     let checked = try await Program.run(["check", "-c", config])
     #expect(checked.code == 1 && checked.error.contains("projections.Taken: \(words)"), "\(checked)")
@@ -69,7 +69,7 @@ import Testing
     }
     #expect(status.firstMatch(of: #/Taken:All +- +- +0 +paused/#) != nil, "\(status)")
     try await eventually("STATUS= says it") {
-      socket.messages.contains { $0.contains("1 paused: Taken:All (the store is not at rest; stop its writers: pid") }
+      socket.messages.contains { $0.contains("1 paused: Taken:All (events are still being appended: pid") }
     }
     try await eventually("the other projection follows") {
       try await database.value("SELECT count(*) FROM other", as: Int.self) == 5
@@ -87,7 +87,7 @@ import Testing
     #expect(try await Program.run(["wait", "-c", config]).code == 0)
     #expect(try await taken(database) == [7])
     let log = try await daemon.stop().error.split(separator: "\n")
-    let refused = log.filter { $0.contains("Shard does not start: the store is not at rest") }
+    let refused = log.filter { $0.contains("Shard not started: events are still being appended") }
     #expect(refused.count == 1 && refused[0].contains("the shop") && refused[0].contains("hint="), "\(log)")
     #expect(
       log.contains { $0.contains("Shard started") && $0.contains("position=6") && $0.contains("Taken") }, "\(log)")
@@ -102,7 +102,7 @@ import Testing
       let failure = try await daemon.observed.first("the refusal") {
         $0.when(.shardRefused)?.failure
       }
-      #expect(failure.message.hasPrefix("the store is not at rest; stop its writers: "), "\(failure)")
+      #expect(failure.message.hasPrefix("events are still being appended: "), "\(failure)")
       #expect(failure.code?.text == "TM213" && failure.hint != nil)
       writing.cancel()
       _ = await writing.result

@@ -44,10 +44,10 @@ private let seen = """
     let database = try await TestDatabase.make()
     let settings = try await database.install(seen)
     // Of an older number only what is missing is made.
-    let last = ["what each table is for", "Tidemark's view and functions", "record the number"]
-    let fifth = "numbers that are recorded, and internal functions in a schema of their own"
+    let last = ["the comments of the tables", "Tidemark's view and functions", "record the number"]
+    let fifth = "a record of schema numbers, and a schema for internal functions"
     for (version, missing) in [
-      (1, ["what operators want of shards", fifth] + last), (3, [fifth] + last), (4, [fifth] + last), (5, []),
+      (1, ["requests of operators for shards", fifth] + last), (3, [fifth] + last), (4, [fifth] + last), (5, []),
     ] {
       try await database.script("UPDATE tidemark.installation SET version = \(version)")
       let titles = try await database.connected { session in

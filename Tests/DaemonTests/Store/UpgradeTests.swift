@@ -44,7 +44,7 @@ extension Schema {
         number: schema.number + 1, title: "notes on gaps",
         upgrade: "ALTER TABLE tidemark.gap ADD COLUMN IF NOT EXISTS note text;\n", compatibleFrom: compatibleFrom))
     schema.objects = schema.objects.replacing(
-      "HINT = 'It is read again.'", with: "HINT = 'It is read once more.'")
+      "HINT = 'The daemon reads it again.'", with: "HINT = 'It is read once more.'")
     schema.program = "next"
     return schema
   }
@@ -162,7 +162,7 @@ extension TestDatabase {
     let steps = try await database.connected { session in
       try await Installer(settings: settings).install(session, streamIDType: "uuid").steps.map(\.title)
     }
-    #expect(steps == ["take away functions that no living node calls"])
+    #expect(steps == ["drop functions that no live node calls"])
     #expect(
       try await database.value(
         "SELECT string_agg(proname, ',' ORDER BY proname) FROM pg_proc WHERE pronamespace = 'tidemark'::regnamespace")
@@ -241,7 +241,7 @@ extension TestDatabase {
       #expect(
         outcome.code == 1
           && outcome.error.contains(
-            "the schema tidemark is at number 6, which programs from number 6 on may run beside; this program, \(programVersion), knows number 5 (TM205)"
+            "the schema tidemark is at number 6, which admits programs from number 6 on; this program, \(programVersion), knows number 5 (TM205)"
           ) && outcome.error.contains("Install the Tidemark that made it, or a newer one."), "\(outcome)")
     }
     #expect(try await database.catalog() == before)
@@ -316,7 +316,7 @@ extension TestDatabase {
       """
       ALTER TABLE mt_events RENAME TO mt_events_old; ALTER SEQUENCE mt_events_sequence OWNED BY NONE;
       CREATE TABLE mt_events (LIKE mt_events_old INCLUDING ALL)
-      """, "view tidemark.batch, on the event table that is there now"
+      """, "view tidemark.batch, on the current event table"
     ),
   ])
   func `that is gone is made again by a start and by init`(how: String, what: String) async throws {
@@ -369,7 +369,8 @@ extension TestDatabase {
         }
       }
       #expect(
-        problem?.code == .store(.schemaBehind) && problem!.message.hasPrefix("tidemark.installation is gone or empty"))
+        problem?.code == .store(.schemaBehind)
+          && problem!.message.hasPrefix("tidemark.installation is missing or empty"))
     }
   }
 }

@@ -56,8 +56,8 @@ import Testing
   private func alone() -> Leadership {
     var rule = Leadership(node: "one")
     let turn = rule.turn(own: all, others: [:], running: [])
-    #expect(turn.take == [a, b, c] && turn.release.isEmpty && turn.news == "one has joined")
-    for shard in turn.take { #expect(rule.took(shard) == "this node has joined") }
+    #expect(turn.take == [a, b, c] && turn.release.isEmpty && turn.news == "one joined")
+    for shard in turn.take { #expect(rule.took(shard) == "this node joined") }
     return rule
   }
 
@@ -73,11 +73,11 @@ import Testing
   @Test func `lets a lock go when the shard has ended, and not before`() throws {
     var rule = alone()
     let turn = rule.turn(own: all, others: ["two": names], running: all)
-    #expect(turn.news == "two has joined" && turn.release.isEmpty)
+    #expect(turn.news == "two joined" && turn.release.isEmpty)
     let leaving = try #require(all.first { !rule.runs($0) })
     #expect(rule.held.contains(leaving), "its page is not finished")
     let next = rule.turn(own: all, others: ["two": names], running: all.subtracting([leaving]))
-    #expect(next.release == [leaving: "two leads it from now on: two has joined"] && !rule.held.contains(leaving))
+    #expect(next.release == [leaving: "two leads it now: two joined"] && !rule.held.contains(leaving))
     #expect(next.news == nil && !next.take.contains(leaving))
   }
 
@@ -86,7 +86,7 @@ import Testing
     _ = rule.turn(own: all, others: ["two": names], running: all)
     let leaving = try #require(all.first { !rule.runs($0) })
     let turn = rule.turn(own: all, others: [:], running: all)
-    #expect(turn.release.isEmpty && turn.take.isEmpty && rule.runs(leaving) && turn.news == "two is gone")
+    #expect(turn.release.isEmpty && turn.take.isEmpty && rule.runs(leaving) && turn.news == "two left")
   }
 
   @Test func `says why a shard comes`() throws {
@@ -94,13 +94,13 @@ import Testing
     let first = rule.turn(own: all, others: ["two": names], running: [])
     for shard in first.take { _ = rule.took(shard) }
     let orphans = rule.turn(own: all, others: [:], running: Set(first.take)).take
-    #expect(!orphans.isEmpty && orphans.allSatisfy { rule.took($0) == "two is gone" })
+    #expect(!orphans.isEmpty && orphans.allSatisfy { rule.took($0) == "two left" })
     let d = ShardName(projection: "D")
     #expect(rule.turn(own: all.union([d]), others: [:], running: all).take == [d])
     #expect(rule.took(d) == "it was declared")
     _ = rule.turn(own: all, others: [:], running: all.union([d]))
     #expect(
-      rule.turn(own: all, others: [:], running: all).release == [d: "this node does not offer to run it any more"])
+      rule.turn(own: all, others: [:], running: all).release == [d: "this node no longer offers to run it"])
   }
 
   @Test func `gives a shard to a node that knows it`() {

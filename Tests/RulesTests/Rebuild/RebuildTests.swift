@@ -2,7 +2,7 @@ import Rules
 import Testing
 
 @Suite struct `What a rebuild does next` {
-  private let swap = ExchangeChoice(.swap, reason: "nothing else hangs on the tables")
+  private let swap = ExchangeChoice(.swap, reason: "nothing else depends on the tables")
 
   @Test func `makes new tables first, unless they are there already`() {
     let rule = Rebuild(choice: swap, mayCopy: true)
@@ -13,9 +13,9 @@ import Testing
   @Test(
     arguments: [
       (0, 1_000_000, Rebuild.Command.replay(to: 1_000_000)), (0, 1_001, .replay(to: 1_001)),
-      (999_000, 1_000_000, .close(ExchangeChoice(.swap, reason: "nothing else hangs on the tables"))),
-      (5, 5, .close(ExchangeChoice(.swap, reason: "nothing else hangs on the tables"))),
-      (0, 0, .close(ExchangeChoice(.swap, reason: "nothing else hangs on the tables"))),
+      (999_000, 1_000_000, .close(ExchangeChoice(.swap, reason: "nothing else depends on the tables"))),
+      (5, 5, .close(ExchangeChoice(.swap, reason: "nothing else depends on the tables"))),
+      (0, 0, .close(ExchangeChoice(.swap, reason: "nothing else depends on the tables"))),
     ] as [(Int64, Int64, Rebuild.Command)])
   func `replays while it is far from the live shard, and closes near it`(
     position: Int64, live: Int64, command: Rebuild.Command
@@ -76,7 +76,7 @@ import Testing
     }
     #expect(
       rule.measured(position: 1, live: 1)
-        == .close(ExchangeChoice(.copy, reason: "readers were in the way of a swap 20 times")))
+        == .close(ExchangeChoice(.copy, reason: "readers blocked a swap 20 times")))
     #expect(insisted.measured(position: 1, live: 1) == .close(swap))
     #expect(insisted.hindered() == .wait(.seconds(2)))
   }
@@ -85,7 +85,7 @@ import Testing
   private static let viewed = ExchangeChoice.Obstacles(table: "public.day", found: ["view busy", "trigger t"])
 
   @Test(arguments: [
-    (RequestedWay.auto, false, [free], ExchangeWay.swap, "nothing else hangs on the tables"),
+    (RequestedWay.auto, false, [free], ExchangeWay.swap, "nothing else depends on the tables"),
     (.auto, false, [free, viewed], .copy, "view busy, trigger t on public.day"),
     (.auto, true, [free], .copy, "only some rows are rebuilt"),
     (.copy, false, [free], .copy, "as asked"), (.swap, false, [free], .swap, "as asked"),
@@ -102,7 +102,7 @@ import Testing
       try ExchangeChoice.choose(.swap, isPartial: false, [Self.viewed])
     } throws: { error in
       (error as? Problem)?.description
-        == "a swap would lose what hangs on the table: view busy, trigger t on public.day (TM323)"
+        == "the tables cannot be swapped because of view busy, trigger t on public.day (TM323)"
     }
     #expect(throws: Problem.self) { try ExchangeChoice.choose(.swap, isPartial: true, [Self.free]) }
   }

@@ -102,7 +102,7 @@ import Testing
     let actions: [FailureAction] = [.retry(after: .seconds(1)), .pause(.seconds(60)), .retry(after: .seconds(2))]
     let commands = (0..<4).map { _ in shard.failed(.event, "poison", actions: actions) }
     #expect(commands == [.wait(.seconds(1)), .pause(.seconds(60)), .wait(.seconds(2)), .stop])
-    #expect(shard.condition == .stopped("poison (its actions have run out)"))
+    #expect(shard.condition == .stopped("poison (no actions are left)"))
   }
 
   @Test func `begins a chain again after a pause at its end, after a success, and for another failure`() {
