@@ -30,15 +30,15 @@ END
 $function$;
 
 -- ## FUNCTION tidemark_internal.hold_view()
--- Keeps the view tidemark.batch and the event table as they are until the transaction ends, and proves that the view shows the table
--- that has the store's name. SQLSTATE TM308 says that it does not: a page would miss the events of the other table.
+-- Keeps the view tidemark.batch and the event table unchanged until the transaction ends, and proves that the view shows the table
+-- with the store's name. SQLSTATE TM308 means that it does not: a page would miss the events of the other table.
 CREATE OR REPLACE FUNCTION tidemark_internal.hold_view()
 RETURNS void
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $function$
 BEGIN
-    -- Of the tables below the view too. Whoever wants to change one of them waits for the page, or the page for them.
+    -- This locks the tables below the view too. A session that wants to change one of them waits for the page, or the page for it.
     LOCK TABLE tidemark.batch IN ACCESS SHARE MODE;
     IF NOT EXISTS (
         SELECT FROM pg_rewrite AS r
@@ -51,7 +51,7 @@ BEGIN
     END IF;
 EXCEPTION WHEN undefined_table OR undefined_object OR wrong_object_type THEN
     RAISE EXCEPTION 'the view tidemark.batch is missing'
-        USING ERRCODE = 'TM308', HINT = 'The daemon makes it again. Where it may not: tidemark init.';
+        USING ERRCODE = 'TM308', HINT = 'The daemon creates it again. If it lacks the privilege, run `tidemark init`.';
 END
 $function$;
 
@@ -81,8 +81,8 @@ BEGIN
                   HINT = 'The position was moved by a second daemon, a host that runs a shard of this name, or a person.';
     END IF;
 
-    -- The lock prevents that another node records a gap while this page reads the gaps. Only the read needs it, so the
-    -- subtransaction releases it, and no mark ever waits for a page.
+    -- The lock keeps another node from recording a gap while this page reads the gaps. Only the read needs it, so it ends with
+    -- the subtransaction, and no mark ever waits for a page.
     BEGIN
         PERFORM pg_advisory_xact_lock_shared({{gap_lock}});
         passed_over := tidemark_internal.passed_over(begin_page.floor, begin_page.ceiling);
