@@ -54,7 +54,7 @@ import Testing
 
     let checked = try await Program.run(["check", "-c", config])
     #expect(checked.code == 1 && checked.error.contains("projections.Taken: \(words)"), "\(checked)")
-    #expect(checked.error.contains("hint: With inline-handover the shard takes over from the application"), "\(checked)")
+    #expect(checked.error.contains("hint: With inline-handover the shard takes over"), "\(checked)")
     #expect(!checked.error.contains("projections.Other"), "\(checked)")
 
     let socket = try NotifySocket()
