@@ -66,7 +66,7 @@ import Testing
   @Test func `refuses what identifies no stream or tenant, and leaves the rows`() async throws {
     let (database, settings) = try await prepared(Self.trip)
     for (request, words) in [
-      (request(streams: ["7"]), "\"7\" identifies no stream"),
+      (request(streams: ["7"]), "\"7\" is not the id of a stream"),
       (request(streams: ["00000000-0000-0000-0000-000000000000"]), "has no events"),
       (request(tenants: ["*default*"]), "tenant *default* has no events"),
     ] {
