@@ -1,7 +1,7 @@
 package import EventStore
 package import Postgres
 
-/// Waits until shards have applied everything that was appended when the waiting began.
+/// Waits until shards have applied all events that were appended before the wait began.
 package struct CatchUp: Sendable {
   package struct Late: Sendable, Hashable {
     package var shard: String
@@ -17,7 +17,7 @@ package struct CatchUp: Sendable {
     self.timeout = timeout
   }
 
-  /// Returns the shards that were still behind when the time was over; none when all caught up.
+  /// Returns the shards that are still behind when the timeout expires; none if all caught up.
   package func run(_ session: Session, shape: StoreShape) async throws -> [Late] {
     let deadline = ContinuousClock.now + timeout
     let numbers = try await HighWaterReads(shape).numbers(session)

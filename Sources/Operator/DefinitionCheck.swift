@@ -5,11 +5,11 @@ import Plugins
 package import Postgres
 package import Rules
 
-/// Asks PostgreSQL what it thinks of every statement of a projection, without changing anything.
+/// Has PostgreSQL check every statement of a projection, without changing anything.
 ///
-/// Each statement is parsed and planned in a transaction that is rolled back; planning is what finds a column that does not exist, a
-/// missing privilege, or an ON CONFLICT without its unique index. Where a table is missing and the projection says how to make it, it is
-/// made in that transaction first.
+/// The server parses and plans each statement in a transaction that is rolled back; planning finds a column that does not exist, a missing
+/// privilege, or an ON CONFLICT without its unique index. If a table is missing and the projection has `setup`, that runs first, in the
+/// same transaction.
 package struct DefinitionCheck: Sendable {
   package let shape: StoreShape
 
@@ -34,7 +34,7 @@ package struct DefinitionCheck: Sendable {
     guard let hidden else { return [] }
     return projections.filter { if case .batch = $0.effect { true } else { false } }.map {
       Problem(
-        "\"batch\" is a relation of yours in schema \(hidden), not the page's events",
+        "\"batch\" names your own relation in schema \(hidden), not the view of the page's events",
         hint: "Write tidemark.batch in the statement, or rename \(hidden).batch.", source: $0.source,
         key: $0.settingsKey)
     }
@@ -93,7 +93,7 @@ package struct DefinitionCheck: Sendable {
     return findings
   }
 
-  /// Parses the statement, then has it planned by way of EXPLAIN EXECUTE; the arguments are nulls.
+  /// Parses the statement, then plans it with EXPLAIN EXECUTE, with nulls as arguments.
   private func plan(
     _ sql: SQL, parameters: Int, _ projection: ProjectionDefinition, _ statement: Statement, _ session: Session
   ) async throws -> Problem? {
@@ -115,14 +115,14 @@ package struct DefinitionCheck: Sendable {
     }
   }
 
-  /// What the server said of the statement; a failure of the connection is passed on.
+  /// The server's error about the statement; rethrows a failure of the connection.
   private func finding(_ error: any Error, _ projection: ProjectionDefinition, _ statement: Statement) throws
     -> Problem
   {
     guard let error = error as? PostgresError, let state = error.sqlState, !error.isConnectionLoss else { throw error }
     var hint = error.hint
     if state == .undefinedTable, projection.setup != nil || !projection.tables.isEmpty {
-      hint = hint ?? "Make the table, or declare `setup` and run `tidemark init`."
+      hint = hint ?? "Create the table, or declare `setup` and run `tidemark init`."
     }
     return Problem(
       .sqlState(state.code), error.message, hint: hint,

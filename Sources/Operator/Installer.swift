@@ -5,7 +5,7 @@ package import Postgres
 import Rules
 package import Settings
 
-/// What `init` does: event store, Tidemark's schema, and the tables of projections that say how to make them.
+/// Performs `init`: creates the event store, Tidemark's schema, and the tables of projections with `setup`.
 package struct Installer: Sendable {
   package var settings: Settings
   package var schema: Schema
@@ -15,10 +15,10 @@ package struct Installer: Sendable {
     self.schema = schema
   }
 
-  /// Longest that ``install(_:streamIDType:within:waits:)`` tries while a session is in the way.
+  /// How long ``install(_:streamIDType:within:waits:)`` tries while another session blocks it.
   package static let patience = Duration.seconds(300)
 
-  /// What is missing. Reads only.
+  /// Lists what is missing; reads only.
   package func plan(_ session: Session, streamIDType: String) async throws -> SchemaPlan {
     var plan = SchemaPlan()
     let shape: StoreShape
@@ -40,9 +40,9 @@ package struct Installer: Sendable {
     return plan
   }
 
-  /// Makes what is missing, and returns what that was.
+  /// Creates what is missing, and returns those steps.
   ///
-  /// - Parameter waits: called while another session is in the way, about once a second.
+  /// - Parameter waits: called about once a second while another session blocks it.
   package func install(
     _ session: Session, streamIDType: String, within limit: Duration = Self.patience,
     waits: @Sendable (SchemaWait) async throws -> Void = { _ in }

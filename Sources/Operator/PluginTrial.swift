@@ -6,7 +6,7 @@ package import Postgres
 package import Rules
 package import Telemetry
 
-/// Runs a plugin over real events, without a position to move and without applying what it answers.
+/// Runs a plugin on real events, without moving a position and without applying the statements of its answers.
 package struct PluginTrial: Sendable {
   package let shape: StoreShape
   package let plugin: PluginDefinition
@@ -19,16 +19,16 @@ package struct PluginTrial: Sendable {
     self.types = types
   }
 
-  /// What the plugin did with a page.
+  /// What the plugin did.
   package enum Step: Sendable {
     case ready(in: Duration)
     case page(Page, events: Int)
     case answer(PluginAnswer, in: Duration)
   }
 
-  /// Hands over the first `limit` events from a sequence on: page by page as they are read, and what is left of one after each that failed.
+  /// Hands over the first `limit` events from a sequence on, page by page; after a failed event, the rest of its page.
   ///
-  /// - Throws: ``Problem`` where the plugin does not do its part.
+  /// - Throws: ``Problem`` if the plugin does not start, does not answer, or answers wrongly.
   package func run(
     from sequence: Int64, limit: Int, _ session: Session, observer: any Observer,
     tell: @escaping @Sendable (Step) -> Void

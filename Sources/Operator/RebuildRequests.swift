@@ -4,10 +4,10 @@ import Daemon
 package import Postgres
 package import Rules
 
-/// Where operators ask for rebuilds: decides whether one that is half done goes on, begins anew, or is in the way.
+/// Takes operators' requests for rebuilds: decides whether an unfinished rebuild continues, starts over, or conflicts with the request.
 package struct RebuildRequests: Sendable {
   package var by: String
-  /// Whether the node that leads the shard is to do it.
+  /// Whether the leader of the shard runs the rebuild, and not the command.
   package var byNode: Bool
 
   package init(by: String, byNode: Bool) {
@@ -17,17 +17,17 @@ package struct RebuildRequests: Sendable {
 
   package enum Answer: Sendable, Hashable {
     case begun
-    /// What was half done goes on from this position.
+    /// The unfinished rebuild continues at this position.
     case resumed(at: Int64)
-    /// What was half done was made with another definition, so it was removed.
-    case begunAnew
-    /// The same one is under way already.
+    /// The unfinished rebuild used another definition, so it was discarded.
+    case startedOver
+    /// The same rebuild is running already.
     case joined
   }
 
   private var table: RebuildTable { RebuildTable() }
 
-  /// - Throws: ``Problem`` where the projection is not rebuilt like that, or another rebuild of the shard is under way, or half done.
+  /// - Throws: ``Problem`` if the projection cannot be rebuilt as requested, or if another rebuild of the shard is running or unfinished.
   package func ask(
     _ request: RebuildTable.Request, for definition: ProjectionDefinition, restart: Bool, _ session: Session
   ) async throws -> Answer {
@@ -49,7 +49,7 @@ package struct RebuildRequests: Sendable {
     }
   }
 
-  /// The same, with the streams and tenants as the store has them: rows are chosen by the one and events by the other, to the letter.
+  /// The request, with streams and tenants spelled as in the store: both rows and events are selected by these exact texts.
   private func known(_ request: RebuildTable.Request, _ session: Session) async throws -> RebuildTable.Request {
     func list(_ sql: SQL) async throws -> [String] {
       try await session.execute(sql).rows.map { try $0.get(0, as: String.self) }
@@ -68,7 +68,8 @@ package struct RebuildRequests: Sendable {
     return known
   }
 
-  /// Whoever has ended one lets go of it a moment later, and whoever only asks at once.
+  /// Takes the lock of the rebuild. Retries for 5 s while no rebuild is open: a session that has ended one releases the lock a moment
+  /// later, and one that only requests, at once.
   private func lock(_ shard: String, _ session: Session) async throws -> Bool {
     let deadline = ContinuousClock.now + .seconds(5)
     while try await !RebuildLock.take(shard, session) {
@@ -79,7 +80,7 @@ package struct RebuildRequests: Sendable {
     return true
   }
 
-  /// Whether what is asked for is under way, or about to be.
+  /// Whether the row is the requested rebuild, running or about to start.
   private func isSame(
     _ row: RebuildTable.Row, _ request: RebuildTable.Request, _ definition: ProjectionDefinition
   ) -> Bool {
@@ -88,11 +89,11 @@ package struct RebuildRequests: Sendable {
 
   private func underWay(_ definition: ProjectionDefinition) -> Problem {
     Problem(
-      .rebuild(.underWay), "another rebuild of \(definition.shard) is under way",
-      hint: "Watch it with `tidemark rebuild \(definition.name)` and the same options, or end it with --abort.")
+      .rebuild(.underWay), "another rebuild of \(definition.shard) is running",
+      hint: "Watch it by running `tidemark rebuild \(definition.name)` with the same options, or end it with --abort.")
   }
 
-  /// With the lock held: nobody works on it.
+  /// Called with the lock held, so no session works on the rebuild.
   private func decide(
     _ shard: String, _ request: RebuildTable.Request, _ definition: ProjectionDefinition, _ restart: Bool,
     _ session: Session
@@ -102,7 +103,7 @@ package struct RebuildRequests: Sendable {
       try await table.ask(request, shard: shard, fingerprint: fingerprint, byNode: byNode, by: by, session)
       return .begun
     }
-    // Another operator was first, and a node will take it up in a moment.
+    // Another operator requested it first; a node will pick it up in a moment.
     if row.state == .asked, row.byNode, byNode, !restart, row.fingerprint == fingerprint {
       guard isSame(row, request, definition) else { throw underWay(definition) }
       return .joined
@@ -115,26 +116,26 @@ package struct RebuildRequests: Sendable {
         && (row.request.way == .inPlace) == (request.way == .inPlace)
       guard isSame else {
         throw Problem(
-          .rebuild(.otherRequest), "a rebuild of \(row.shard) with other options is half done, at \(row.position)",
-          hint: "Say the same options to go on with it, --restart to begin anew, or --abort to remove it.")
+          .rebuild(.otherRequest), "a rebuild of \(row.shard) with other options is unfinished, at \(row.position)",
+          hint: "Use the same options to continue it, --restart to start over, or --abort to discard it.")
       }
       try await table.askAgain(row.id, request, byNode: byNode, by: by, session)
       return .resumed(at: row.position)
     }
     if row.schema != nil { try await ShadowTables.remove(row, as: .aborted, session) }
     try await table.ask(request, shard: row.shard, fingerprint: fingerprint, byNode: byNode, by: by, session)
-    return row.isHalfDone && isOther && !restart ? .begunAnew : .begun
+    return row.isHalfDone && isOther && !restart ? .startedOver : .begun
   }
 
-  /// Ends a rebuild without an exchange. Returns false where there is none to end.
+  /// Ends a rebuild without an exchange. Returns false if there is no rebuild to end.
   package func abort(_ shard: String, _ session: Session) async throws -> Bool {
     guard let row = try await table.read(shard, session) else { return false }
     guard row.state.isOpen || row.isHalfDone else { return false }
     if row.chosenWay == .inPlace {
       throw Problem(
         .rebuild(.underWay),
-        "\(shard) is rebuilt in place: its read model was emptied, and there is nothing to go back to",
-        hint: "Let it end; the shard goes on by itself from where it is.")
+        "\(shard) is being rebuilt in place: its read model was emptied, so there are no old rows to keep",
+        hint: "Let the rebuild finish. The shard then continues from its position on its own.")
     }
     if try await RebuildLock.take(shard, session) {
       try await ShadowTables.remove(row, as: .aborted, session)
@@ -146,8 +147,8 @@ package struct RebuildRequests: Sendable {
     while let now = try await table.read(shard, session), now.id == row.id, now.isAborting {
       guard ContinuousClock.now < deadline else {
         throw Problem(
-          .rebuild(.underWay), "whoever works on the rebuild of \(shard) has not ended it within 30 s",
-          hint: "The request stays. The log of \(row.node ?? "the node") says more.")
+          .rebuild(.underWay), "\(row.node ?? "the node") has not ended the rebuild of \(shard) within 30 s",
+          hint: "The request stays in effect. For details see the log of \(row.node ?? "the node").")
       }
       try await Task.sleep(for: .milliseconds(50))
     }

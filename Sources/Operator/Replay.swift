@@ -6,20 +6,20 @@ package import Postgres
 package import Rules
 package import Telemetry
 
-/// Runs dead letters through their projections again: each in one transaction with the removal of the letter, so never twice.
+/// Applies the events of dead letters again, each in one transaction with the removal of its letter, so never twice.
 package struct Replay: Sendable {
   package enum Outcome: Sendable, Hashable {
     case applied
-    /// Somebody else took the letter, or an earlier one of its stream has to go first.
+    /// Another replay took the letter, or an earlier one of its stream must be replayed first.
     case notTaken
-    /// The event is archived, or the projection takes no event of its type: there is nothing to apply. The letter stays.
+    /// The event is archived, or the projection takes no events of its type. The letter stays.
     case nothingToApply
     case failed(String)
   }
 
   package let shape: StoreShape
   package let node: String
-  /// Is told what plugins say.
+  /// Gets the log entries of plugins.
   package let observer: any Observer
 
   package init(shape: StoreShape, node: String, observer: any Observer = SilentObserver()) {
@@ -44,7 +44,7 @@ package struct Replay: Sendable {
     } catch let problem as Problem {
       return .failed(problem.message)
     } catch let failed as PageFailure {
-      // The server is gone, and the letter is as it was.
+      // The connection is lost; the letter is unchanged.
       if let lost = failed.lost { throw lost }
       let letter = DeadLetters.Letter(
         sequence: sequence, failureClass: failed.failureClass.rawValue, sqlState: failed.failure.code?.text,
@@ -55,7 +55,7 @@ package struct Replay: Sendable {
   }
 }
 
-/// For who replays a letter and does not want to hear what the plugin has to say besides its answer.
+/// Ignores all observations, for callers that only want the outcome.
 package struct SilentObserver: Observer {
   package init() {}
 

@@ -3,13 +3,13 @@ package import EventStore
 package import Postgres
 package import Rules
 
-/// Asks whether the projections that have no position yet could start now, as far as that depends on more than their settings.
+/// Checks in the database whether projections that have no position yet could start now.
 package struct StartCheck: Sendable {
   package let shape: StoreShape
 
   package init(shape: StoreShape) { self.shape = shape }
 
-  /// What is worth a word about projections that begin beside another version of themselves: tables that one has filled are no new ones.
+  /// Notes on projections that would start on tables which another version of them has filled.
   package func notes(_ projections: [ProjectionDefinition], _ session: Session) async throws -> [String] {
     let positions = try await Positions(shape).all(session)
     var notes: [String] = []
@@ -21,13 +21,13 @@ package struct StartCheck: Sendable {
         let filled = try await OriginalTables.filled(projection.tables, session).first
       else { continue }
       notes.append(
-        "note: \(projection.shard) will apply past events to table \(filled), which is not empty: \(other) has applied them there. Name other tables for the new version, or leave `version` as it was and say `tidemark rebuild`"
+        "note: \(projection.shard) will apply past events to table \(filled), where \(other) has already applied them. Use other tables for the new version, or keep `version` and run `tidemark rebuild`"
       )
     }
     return notes
   }
 
-  /// Takes a moment where a projection is to take over from the application.
+  /// Takes a second if a projection with `start = "inline-handover"` has no position yet.
   package func findings(
     _ projections: [ProjectionDefinition], _ session: Session
   ) async throws -> [Problem] {

@@ -3,12 +3,12 @@ package import EventStore
 package import Postgres
 package import Rules
 
-/// Where every shard stands, read from the database: the same on every host.
+/// The position and state of every shard, read from the database, so it is the same on every host.
 package struct StatusReport: Sendable, Encodable {
   package struct Store: Sendable, Encodable {
     package var highest_sequence: Int64
     package var mark: Int64?
-    /// Seconds since the mark last moved; nil while there is nothing above it.
+    /// Seconds since the mark last moved; nil while no number is above it.
     package var mark_stands_for: Double?
     package var events: Int64
     package var events_are_estimated: Bool
@@ -33,7 +33,7 @@ package struct StatusReport: Sendable, Encodable {
     package var declared: Bool
   }
 
-  /// One that is under way, or waits for an operator.
+  /// A rebuild that is running or unfinished.
   package struct Rebuild: Sendable, Encodable {
     package var shard: String
     package var state: String
@@ -43,7 +43,7 @@ package struct StatusReport: Sendable, Encodable {
     package var error: String?
   }
 
-  /// The name of one of several databases; nil where there is only one.
+  /// The name of the database if there are several; nil if there is only one.
   package var database: String?
   package var store: Store
   package var nodes: [Membership.Node]

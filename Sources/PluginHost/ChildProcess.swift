@@ -3,32 +3,32 @@ import Plugins
 import Processes
 import Rules
 
-/// One child process: started, read from, written to, and ended together with whatever it has started itself.
+/// One child process: starts it, reads its output, writes its input, and ends it together with the processes that it started.
 ///
 /// It has a process group of its own, so that a Ctrl-C at the daemon's terminal does not reach it and a signal to the group reaches its
-/// children. When this is over nothing of the group is left, except what has put itself into a group of its own.
+/// children. Once ``run(_:)`` returns, every process of the group has exited; only one that moved to another group may still run.
 actor ChildProcess {
   private let plugin: PluginDefinition
   private let endings: AsyncStream<Ending>
   private let ending: AsyncStream<Ending>.Continuation
   private var child: Child?
 
-  /// How it is asked to go.
+  /// How to end the child.
   enum Ending: Sendable {
-    /// By the end of its input, and as below where it takes longer than its patience.
+    /// Close its input; if it does not exit within `patience`, terminate it.
     case closing(patience: Duration)
-    /// By SIGTERM, then by SIGKILL.
+    /// Send SIGTERM, then SIGKILL.
     case terminating
   }
 
   enum Event: Sendable {
     case started(pid_t)
-    /// Of its standard output.
+    /// A line of its standard output.
     case line([UInt8])
-    /// Of its standard error.
+    /// A line of its standard error.
     case error([UInt8])
     case tooLong(Problem)
-    /// Its standard output has ended, and it lives.
+    /// It closed its standard output, but still runs.
     case outputClosed
   }
 
@@ -45,21 +45,21 @@ actor ChildProcess {
 
   func end(_ how: Ending) { ending.yield(how) }
 
-  /// Writes all of it, waiting for the child to read; false where it cannot. Whoever writes waits for the last write.
+  /// Writes all bytes, waiting for the child to read them; returns false if it cannot. Callers must wait for the previous write.
   func write(_ bytes: [UInt8]) async -> Bool {
     guard let input = child?.input else { return false }
     do {
       try await input.write(bytes)
       return true
     } catch {
-      // Its end is noticed by itself, and says more than a broken pipe.
+      // The exit of the child is reported separately, and says more than a broken pipe.
       return false
     }
   }
 
-  /// Runs it to its end; when the task is cancelled, that is at once.
+  /// Runs the child until it exits; cancelling the task kills it.
   nonisolated func run(_ handle: @escaping @Sendable (Event) async -> Void) async -> Outcome {
-    guard case .exec(let command) = plugin.program else { return .notStarted("it is no program") }
+    guard case .exec(let command) = plugin.program else { return .notStarted("it is not a program") }
     let child: Child
     do {
       child = try await launch(command).start()
@@ -72,18 +72,18 @@ actor ChildProcess {
     await handle(.started(child.pid))
     await converse(child, handle)
     child.input?.close()
-    // What has ended by now is not waited for, and what is left of its group is killed.
+    // Returns at once if the child has exited, and kills the rest of its group.
     return .ended("\(await child.tearDown(patience: Self.patienceWhenCancelled))")
   }
 
-  /// Between SIGTERM and SIGKILL, where nobody has the time to ask it.
+  /// The time between SIGTERM and SIGKILL when the task was cancelled.
   private static let patienceWhenCancelled = Duration.milliseconds(100)
-  /// How long its streams are read when it has ended: a child of its own that has left the group may keep them open for ever.
+  /// How long to read its streams after it exited: a process that it started, and that left the group, may never close them.
   private static let lastWords = Duration.milliseconds(500)
 
   private func begin(_ child: Child) { self.child = child }
 
-  /// What has come to its end in a conversation.
+  /// The part of a conversation that ended.
   private enum Part {
     case stream, child, lastWords, ending
   }
@@ -100,7 +100,7 @@ actor ChildProcess {
       }
       group.addTask {
         do { try await child.end() } catch { return .ending }
-        // Whatever it has left behind would keep its streams open.
+        // Processes that it left behind would keep its streams open.
         child.sendToGroup(SIGKILL)
         return .child
       }
@@ -132,14 +132,14 @@ actor ChildProcess {
       while let bytes = try await child.output?.read(), !bytes.isEmpty {
         for line in try lines.take(bytes) where !Task.isCancelled { await handle(.line(line)) }
       }
-      // The end of the child closes its output too, a moment before it can be seen.
+      // A child that exits closes its output too, a moment before its exit can be seen.
       if try await !child.hasEnded(within: .milliseconds(200)) { await handle(.outputClosed) }
     } catch let problem as Problem {
       return await handle(.tooLong(problem))
     } catch is CancellationError {
       return
     } catch {
-      // It cannot be read any more, so nothing can be said to it either.
+      // Without its answers there is no use in writing to it.
       await handle(.outputClosed)
     }
     await end(.terminating)
@@ -152,12 +152,12 @@ actor ChildProcess {
         for line in try lines.take(bytes) where !Task.isCancelled { await handle(.error(line)) }
       }
     } catch {
-      // Its standard error cannot be read any more, or need not be; its answers can.
+      // Standard error failed, or the task was cancelled; answers on standard output still count.
     }
     if let rest = lines.takeRest() { await handle(.error(rest)) }
   }
 
-  /// Waits until it is asked to go, and sees to it that it does.
+  /// Waits for a request to end the child, then ends it.
   private nonisolated func finish(_ child: Child) async {
     var how: Ending?
     for await asked in endings {
@@ -172,11 +172,11 @@ actor ChildProcess {
       if try await child.hasEnded(within: PluginPatience.afterTerminate) { return }
       child.sendToGroup(SIGKILL)
     } catch {
-      // Cancelled, as it has ended or has no time left: `run` tears it down.
+      // Cancelled: the child exited, or its time is over. `run` tears it down.
     }
   }
 
-  /// In the daemon's own environment, without what systemd means for the daemon alone.
+  /// Uses the daemon's environment, without the variables that systemd sets for the daemon alone.
   private nonisolated func launch(_ command: [String]) -> Launch {
     var changes: [String: String?] = [:]
     for name in ["NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC", "LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"] {

@@ -3,10 +3,11 @@ import Plugins
 import Rules
 import Telemetry
 
-/// A plugin that is a child process: pages go to its standard input, answers come from its standard output, a JSON object a line.
+/// A plugin that is a child process: reads pages from its standard input and writes answers to its standard output, one JSON object
+/// per line.
 ///
-/// This is the conversation; ``ChildProcess`` is the process. A child that says anything out of turn is ended, as nobody can tell any more what
-/// its answers are about, and the next page finds a new one.
+/// This is the conversation; ``ChildProcess`` is the process. A child that sends a message out of turn is ended, since its answers can no
+/// longer be matched to pages; the next page starts a new child.
 actor ExecPlugin: Plugin {
   private let shard: ShardName
   private let database: String
@@ -16,26 +17,26 @@ actor ExecPlugin: Plugin {
 
   private let starts: AsyncStream<Void>
   private let start: AsyncStream<Void>.Continuation
-  /// The child that runs, or is about to.
+  /// The child that runs or is about to start.
   private var child: Child?
-  /// The one after it, while it is ending.
+  /// The child that starts once the current one has exited.
   private var pending: Child?
   private var nextChild = 1
   private var awaited: Awaited?
   private var nextWait = 1
-  /// What a child did wrong while nobody waited for it; the next page is told.
+  /// The problem of a child that failed while no caller waited; the next page throws it.
   private var untold: Problem?
   private var output = OutputLimit()
 
   private struct Child {
     var number: Int
-    /// It is greeted with.
+    /// The position in its greeting.
     var position: Int64
     var process: ChildProcess?
     var isReady = false
-    /// Why it is being ended; nil while nobody asked for that.
+    /// Why the daemon ends it; nil while it does not.
     var problem: Problem?
-    /// Somebody was told the problem.
+    /// A caller was told the problem.
     var isTold = false
     var isAsked = false
     var lastWords: String?
@@ -43,13 +44,13 @@ actor ExecPlugin: Plugin {
     var isEnding: Bool { problem != nil || isAsked }
   }
 
-  /// What is waited for: the child's first word, or its answer to a page.
+  /// A wait for the child's ready message, or for its answer to a page.
   private struct Awaited {
-    /// Waits are numbered: one that is cancelled must not end the next.
+    /// Waits are numbered, so that cancelling one does not end the next.
     var number: Int
     var child: Int
     var slice: EventSlice?
-    /// The last piece of the page is on its way; an answer before that is none.
+    /// Set once the last piece of the page is being written; an answer before that does not count.
     var isHandedOver = false
     var outcome: Result<PluginAnswer?, any Error>?
     var continuation: CheckedContinuation<PluginAnswer?, any Error>?
@@ -71,7 +72,7 @@ actor ExecPlugin: Plugin {
 
   func run() async throws {
     for await _ in starts {
-      // What was to be started may have been given up, or be gone.
+      // The child to start may have been dismissed.
       if child?.isEnding == true { child = pending.take() }
       guard let child else { continue }
       await runChild(child)
@@ -88,17 +89,17 @@ actor ExecPlugin: Plugin {
     await dismiss()
     untold = nil
     guard let number = child?.number else { return }
-    // Not for ever: one that does not go by itself is killed.
+    // This ends: a child that does not exit on request is killed.
     while child?.number == number, !Task.isCancelled { try? await Task.sleep(for: .milliseconds(5)) }
     untold = nil
   }
 
-  /// Asks the child to go, and whoever was to come after it not to come.
+  /// Asks the child to exit, and cancels the start of the next one.
   private func dismiss() async {
     pending = nil
     if child?.process == nil { child = nil }
     child?.isAsked = true
-    // One that has not said its first word has been given nothing that it could finish, and a stop does not wait for it.
+    // A child that is not ready has no page to finish, so a stopping daemon does not wait for it.
     let isHurried = child?.isReady == false && Stop.current.isRequested
     await child?.process?.end(.closing(patience: isHurried ? PluginPatience.beforeReady : PluginPatience.afterClose))
   }
@@ -106,21 +107,21 @@ actor ExecPlugin: Plugin {
   func prepare(position: Int64) async throws {
     if let problem = untold.take() { throw problem }
     if let child, child.isReady, !child.isEnding { return }
-    try await talk(waitingFor: "its first word", afterStop: .zero) { [self] in try await firstWord(position) }
+    try await talk("report ready", afterStop: .zero) { [self] in try await beReady(position) }
   }
 
   func apply(_ slice: EventSlice) async throws -> PluginAnswer {
     try await prepare(position: slice.page.floor)
-    let what = "the answer to the page after \(slice.page.floor) of \(slice.count) events"
-    return try await talk(waitingFor: what, afterStop: PluginPatience.afterStop) { [self] in try await handOver(slice) }
+    let step = "answer the page after \(slice.page.floor) of \(slice.count) events"
+    return try await talk(step, afterStop: PluginPatience.afterStop) { [self] in try await handOver(slice) }
   }
 
-  /// Whatever goes wrong in a conversation is the end of the child.
+  /// Ends the child on any error of the conversation.
   private func talk<T: Sendable>(
-    waitingFor what: String, afterStop: Duration, _ work: @escaping @Sendable () async throws -> T
+    _ step: String, afterStop: Duration, _ work: @escaping @Sendable () async throws -> T
   ) async throws -> T {
     do {
-      return try await PluginPatience.wait(plugin.timeout, for: what, afterStop: afterStop, work)
+      return try await PluginPatience.wait(plugin.timeout, to: step, afterStop: afterStop, work)
     } catch {
       let problem = error as? Problem
       await giveUp(child?.number ?? 0, problem ?? .wrongAnswer("was not waited for any longer"), isTold: true)
@@ -130,12 +131,12 @@ actor ExecPlugin: Plugin {
 
   // MARK: The conversation
 
-  private func firstWord(_ position: Int64) async throws {
+  private func beReady(_ position: Int64) async throws {
     let awaitedChild: Int
     if let child, !child.isEnding {
       awaitedChild = child.number
     } else {
-      // One that is ending is waited for by `run`, which starts them one after the other.
+      // `run` starts children one after the other, so it waits for one that is ending.
       awaitedChild = nextChild
       nextChild += 1
       pending = Child(number: awaitedChild, position: position)
@@ -153,7 +154,7 @@ actor ExecPlugin: Plugin {
 
   private func handOver(_ slice: EventSlice) async throws -> PluginAnswer {
     guard let child, child.isReady, let process = child.process else {
-      throw Problem.ended(how: "ended before it was given a page", lastWords: self.child?.lastWords)
+      throw Problem.ended(how: "exited before it was handed a page", lastWords: self.child?.lastWords)
     }
     expect(child.number, slice)
     var lines = EventLines(slice)
@@ -174,7 +175,8 @@ actor ExecPlugin: Plugin {
     return answer
   }
 
-  /// One that is gone is noticed by its end, which says more than a broken pipe. One that lives has not read its page, whatever it says.
+  /// The exit of a child is reported separately, and says more than a broken pipe. A child that still runs has not read its page, so its
+  /// answer cannot be right.
   private func notHandedOver() {
     awaited?.isHandedOver = false
     guard case .success(let answer?)? = awaited?.outcome, let slice = awaited?.slice,
@@ -206,7 +208,7 @@ actor ExecPlugin: Plugin {
     if awaited?.number == number { settle(.failure(CancellationError())) }
   }
 
-  /// Returns false where nobody waits.
+  /// Returns false if no caller waits.
   @discardableResult
   private func settle(_ outcome: Result<PluginAnswer?, any Error>) -> Bool {
     guard let awaiting = awaited, awaiting.outcome == nil else { return false }
@@ -219,7 +221,7 @@ actor ExecPlugin: Plugin {
     return true
   }
 
-  /// - Parameter isTold: whoever has to do with the problem knows it.
+  /// - Parameter isTold: a caller was told the problem.
   private func giveUp(_ number: Int, _ problem: Problem, isTold: Bool = false) async {
     let isTold = (awaited?.child == number && settle(.failure(problem))) || isTold
     guard child?.number == number, child?.problem == nil else { return }
@@ -228,20 +230,20 @@ actor ExecPlugin: Plugin {
     await child?.process?.end(.terminating)
   }
 
-  // MARK: What the child says
+  // MARK: Messages of the child
 
   private func received(_ message: PluginMessage, from number: Int) async {
     switch message {
     case .log(let level, let text): for part in OutputLimit.parts(of: text) { say(level, part) }
     case .ready(let version):
       guard child?.number == number, child?.isReady == false else {
-        return await giveUp(number, .wrongAnswer("said that it is ready a second time"))
+        return await giveUp(number, .wrongAnswer("reported ready a second time"))
       }
       guard version == PluginLimits.protocolVersion else {
         return await giveUp(number, .otherProtocol(version))
       }
       child?.isReady = true
-      // Whoever wanted to know may have been called away.
+      // The caller that waited for this may have been cancelled.
       if awaited?.child == number { settle(.success(nil)) }
     case .refused(let reason): await giveUp(number, .refused(reason))
     case .answer(let answer):

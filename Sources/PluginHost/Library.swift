@@ -5,17 +5,17 @@ import Postgres
 import Rules
 import Telemetry
 
-/// A loaded shared object, on a thread of its own: everything that crosses the C interface.
+/// A loaded shared object on a thread of its own: all calls across the C interface.
 ///
-/// What the plugin is handed points into the page itself; what it hands back is copied at once. It stays loaded for ever, since threads of its
-/// own may still run when it is closed.
+/// The plugin gets pointers into the page itself; the daemon copies the plugin's texts at once. The object is never unloaded, since its
+/// own threads may still run after it is closed.
 actor Library {
   private let path: String
-  /// As a session has one: a call into the library blocks it.
+  /// A call into the library blocks this thread.
   private let thread: SessionThread
   private let host: LibraryHost
   private var table: tidemark_plugin?
-  /// Which instance is open: one that should be closed, and could not in time, is when the next is opened.
+  /// The instance that is open. If its close timed out, opening the next one closes it.
   private var instance = 0
   private var state: UnsafeMutableRawPointer?
   private var memory = PageMemory()
@@ -38,7 +38,7 @@ actor Library {
   deinit { thread.end() }
 
   func open(_ opening: Opening, position: Int64, instance: Int) throws(Problem) {
-    // It may be open already, when nobody waited for its word the first time.
+    // It may be open already, if the wait for its first opening timed out.
     if table != nil, self.instance == instance { return }
     close(self.instance)
     let table = try load()
@@ -51,7 +51,7 @@ actor Library {
     let said = self.host.end()
     switch code {
     case CInt(TIDEMARK_READY): (self.table, self.instance) = (table, instance)
-    case CInt(TIDEMARK_FAILED): throw .refused(said.failure?.message ?? "it gave no reason")
+    case CInt(TIDEMARK_FAILED): throw .refused(said.failure?.message ?? "no reason given")
     default: throw .wrongAnswer("returned \(code) from open")
     }
   }
@@ -67,13 +67,14 @@ actor Library {
     case (CInt(TIDEMARK_FAILED), var failure?):
       failure.statements = said.statements
       return .failed(failure)
-    case (CInt(TIDEMARK_APPLIED), _?): throw .wrongAnswer("said that an event failed, and then that all are applied")
-    case (CInt(TIDEMARK_FAILED), nil): throw .wrongAnswer("returned a failure without saying which event failed")
+    case (CInt(TIDEMARK_APPLIED), _?):
+      throw .wrongAnswer("reported a failed event, then returned that all events are applied")
+    case (CInt(TIDEMARK_FAILED), nil): throw .wrongAnswer("returned a failure without reporting which event failed")
     default: throw .wrongAnswer("returned \(code) from apply")
     }
   }
 
-  /// Closes this instance, where it is open.
+  /// Closes this instance if it is open.
   func close(_ instance: Int) {
     guard let table, self.instance == instance else { return }
     self.table = nil
@@ -88,7 +89,7 @@ actor Library {
       throw .notStarted(program: path, reason: errno == ENOENT ? "there is no such file" : "it cannot be read")
     }
     guard let handle = dlopen(path, RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE) else {
-      throw .badLibrary("\(path) cannot be loaded: \(dlerror().map { String(cString: $0) } ?? "no reason is given")")
+      throw .badLibrary("\(path) cannot be loaded: \(dlerror().map { String(cString: $0) } ?? "unknown reason")")
     }
     guard let symbol = dlsym(handle, "tidemark_plugin_main") else {
       throw .badLibrary("\(path) has no function tidemark_plugin_main")
@@ -97,10 +98,10 @@ actor Library {
     guard let found = unsafeBitCast(symbol, to: Main.self)() else {
       throw .badLibrary("\(path): tidemark_plugin_main returned nothing")
     }
-    // The version comes first in every version; what follows is looked at only where it is ours.
+    // Every version of the table starts with its version; the rest is read only if that is ours.
     guard found.pointee == UInt32(TIDEMARK_PLUGIN_ABI) else {
       throw .badLibrary(
-        "\(path) was built for version \(found.pointee) of the plugin interface, and this daemon has \(TIDEMARK_PLUGIN_ABI)"
+        "\(path) was built for version \(found.pointee) of the plugin interface; this daemon has version \(TIDEMARK_PLUGIN_ABI)"
       )
     }
     let functions = UnsafeRawPointer(found).assumingMemoryBound(to: UnsafeRawPointer?.self)
@@ -111,7 +112,7 @@ actor Library {
   }
 }
 
-/// Texts that the library may look at during the call, one after the other in one piece of memory.
+/// Texts that the library may read during the call, one after the other in one piece of memory.
 private func withTexts<T>(_ texts: [String], _ body: ([tidemark_text]) -> T) -> T {
   texts.flatMap(\.utf8).withUnsafeBytes { memory in
     var begin = memory.assumingMemoryBound(to: CChar.self).baseAddress

@@ -4,21 +4,22 @@ import Rules
 import Synchronization
 import Telemetry
 
-/// What the daemon does for a library plugin: takes down what it says during a call, and ignores what it says at any other time.
+/// The functions that the daemon offers to a library plugin: they record what the plugin reports during a call, and ignore reports at any
+/// other time. Log entries are always taken.
 ///
-/// It is never freed, as a thread of the plugin's may call at any time, even after the plugin was closed. Each call of the plugin is given a
-/// host of its own, so that what a thread says too late is not taken for a word of the next call.
+/// A host is never freed, since a thread of the plugin may call it at any time, even after the plugin was closed. Each call of the plugin
+/// gets a host of its own, so that a late report of a thread does not count for the next call.
 final class LibraryHost: Sendable {
-  /// What was said during one call.
+  /// The plugin's reports during one call.
   struct Said: Sendable {
     var failure: PluginFailure?
     var statements: [PluginStatement] = []
   }
 
-  /// The calls take turns with so many hosts. A word would have to come exactly so many calls late to be taken for another's.
+  /// The number of hosts that calls use in turn. A report would have to be exactly this many calls late to count for another call.
   private static let turns = 256
 
-  /// For the library: valid for ever, and never changed.
+  /// Read by the library: never freed, never changed.
   nonisolated(unsafe) private let hosts: UnsafeMutablePointer<tidemark_host>
   private let call = Mutex(Call())
   private let output = Mutex(OutputLimit())
@@ -26,13 +27,13 @@ final class LibraryHost: Sendable {
   private let observer: any Observer
 
   private struct Call {
-    /// Whose host it was given.
+    /// The host that the call was given.
     var turn = 0
-    /// Nil when nobody is called.
+    /// Nil between calls.
     var said: Said?
   }
 
-  /// What a host's `context` points at.
+  /// The target of a host's `context`.
   private struct Context {
     let host: Unmanaged<LibraryHost>
     let turn: Int
@@ -55,7 +56,7 @@ final class LibraryHost: Sendable {
     }
   }
 
-  /// Begins a call, and returns the host it is given.
+  /// Begins a call, and returns the host for it.
   func begin() -> UnsafePointer<tidemark_host> {
     let turn = call.withLock { call in
       call = Call(turn: (call.turn + 1) % Self.turns, said: Said())
@@ -71,7 +72,7 @@ final class LibraryHost: Sendable {
     return (context.host.takeUnretainedValue(), context.turn)
   }
 
-  /// Takes down a word of the call that is under way.
+  /// Records a report of the current call.
   private func note(_ turn: Int, _ take: (inout Said) -> Void) {
     call.withLock { call in
       guard call.turn == turn, var said = call.said.take() else { return }
@@ -101,7 +102,7 @@ final class LibraryHost: Sendable {
     note(turn) { $0.statements.append(statement) }
   }
 
-  /// The first word counts: what comes after a failure is not done any more.
+  /// Records the first failure of a call; later ones do not count.
   private func fail(_ turn: Int, _ sequence: Int64, _ kind: tidemark_class, _ message: tidemark_text) {
     let kinds: [PluginFailure.Kind] = [.event, .serialization, .unknown, .transient, .definition]
     let failure = PluginFailure(

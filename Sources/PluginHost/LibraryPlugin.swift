@@ -4,10 +4,10 @@ import Postgres
 import Rules
 import Telemetry
 
-/// A plugin that is a shared object: called on a thread of its own, and never waited for beyond its time.
+/// A plugin that is a shared object: called on a thread of its own, and waited for no longer than its timeout.
 ///
-/// A call into the library cannot be cut short. One that takes too long is left alone: its page counts as not answered, its answer, should
-/// it come, as none, and the next page waits until it is back.
+/// A call into the library cannot be interrupted. When one takes too long, its page counts as not answered, a late answer is ignored, and
+/// the next page waits until the call returns.
 actor LibraryPlugin: Plugin {
   private let shard: ShardName
   private let plugin: PluginDefinition
@@ -18,10 +18,10 @@ actor LibraryPlugin: Plugin {
   private let ends: AsyncStream<Void>
   private let ending: AsyncStream<Void>.Continuation
   private var isOpen = false
-  /// The instance that is open, or may be: one that was not waited for opens late.
+  /// The instance that is open, or may open late because the wait for it timed out.
   private var instance: Int?
   private var lastInstance = 0
-  /// Calls are numbered; the answer of one that was given up on is nobody's.
+  /// Calls are numbered, so that a late answer is not taken for the next call's.
   private var lastCall = 0
   private var isBusy = false
   private var awaited: (call: Int, continuation: CheckedContinuation<PluginAnswer?, any Error>)?
@@ -31,7 +31,7 @@ actor LibraryPlugin: Plugin {
     shard: ShardName, plugin: PluginDefinition, database: String = "main", mode: PluginLines.Mode = .continuous,
     observer: any Observer
   ) {
-    guard case .library(let path, let config) = plugin.program else { preconditionFailure("it is a library") }
+    guard case .library(let path, let config) = plugin.program else { preconditionFailure("not a library") }
     self.shard = shard
     self.plugin = plugin
     self.observer = observer
@@ -49,15 +49,15 @@ actor LibraryPlugin: Plugin {
     guard let ending = instance else { return }
     let wasOpen = isOpen
     (instance, isOpen) = (nil, false)
-    // One that never opened has nothing to finish, and its close waits behind its opening.
+    // An instance that never opened has nothing to finish, and its close waits behind its opening.
     guard wasOpen else {
       let library = library
       Task.detached { await library.close(ending) }
       return
     }
-    // In a task of its own: what is open is closed also where the shard was cancelled.
+    // In a task of its own, so that an open instance is closed even if the shard was cancelled.
     let closing = Task { [self] in
-      try await PluginPatience.wait(PluginPatience.afterClose, for: "its end") { [self] in
+      try await PluginPatience.wait(PluginPatience.afterClose, to: "return from close") { [self] in
         _ = try await call { library in
           await library.close(ending)
           return nil
@@ -66,8 +66,8 @@ actor LibraryPlugin: Plugin {
     }
     var how = "was closed"
     if case .failure = await closing.result {
-      // One that is stuck is closed when it is back, if it ever is; the process ends without it.
-      how = "has not returned, and is closed when it does"
+      // A stuck call may never return; the daemon exits without closing the plugin then.
+      how = "has not returned from close; it is closed once it returns"
       let library = library
       Task.detached { await library.close(ending) }
     }
@@ -84,7 +84,7 @@ actor LibraryPlugin: Plugin {
     if instance == nil { lastInstance += 1 }
     let opened = instance ?? lastInstance
     instance = opened
-    try await PluginPatience.wait(plugin.timeout, for: "it to open", afterStop: .zero) { [self] in
+    try await PluginPatience.wait(plugin.timeout, to: "return from open", afterStop: .zero) { [self] in
       let opening = opening
       _ = try await call { library in
         try await library.open(opening, position: position, instance: opened)
@@ -98,7 +98,7 @@ actor LibraryPlugin: Plugin {
   func apply(_ slice: EventSlice) async throws -> PluginAnswer {
     try await prepare(position: slice.page.floor)
     let answer = try await PluginPatience.wait(
-      plugin.timeout, for: "the answer to the page after \(slice.page.floor) of \(slice.count) events"
+      plugin.timeout, to: "answer the page after \(slice.page.floor) of \(slice.count) events"
     ) { [self] in
       try await call { library in try await library.apply(slice) }
     }
@@ -109,7 +109,7 @@ actor LibraryPlugin: Plugin {
 
   // MARK: Calls
 
-  /// Has one call made on the library's thread, when the one before it is back. Cancelling gives up the wait and not the call.
+  /// Makes one call on the library's thread, after the previous call has returned. Cancelling ends the wait, not the call.
   private func call(
     _ work: @escaping @Sendable (Library) async throws -> PluginAnswer?
   ) async throws -> PluginAnswer? {
@@ -121,7 +121,7 @@ actor LibraryPlugin: Plugin {
     return try await withTaskCancellationHandler {
       try await withCheckedThrowingContinuation { continuation in
         awaited = (number, continuation)
-        // Not a child of the task that waits, which must be able to leave.
+        // Not a child task: the waiting task must be able to return first.
         Task.detached { [self] in
           let result: Result<PluginAnswer?, any Error>
           do { result = .success(try await work(library)) } catch { result = .failure(error) }

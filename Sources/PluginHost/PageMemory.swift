@@ -2,9 +2,9 @@ import CTidemarkPlugin
 import Plugins
 import Rules
 
-/// The memory of one page in the form that a library reads: a table of events whose texts point into the page itself.
+/// The memory of one page as a library reads it: a table of events whose texts point into the page itself.
 ///
-/// Only identifiers, which PostgreSQL sends as 16 bytes, are written out. The memory is used again for the next page.
+/// Only identifiers are converted to text, since PostgreSQL sends them as 16 bytes. The next page reuses the memory.
 struct PageMemory: ~Copyable {
   private var events = UnsafeMutablePointer<tidemark_event>.allocate(capacity: 0)
   private var identifiers = UnsafeMutableRawPointer.allocate(byteCount: 0, alignment: 16)

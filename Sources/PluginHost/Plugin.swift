@@ -3,30 +3,30 @@ package import Plugins
 package import Rules
 package import Telemetry
 
-/// A plugin as its shard sees it: something that is handed pages, one at a time, and answers.
+/// A plugin as its shard sees it: the shard hands over pages, one at a time, and the plugin answers.
 ///
-/// It runs beside the shard's agent, from before the first page until it is told to end. Whatever it does, it can only fail to answer: the
-/// position is the agent's.
+/// It runs beside the shard's agent, from before the first page until ``end()``. The worst it can do is not to answer: only the agent moves
+/// the position.
 package protocol Plugin: Sendable {
-  /// Runs for as long as the shard does: starts the plugin when it is asked to, and returns once it has ended for good.
+  /// Runs as long as the shard: starts the plugin on request, and returns after ``end()``.
   func run() async throws
 
-  /// Has the plugin running and willing, where it is not yet.
+  /// Starts the plugin if it does not run, and waits until it is ready.
   ///
   /// - Parameter position: of the shard.
   /// - Throws: ``Problem``.
   func prepare(position: Int64) async throws
 
-  /// Hands over a page and waits for its answer, for at most the plugin's timeout.
+  /// Hands over a page and waits for the answer, for at most the plugin's timeout.
   ///
   /// - Throws: ``Problem``; `CancellationError` when the task is cancelled, or when the daemon has been stopping for longer than
   ///   ``PluginPatience/afterStop``.
   func apply(_ slice: EventSlice) async throws -> PluginAnswer
 
-  /// Ends it for now, between two pages: the next one finds it started anew, and greeted with the position as it is then.
+  /// Ends the plugin between two pages; the next page starts it again, with the position of that moment.
   func standDown() async
 
-  /// Ends it: what it holds is written, then it is gone.
+  /// Ends the plugin for good, and gives it time to write what it holds.
   func end() async
 }
 
@@ -56,7 +56,7 @@ extension Plugin {
   }
 }
 
-/// The plugin of a declaration, not running yet.
+/// Makes the plugin of a declaration; it does not run yet.
 package func makePlugin(
   _ declaration: PluginDefinition, for shard: ShardName, of database: String = "main",
   mode: PluginLines.Mode = .continuous, observer: any Observer

@@ -4,7 +4,7 @@ import Processes
 package import Rules
 
 extension PluginDefinition {
-  /// What is wrong with the plugin's files as this host has them; nil where they look right.
+  /// The problem with the plugin's files on this host; nil if there is none.
   package var problemHere: Problem? {
     reasonHere.map { .notStarted(program: programName, reason: $0) }
   }
@@ -17,7 +17,7 @@ extension PluginDefinition {
     switch program {
     case .exec(let command):
       guard command[0].contains("/") else {
-        // The PATH that counts is the one that the child is given.
+        // The child's PATH counts, not the daemon's.
         let launch = Launch(command[0], environment: .inherited(environment.mapValues(Optional.some)))
         return launch.path == nil ? "no directory in PATH has a program of this name" : nil
       }

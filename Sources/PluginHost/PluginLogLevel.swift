@@ -2,7 +2,7 @@ import Plugins
 import Telemetry
 
 extension LogLevel {
-  /// As a plugin says it.
+  /// The level of an entry that a plugin logs.
   init(_ level: PluginLogLevel) {
     self =
       switch level {

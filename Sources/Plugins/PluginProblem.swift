@@ -23,9 +23,9 @@ extension Problem {
     hint: "A plugin must keep standard output open for its answers as long as it runs.")
 
   /// It did not answer in time.
-  package static func silent(_ limit: Duration, waitingFor what: String) -> Problem {
+  package static func silent(_ limit: Duration, didNot step: String) -> Problem {
     Problem(
-      .plugin(.silent), "the plugin did not answer within \(limit), waiting for \(what)",
+      .plugin(.silent), "the plugin did not \(step) within \(limit)",
       hint: "Raise timeout, or make sure that the plugin writes its answer and flushes it.")
   }
 

@@ -108,7 +108,7 @@ import Testing
     try await database.script("CREATE TABLE batch (seq_id bigint)")
     let config = try Program.settings(database.conninfo, "[projections.A]\nsql = \"SELECT seq_id FROM batch\"")
     let outcome = try await Program.run(["check", "-c", config])
-    #expect(outcome.code == 1 && outcome.error.contains("\"batch\" is a relation of yours in schema public"))
+    #expect(outcome.code == 1 && outcome.error.contains("\"batch\" names your own relation in schema public"))
   }
 
   @Test func `exits 2 for a wrong file or call, 3 for a server that is not there`() async throws {

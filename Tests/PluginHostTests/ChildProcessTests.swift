@@ -93,7 +93,7 @@ import Testing
     await #expect(throws: Problem.self) { try await plugin.prepare(position: 1) }
     // Two that come too early are not waited for any longer, and nobody waits when the next is ready.
     for position: Int64 in [2, 3] {
-      await #expect(throws: Problem.silent(.milliseconds(500), waitingFor: "its first word")) {
+      await #expect(throws: Problem.silent(.milliseconds(500), didNot: "report ready")) {
         try await plugin.prepare(position: position)
       }
     }

@@ -3,7 +3,7 @@ import Postgres
 package import Rules
 import Telemetry
 
-/// How every shard of this node is doing, as its agent last said.
+/// The state of every shard of this node, as its agent last reported it.
 package actor HealthBoard {
   package struct Entry: Sendable, Hashable {
     package var state: ShardState
@@ -28,6 +28,6 @@ package actor HealthBoard {
     ended[shard] = entry
   }
 
-  /// Those that ended here too.
+  /// Includes the shards that ended on this node.
   var all: [ShardName: Entry] { ended.merging(entries) { _, running in running } }
 }

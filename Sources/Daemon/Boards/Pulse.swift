@@ -1,17 +1,16 @@
 import Synchronization
 
-/// The last signs of life of the agents of a database on whose turns everything else depends: the high-water agent, and the one that
-/// leads.
+/// The last signs of life of the agents that all others of a database depend on: the high-water agent and the leadership agent.
 final class Pulse: Sendable {
-  /// Its statements end by themselves after a minute, so a longer silence is no slow server.
+  /// Statements time out after a minute, so a longer silence is not a slow server.
   static let longestSilence = Duration.seconds(120)
 
   private let last = Mutex<[String: ContinuousClock.Instant]>(["": .now])
 
-  /// - Parameter agent: who gives the sign: each that ever gave one must go on.
+  /// - Parameter agent: the agent that gives the sign. Once an agent has given one, it must continue.
   func beat(_ agent: String = "") { last.withLock { $0[agent] = .now } }
 
-  /// What begins afresh gives its signs anew.
+  /// Forgets all agents, before they start again.
   func begin() { last.withLock { $0 = ["": .now] } }
 
   var isBeating: Bool {

@@ -1,51 +1,51 @@
 import Concurrency
 import Rules
 
-/// What is wanted of each shard, and where shards wait for that to change: performs the rule ``Halts``.
+/// The halts of each shard, and the place where shards wait for them to change: performs the rule ``Halts``.
 ///
-/// A rebuild that asks a shard to stand still waits here too, until the shard answers.
+/// A rebuild that needs a shard to wait is blocked here until the shard's agent confirms it.
 package actor RequestBoard {
   private var rule = Halts()
   private let waiters = Waiters<Void, Void>()
-  /// The shards whose agents run here, and those of them that stand still for a rebuild.
+  /// The shards whose agents run on this node, and those of them that wait for a rebuild.
   private var running: Set<ShardName> = []
   private var still: Set<ShardName> = []
   private let holders = Waiters<ShardName, Void>()
 
   package init() {}
 
-  /// Returns once the database has said what is requested.
+  /// Returns once the requests have been read from the database.
   func untilKnown() async throws {
     while !rule.isKnown { try await waiters.wait() }
   }
 
-  /// What keeps a shard from running now, and the revision of that, which changes when something new is said.
+  /// The halt that keeps a shard from running now, and its revision, which changes with every new request.
   func current(_ shard: ShardName) -> (halt: Halt?, revision: Halts.Revision) { rule.current(shard, at: .now) }
 
-  /// Returns when the shard's revision is another one.
+  /// Returns when the shard's revision changes.
   func change(_ shard: ShardName, from revision: Halts.Revision) async throws {
     while current(shard).revision == revision { try await waiters.wait() }
   }
 
-  /// Takes over what the database says.
+  /// Takes the requests from the database.
   func take(_ requests: [String: OperatorRequest]) {
     if rule.take(requests, at: .now) { waiters.tell() }
   }
 
-  /// For every shard of this node in this database, by a rule of the operator's.
+  /// Halts every shard of this node in this database, because of an `[[on_error]]` rule.
   ///
   /// - Parameters:
-  ///   - length: of a pause; nil is a stop.
-  ///   - failure: what failed in the shard.
+  ///   - length: the length of a pause; nil for a stop.
+  ///   - failure: the failure of the shard.
   func haltAll(for length: Duration?, because failure: String, in shard: ShardName) {
     if rule.haltAll(for: length, because: failure, in: shard, at: .now) { waiters.tell() }
   }
 
   // MARK: Rebuilds
 
-  /// Makes a shard stand still, and returns when it does, or does not run here: after the page it is in.
+  /// Makes a shard wait, and returns once it has finished its current page, or at once if it does not run on this node.
   ///
-  /// - Throws: `CancellationError` when the task is cancelled first; the shard goes on then.
+  /// - Throws: `CancellationError` when the task is cancelled first; the shard then continues.
   func hold(_ shard: ShardName) async throws {
     if rule.hold(shard, true) { waiters.tell() }
     do {
@@ -56,17 +56,17 @@ package actor RequestBoard {
     }
   }
 
-  /// Lets a shard go on, from where its position then is.
+  /// Lets a shard continue at its position.
   func release(_ shard: ShardName) {
-    // Another hold, which may come at once, waits for the shard's own word again.
+    // The next hold may come at once, and must wait until the shard confirms it.
     still.remove(shard)
     if rule.hold(shard, false) { waiters.tell() }
   }
 
-  /// The shard's agent runs here from now on, and will answer.
+  /// Called when the shard's agent starts on this node; from then on it confirms holds.
   func began(_ shard: ShardName) { running.insert(shard) }
 
-  /// The shard's agent is between two pages, and begins none before its revision is another one.
+  /// Called by the shard's agent between two pages; it begins no page until its revision changes.
   func standsStill(_ shard: ShardName, at revision: Halts.Revision) {
     let now = current(shard)
     guard now.revision == revision, now.halt?.source == .rebuild else { return }
@@ -74,7 +74,7 @@ package actor RequestBoard {
     tellHolders(of: shard)
   }
 
-  /// The shard's agent has ended here.
+  /// Called when the shard's agent has ended on this node.
   func ended(_ shard: ShardName) {
     running.remove(shard)
     still.remove(shard)

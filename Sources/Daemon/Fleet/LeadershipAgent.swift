@@ -7,26 +7,26 @@ import Telemetry
 
 /// Decides which shards this node runs, together with the other nodes: by the advisory locks that its lock session holds.
 ///
-/// It performs what the rule ``Leadership`` decides. Between two turns the lock session is watched, so that its end is noticed the moment
-/// it happens; then everything that ran under its locks is cancelled.
+/// It performs what the rule ``Leadership`` decides. Between two turns it watches the lock session, so that it notices its end at once and
+/// cancels everything that ran under its locks.
 struct LeadershipAgent: Service {
   var locks: LockSessions
-  /// The session that was opened before the node was ready; nil where the database was away just then.
+  /// The session that was opened before the node was ready; nil if the database was unreachable then.
   var first: Session?
   var scope: LockScope
-  /// Off, a lost session is only noticed at the next turn.
+  /// If false, the agent notices a lost session only at the next turn.
   var isWatched: Bool
   var shards: ShardSet
-  /// What is declared just now.
+  /// The current declarations.
   var declared: @Sendable () async -> [ProjectionDefinition]
-  /// By whose mark the shards run.
+  /// The mark that the shards follow.
   var marks: MarkBoard
   var pulse: Pulse
   var observer: any Observer
 
-  /// Between two looks at who lives.
+  /// The time between two reads of the live nodes.
   static let turn = Duration.milliseconds(100)
-  /// A turn that takes longer than this will not come back: something between here and the server swallows what is sent.
+  /// A turn that takes longer than this will never finish: the network drops the packets to the server.
   static let longestTurn = Duration.seconds(15)
 
   private var membership: Membership { Membership() }
@@ -55,7 +55,7 @@ struct LeadershipAgent: Service {
           await shards.lead([], cancelling: true)
           await session.close()
           let definitions = await declared()
-          for name in rule.held.sorted() { given(name, definitions, cause: "the session that held its lock is gone") }
+          for name in rule.held.sorted() { given(name, definitions, cause: "the session that held its lock was lost") }
           throw error
         }
       } catch let error where error is CancellationError || (error as? PostgresError)?.isCancelled == true {
@@ -69,7 +69,7 @@ struct LeadershipAgent: Service {
     await shards.lead([], cancelling: false)
   }
 
-  /// Turn after turn, until the session ends or the node is told to stop.
+  /// Takes turns until the session ends or the node stops.
   private func lead(_ session: Session, _ rule: inout Leadership) async throws {
     let backend = try await PoolerCheck.backend(session)
     var blocks = BlockedLocks()
@@ -111,7 +111,7 @@ struct LeadershipAgent: Service {
     try await part(session, &rule)
   }
 
-  /// What the session sees after a pause; nil when the node was told to stop.
+  /// Reads the live nodes after a pause; returns nil when the node stops.
   private func look(_ session: Session, after pause: Duration?) async throws -> Membership.View? {
     guard !Stop.current.isRequested else { return nil }
     do {
@@ -127,7 +127,8 @@ struct LeadershipAgent: Service {
     }
   }
 
-  /// Told to stop: the others may try for the locks from now on, and each goes when its shard has finished its page.
+  /// Leaves when the node stops: from then on other nodes may try for the locks, and this one releases each when its shard has finished its
+  /// page.
   private func part(_ session: Session, _ rule: inout Leadership) async throws {
     try await membership.leave(locks.node, session, timeout: .seconds(3))
     await shards.declare([])

@@ -1,14 +1,14 @@
 import Rules
 
-/// What the locks of leadership are about: each shard on its own, or, where there are several databases, a database as a whole, so that
-/// all its shards are on one node and the others need few connections to it.
+/// What one leadership lock covers: a shard, or, if there are several databases, a whole database, so that one node runs all its shards and
+/// the other nodes need few connections to it.
 enum LockScope: Sendable {
-  /// - Parameter schema: of the event store, which is part of Marten's keys.
+  /// - Parameter schema: the schema of the event store, part of Marten's keys.
   case shards(schema: String)
-  /// One database, among the names of all.
+  /// One database, and the names of all.
   case database(String, of: [String])
 
-  /// What this node would lead; a database goes by the name that a shard would have.
+  /// What this node may lead; a database appears as a shard name.
   func own(_ definitions: [ProjectionDefinition]) -> Set<ShardName> {
     switch self {
     case .shards: Set(definitions.map(\.shard))
@@ -16,15 +16,15 @@ enum LockScope: Sendable {
     }
   }
 
-  /// Every database, but for this one where a node does not offer to run its shards.
+  /// All databases, without this one if a node does not offer to run its shards.
   private func databases(_ isWaived: Bool) -> [String] {
     guard case .database(let name, let all) = self else { return [] }
     return all.filter { !isWaived || $0 != name }
   }
 
-  /// The same for the other nodes that live.
+  /// The same for the other live nodes.
   ///
-  /// - Parameter nodes: by node, the shards in its settings; nil for one of a version that does not say, which knows what we know.
+  /// - Parameter nodes: the shards in each node's settings; nil for a version that does not write them, which is assumed to have ours.
   func others(_ nodes: [String: Set<String>?], _ definitions: [ProjectionDefinition]) -> [String: Set<String>] {
     switch self {
     case .shards: nodes.mapValues { $0 ?? Set(definitions.names) }
@@ -32,7 +32,7 @@ enum LockScope: Sendable {
     }
   }
 
-  /// What runs, by what is led.
+  /// The names of the locks that cover the running shards.
   func running(_ shards: Set<ShardName>) -> Set<ShardName> {
     switch self {
     case .shards: shards
@@ -40,7 +40,7 @@ enum LockScope: Sendable {
     }
   }
 
-  /// Of what this node should take: what is to be had in this database.
+  /// The names of the locks to take in this database.
   func here(_ names: [ShardName]) -> [ShardName] {
     switch self {
     case .shards: names
@@ -48,7 +48,7 @@ enum LockScope: Sendable {
     }
   }
 
-  /// The shards that run while the rule holds what they are part of.
+  /// The shards that run while the rule holds the locks that cover them.
   func led(_ definitions: [ProjectionDefinition], _ rule: Leadership) -> [ProjectionDefinition] {
     switch self {
     case .shards: definitions.filter { rule.runs($0.shard) }
@@ -56,7 +56,7 @@ enum LockScope: Sendable {
     }
   }
 
-  /// The shards that are meant by one of the names, for the log.
+  /// The shards that a lock covers, for the log.
   func shards(of name: ShardName, _ definitions: [ProjectionDefinition]) -> [ShardName] {
     switch self {
     case .shards: [name]

@@ -5,8 +5,8 @@ import Postgres
 import Rules
 import Telemetry
 
-/// Opens the session whose locks say that a node lives, and what it leads: one that is its own, that the server gives up soon, and that
-/// nobody who excludes this node is beside.
+/// Opens lock sessions. The locks of such a session show that the node is alive, and which shards it leads. The node shares the session
+/// with no pooler, the server ends it soon after the node is cut off, and it opens only if no node excludes this one.
 struct LockSessions: Sendable {
   var options: ConnectionOptions
   var node: String
@@ -14,12 +14,12 @@ struct LockSessions: Sendable {
   var mode: String
   var exclusivity: Membership.Exclusivity
 
-  /// A node that was killed is gone when the server has noticed, and one that stops when its pages are done.
+  /// How long to wait for another node to go: the server takes a moment to notice a killed node, and one that stops finishes its pages.
   static let patience = Duration.seconds(10)
 
   private var membership: Membership { Membership() }
 
-  /// - Returns: nil where the database has just gone away; whoever needs the session tries again.
+  /// - Returns: nil if the database is unreachable; the agent that needs the session tries again.
   func openFirst(shards: [String]) async throws -> Session? {
     do {
       return try await open(former: nil, shards: shards)
@@ -31,9 +31,9 @@ struct LockSessions: Sendable {
   }
 
   /// - Parameters:
-  ///   - former: the server's process of the session before this one, which the server may not have given up yet.
-  ///   - shards: those in this node's settings.
-  /// - Throws: ``Problem`` where the session is not its own, or another node is in the way for longer than ``patience``.
+  ///   - former: the server process of the previous session, which the server may not have ended yet.
+  ///   - shards: the shards in this node's settings.
+  /// - Throws: ``Problem`` if a pooler shares the session, or another node excludes this one for longer than ``patience``.
   func open(former: Int32?, shards: [String]) async throws -> Session {
     let options = options
     let session = try await stoppable { try await Session.connect(options, threadName: "locks") }
@@ -49,16 +49,20 @@ struct LockSessions: Sendable {
               .map { "\($0.name) (\($0.mode))" }
             return Problem(
               .store(.otherNode),
-              "another node follows this store: \(others.isEmpty ? "it has just ended" : others.joined(separator: ", "))",
-              hint: "Stop it, or set mode = \"hotcold\" on all nodes, or say `run --beside` where both are meant.")
+              others.isEmpty
+                ? "another node was following this store and has just stopped; try again"
+                : "another node follows this store: \(others.joined(separator: ", "))",
+              hint: "Stop it, or set mode = \"hotcold\" on all nodes, or use `run --beside` to run both.")
           })
         try await patiently(
           { try await membership.join(node, version: version, mode: mode, shards: shards, session) },
           otherwise: {
             let who = try await membership.holderOfName(node, session)
             return Problem(
-              .store(.otherNode), "another process is known as the node \(node): \(who ?? "it has just ended")",
-              hint: "A node is named after its host and its process: give the containers different host names.")
+              .store(.otherNode),
+              who.map { "another process uses the node name \(node): \($0)" }
+                ?? "another process used the node name \(node) and has just stopped; try again",
+              hint: "A node's name is its host and process: give the containers different host names.")
           })
       }
       return session
@@ -80,6 +84,6 @@ struct LockSessions: Sendable {
 
   static let pooled = Problem(
     .store(.pooled),
-    "the connection for locks goes through a pooler in transaction mode: its backend changes between two statements",
+    "the connection for locks leads to a pooler in transaction mode: its backend changes between two statements",
     hint: "Set database.lock_url to a direct connection.")
 }

@@ -1,10 +1,10 @@
 import Concurrency
 import Rules
 
-/// Runs one agent for each declared shard, and exchanges agents when the declarations change.
+/// Runs one agent for each declared shard, and replaces agents when the declarations change.
 ///
-/// A shard whose definition stays is not touched. One that goes finishes its page; one that changes does so too, and then goes on with
-/// the new definition at its position.
+/// A shard with an unchanged definition is not touched. A removed shard finishes its page; a changed one does too, then continues at its
+/// position with the new definition.
 actor ShardSet: Service {
   private let makeAgent: @Sendable (ProjectionDefinition) -> any Service
   private var slots: [ShardName: ShardSlot] = [:]
@@ -35,7 +35,7 @@ actor ShardSet: Service {
     }
   }
 
-  /// Takes over the declarations; what follows from them happens while ``run()`` runs.
+  /// Takes new declarations; ``run()`` starts and ends the agents.
   @discardableResult
   func declare(_ definitions: [ProjectionDefinition]) async -> Change {
     let change = Change(from: self.definitions, to: definitions)
@@ -43,19 +43,19 @@ actor ShardSet: Service {
     for name in change.removed { await slots[name]?.declare(nil) }
     let touched = Set(change.added + change.changed)
     for definition in definitions where touched.contains(definition.shard) {
-      // A slot that was emptied a moment ago may still be finishing its page: then it is filled again rather than doubled.
+      // A slot emptied a moment ago may still be finishing its page; use it again rather than add a second one.
       if let slot = slots[definition.shard], await slot.declare(definition) { continue }
       let slot = ShardSlot(definition, makeAgent: makeAgent)
       slots[definition.shard] = slot
-      // Told to stop: what is declared now never runs.
+      // The set is stopping: this shard never runs.
       if !group.add(slot) { await slot.end() }
     }
     return change
   }
 
-  /// Runs exactly these shards, and returns when all others have ended.
+  /// Runs exactly these shards; returns when all others have ended.
   ///
-  /// - Parameter cancelling: ends the others at once, in the middle of a page; otherwise they finish it.
+  /// - Parameter cancelling: ends the others at once, even in the middle of a page; otherwise they finish it.
   func lead(_ definitions: [ProjectionDefinition], cancelling: Bool) async {
     await declare(definitions)
     let wanted = Set(definitions.map(\.shard))
@@ -64,7 +64,7 @@ actor ShardSet: Service {
     for slot in others { await slot.untilEnded() }
   }
 
-  /// The shards that have not ended here, those that are about to included.
+  /// The shards that have not ended on this node yet, including those that are ending.
   func running() async -> Set<ShardName> {
     var running: Set<ShardName> = []
     for (name, slot) in slots where await !slot.hasEnded { running.insert(name) }
@@ -74,7 +74,7 @@ actor ShardSet: Service {
   func run() async throws { try await group.run() }
 }
 
-/// One shard's place: at most one agent runs in it, so a shard never runs twice in this process.
+/// The slot of one shard: at most one agent runs in it, so a shard never runs twice in this process.
 private actor ShardSlot: Service {
   private let makeAgent: @Sendable (ProjectionDefinition) -> any Service
   private var next: ProjectionDefinition?
@@ -87,7 +87,7 @@ private actor ShardSlot: Service {
     self.makeAgent = makeAgent
   }
 
-  /// Ends what runs now, wherever it is.
+  /// Cancels the current agent, even in the middle of a page.
   func cancel() {
     next = nil
     current?.cancel()
@@ -104,7 +104,7 @@ private actor ShardSlot: Service {
     waiting = []
   }
 
-  /// Asks the agent that runs to finish, and says what comes after it; nil is nothing. Returns false when the slot is closed already.
+  /// Asks the current agent to finish, and sets the definition for the next one; nil for none. Returns false if the slot has ended already.
   @discardableResult
   func declare(_ definition: ProjectionDefinition?) -> Bool {
     guard !hasEnded else { return false }

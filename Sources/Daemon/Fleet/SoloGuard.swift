@@ -5,13 +5,13 @@ import Postgres
 import Rules
 import Telemetry
 
-/// Keeps a node that runs every shard from running beside another one, and makes it known for as long as it lives.
+/// Keeps a node that runs every shard from running beside another one, and lists it in `tidemark.node` while it is alive.
 ///
-/// Its session is lost now and then, and somebody may come in meanwhile. That is reported; the compare-and-swap of positions keeps the
-/// read models right all the same.
+/// The session may be lost, and another node may start meanwhile. The guard reports that; the compare-and-swap of positions keeps the read
+/// models right even then.
 struct SoloGuard: Service {
   var locks: LockSessions
-  /// The session that was opened before the node was ready; nil where the database was away just then.
+  /// The session that was opened before the node was ready; nil if the database was unreachable then.
   var first: Session?
   var shards: @Sendable () async -> [String]
   var observer: any Observer
@@ -32,13 +32,13 @@ struct SoloGuard: Service {
         try await session.closing(beKnown)
       } catch {
         if let problem = error as? Problem, problem.isOfStore { observer.observe(.otherNode(failure: problem)) }
-        // The high-water agent reports a database that is away. Whatever failed, the next try comes a moment later.
+        // The high-water agent reports an unreachable database. The next try comes a moment later.
         await rest(for: .seconds(1))
       }
     }
   }
 
-  /// Until the session ends, or the daemon stops.
+  /// Returns when the session ends or the daemon stops.
   private func beKnown(_ session: Session) async throws {
     do {
       while true {

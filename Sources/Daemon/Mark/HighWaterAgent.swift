@@ -8,8 +8,8 @@ import Telemetry
 
 /// Runs the rule of the high-water mark against the server, and posts every mark it proves.
 ///
-/// It owns one session. When the session goes, so does everything it proved: the mark is taken down, and the next session begins with
-/// the mark as it was last written down.
+/// It owns one session. When that ends, all its proofs end too: the agent withdraws the mark, and the next session begins with the mark
+/// that was last saved.
 struct HighWaterAgent: Service {
   /// The store that everything else of this database was prepared for.
   var shape: StoreShape
@@ -19,7 +19,7 @@ struct HighWaterAgent: Service {
   var pulse: Pulse
   var observer: any Observer
 
-  /// How often a mark that moves is written down.
+  /// How often a moving mark is saved.
   static let persistCadence = Duration.seconds(1)
   /// How often the identity of the store is looked up while there is nothing to prove.
   static let identityCadence = Duration.seconds(1)
@@ -69,8 +69,8 @@ struct HighWaterAgent: Service {
   /// Ticks on one session until it fails or the daemon stops.
   private func watch(_ session: Session) async throws {
     try await SessionBounds.work.apply(to: session)
-    // Looked up anew for each session: while the last one was gone the database may have been restored, and a sequence with another
-    // identifier would never seem to be held.
+    // Read again for each session: the database may have been restored meanwhile, and the agent would never see a hold on a sequence
+    // with another identifier.
     try await HighWaterReads.refuseStandby(session)
     let shape = try await StoreShape.read(session, schema: settings.schema)
     let preflight = try await Preflight.pass(session, schema: settings.schema, accepted: settings.accept)
@@ -105,14 +105,14 @@ struct HighWaterAgent: Service {
 /// The event table, its sequence or the view that pages read is not the one that the agents of this database were prepared for.
 struct StoreChanged: Error {}
 
-/// One tick after another on one session: the performer behind ``HighWater``.
+/// Performs the rule ``HighWater``, tick after tick, on one session.
 private struct Ticker {
   let agent: HighWaterAgent
   let session: Session
   let reads: HighWaterReads
   let table: MarkTable
   var rule: HighWater
-  /// The mark as last written down.
+  /// The mark that was last saved.
   var restored: Int64?
 
   private var persistedAt = ContinuousClock.now
@@ -157,7 +157,7 @@ private struct Ticker {
     case .refuse(.sequenceBelowMark(let handedOut, let mark)):
       throw Problem(
         .store(.sequenceReset),
-        "the sequence stands at \(handedOut), below the high-water mark \(mark) that was already proven",
+        "the sequence is at \(handedOut), below the high-water mark \(mark) that was already proven",
         hint:
           "The sequence was reset or the database restored to an earlier state. See RECOVERY in tidemark(7).")
     case .lookUpGaps(let from, let to):
@@ -166,7 +166,7 @@ private struct Ticker {
     }
   }
 
-  /// Before the mark is posted: no page may read beyond a gap that is not on record.
+  /// Called before the mark is posted: no page may read beyond a gap that is not recorded.
   private func record(_ passed: [HighWater.PassedGap]) async throws {
     for (reason, gaps) in Dictionary(grouping: passed, by: \.reason) {
       let holders =
@@ -175,13 +175,13 @@ private struct Ticker {
         case .skippedLongHold: try await reads.describe(rule.steppedOver, session)
         }
       let heldBy = holders.isEmpty ? nil : holders.joined(separator: "; ")
-      // With several nodes, told by the first to pass it.
+      // With several nodes, the first to record a gap reports it.
       let told = try await table.record(gaps.map(\.range), reason: reason.rawValue, heldBy: heldBy, session)
       if !told.isEmpty { agent.observer.observe(.gapsPassed(told, reason: reason)) }
     }
   }
 
-  /// A hold that lasts is reported with who causes it.
+  /// Reports a long hold and the transactions that cause it.
   private mutating func reportHold() async throws {
     switch reports.report(rule.hold) {
     case nil: break
@@ -195,9 +195,9 @@ private struct Ticker {
   private func keepers(of hold: HighWater.Hold) async throws -> [String] {
     switch hold.keptBy {
     case .transactions(let transactions): try await reads.describe(transactions, session)
-    case .grace: ["the grace for numbers reserved in another transaction"]
+    case .grace: ["gap_grace, for numbers reserved in another transaction"]
     case .sequenceBehind(let visible):
-      ["the sequence itself: it stands at \(rule.mark), but event \(visible) is visible; set it with setval"]
+      ["the sequence itself: it is at \(rule.mark), but event \(visible) is visible; set it with setval"]
     }
   }
 

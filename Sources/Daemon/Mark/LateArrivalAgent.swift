@@ -6,21 +6,22 @@ import Rules
 import Settings
 import Telemetry
 
-/// Watches the gaps that the mark stepped over without proof: an event that comes up in one after all is never lost in silence.
+/// Watches the gaps that the mark skipped without proof, so that an event that becomes visible in one is reported.
 ///
-/// Every node looks; whoever is first accounts for an event, so that it is met once. It works beside the high-water agent, since it waits for the locks of shards, and the mark must wait for nobody.
+/// Every node looks; the first to find an event records it, so it is reported once. This is an agent of its own because it waits for the
+/// locks of shards, and the mark must not wait.
 struct LateArrivalAgent: Service {
   var shape: StoreShape
   var settings: EventStoreSettings
   var pool: SessionPool
-  /// Who takes which event types just now.
+  /// The declared shards, with the event types that each takes.
   var takers: @Sendable () async -> [MarkTable.Taker]
   var node: String
   var observer: any Observer
 
-  /// How often the gaps of the last `late_arrival_window` are looked at.
+  /// How often it checks the gaps of the last `late_arrival_window`.
   static let cadence = Duration.seconds(5)
-  /// How often all gaps are looked at: those that were passed while no daemon ran, and those about to be forgotten.
+  /// How often it checks all gaps, also those passed while no daemon ran and those about to be forgotten.
   static let fullCadence = Duration.seconds(600)
 
   func run() async throws {
@@ -33,7 +34,7 @@ struct LateArrivalAgent: Service {
       } catch let error where error is CancellationError || (error as? PostgresError)?.isCancelled == true {
         break
       } catch let error as PostgresError where error.isConnectionLoss || error.sqlState == .lockNotAvailable {
-        // The high-water agent reports a database that is away; a lock is free at one of the next looks.
+        // The high-water agent reports an unreachable database; a lock will be free on a later try.
       } catch let error as PostgresError {
         observer.observe(.gapsUnwatched(failure: Problem(error)))
       }
@@ -52,7 +53,7 @@ struct LateArrivalAgent: Service {
             .lateArrival(sequence: kept.arrival.sequence, type: kept.arrival.type, shards: kept.shards))
         }
       }
-      // Only what has just been looked at may be forgotten.
+      // Only gaps that were just checked may be forgotten.
       if window == nil { try await table.prune(session) }
     }
   }

@@ -5,7 +5,7 @@ package import Settings
 package import Systemd
 package import Telemetry
 
-/// The whole of a running node: follows its databases until it is told to stop.
+/// A running node: follows its databases until it is told to stop.
 package actor Daemon: Service {
   package private(set) var settings: Settings
   private let version: String
@@ -18,7 +18,7 @@ package actor Daemon: Service {
 
   /// - Parameters:
   ///   - isAlone: whether a solo node refuses to run beside others.
-  ///   - schema: that of this program, but for tests that stand in for another one.
+  ///   - schema: this program's schema; tests pass that of another version.
   package init(
     settings: Settings, version: String, node: String = nodeName(), observer: any Observer,
     manager: ServiceManager = ServiceManager(), isAlone: Bool = false,
@@ -39,12 +39,12 @@ package actor Daemon: Service {
 
   /// The marks of the first database.
   package nonisolated var marks: MarkBoard { followers[0].marks }
-  /// What is requested of the shards of the first database.
+  /// The requests for shards of the first database.
   nonisolated var requests: RequestBoard { followers[0].requests }
 
   /// Runs until the stop, or until the task is cancelled.
   ///
-  /// - Throws: ``Problem`` where the store cannot be followed and only a person can help.
+  /// - Throws: ``Problem`` if the store cannot be followed and an operator must act.
   package func run() async throws {
     let (observer, manager, followers) = (observer, manager, followers)
     observer.observe(.started(version: version, mode: settings.mode, shards: settings.projections.count))
@@ -68,7 +68,7 @@ package actor Daemon: Service {
     observer.observe(Task.isCancelled ? .stopTimedOut : .stopped)
   }
 
-  /// Once every database has either answered or turned out to be away.
+  /// Reports ready once every database has answered or turned out to be unreachable.
   private func becomeReady() async {
     var waiting = followers.count
     for await _ in settled {
@@ -82,10 +82,10 @@ package actor Daemon: Service {
     }
   }
 
-  /// Takes new settings over: shards that were added, removed or changed follow; nothing else is touched.
+  /// Applies new settings: starts, ends or restarts the shards that were added, removed or changed; touches nothing else.
   ///
-  /// Settings with problems change nothing. Each problem, and each key that is only read at the start, is told.
-  /// - Returns: the settings that are now in effect, or nil where nothing was changed.
+  /// Settings with problems change nothing. The daemon reports each problem, and each changed key that needs a restart.
+  /// - Returns: the settings now in effect, or nil if nothing changed.
   @discardableResult
   package func reload(_ load: () throws(SettingsProblems) -> Settings) async -> Settings? {
     if isReady { manager.reloading() }

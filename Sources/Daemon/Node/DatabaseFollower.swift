@@ -6,11 +6,11 @@ import Rules
 import Settings
 import Telemetry
 
-/// Follows one database: every agent that it needs, from the first connection to the last page.
+/// Follows one database: runs all its agents, from the first connection to the last page.
 ///
-/// Where the settings have several databases, each has a follower of its own, and one that cannot go on tries again by itself.
+/// If the settings have several databases, each has a follower, and a follower that fails retries on its own.
 actor DatabaseFollower: Service {
-  /// Of one of several databases; nil where there is only one.
+  /// The database's name if there are several; nil if there is only one.
   nonisolated let name: String?
   nonisolated let marks = MarkBoard()
   nonisolated let health = HealthBoard()
@@ -29,12 +29,12 @@ actor DatabaseFollower: Service {
   private var hasFollowed = false
   private var onSettled: (@Sendable () async -> Void)?
 
-  /// One of several databases is tried again after this long when only a person can help, who need not restart the others for it.
+  /// When to retry one of several databases after a problem that an operator must fix, so that the fix needs no restart.
   static let retryProblemsAfter = Duration.seconds(30)
 
   /// - Parameters:
-  ///   - databases: the names of all of them, where there are several.
-  ///   - onSettled: called once, when the agents run; of several databases also when this one turned out to be away.
+  ///   - databases: the names of all databases, if there are several.
+  ///   - onSettled: called once, when the agents run; with several databases also when this one turns out to be unreachable.
   init(
     settings: Settings, of databases: [String], version: String, node: String, observer: any Observer, isAlone: Bool,
     schema: Schema, onSettled: @escaping @Sendable () async -> Void
@@ -50,7 +50,7 @@ actor DatabaseFollower: Service {
     self.onSettled = onSettled
   }
 
-  /// - Throws: ``Problem`` where the only database cannot be followed and only a person can help.
+  /// - Throws: ``Problem`` if the only database cannot be followed and an operator must act.
   func run() async throws {
     while true {
       do {
@@ -70,14 +70,14 @@ actor DatabaseFollower: Service {
     }
   }
 
-  /// New settings: shards that were added, removed or changed follow; nothing else is touched.
+  /// Applies new settings: starts, ends or restarts the shards that were added, removed or changed; touches nothing else.
   func takeOver(_ new: Settings) async {
     settings.takeOver(new)
-    // With several nodes the agent of leadership hands them on, to whoever leads them.
+    // With several nodes the leadership agent declares them, on the nodes that lead them.
     if settings.mode == .solo { await shards?.declare(new.projections) }
   }
 
-  /// With several nodes, how many shards all of them share.
+  /// The number of shards that all nodes share; nil in mode `solo`.
   var sharedShards: Int? { settings.mode == .hotcold ? settings.projections.count : nil }
 
   private func settle() async {
@@ -85,7 +85,7 @@ actor DatabaseFollower: Service {
     onSettled = nil
   }
 
-  /// Waits, with signs of life.
+  /// Waits, and gives signs of life meanwhile.
   private func waitAlive(_ delay: Duration) async throws {
     let end = ContinuousClock.now + delay
     while ContinuousClock.now < end, !Stop.current.isRequested {
@@ -106,7 +106,7 @@ actor DatabaseFollower: Service {
     let locks = LockSessions(
       options: ConnectionOptions(settings.database, url: settings.database.lockURL), node: node, version: version,
       mode: settings.mode.rawValue, exclusivity: isSolo ? (isAlone ? .none : .any) : .shared)
-    // Before the node is ready, so that one that may not run here never seems to.
+    // Before the node is ready, so that a node that may not run never reports ready.
     let firstLocks = try await locks.openFirst(shards: settings.projections.names)
     let workMemory = settings.database.workMemory
     let pool = SessionPool(
@@ -114,10 +114,10 @@ actor DatabaseFollower: Service {
       prepare: { session in try await ShardSessions.prepare(session, workMemory: workMemory) },
       clean: { session in try await ShardSessions.clean(session, workMemory: workMemory) },
       onNotice: { observer.observe(.serverNotice(severity: $0.severity, message: $0.message)) })
-    // Of its own, so that busy shards never keep the books from being written.
+    // A pool of its own, so that busy shards never delay writes to Tidemark's own tables.
     let books = SessionPool(
       options, limit: 1, name: "books", prepare: { try await SessionBounds.work.apply(to: $0) })
-    // Of its own too: the books wait for the positions of shards when an event arrives late, and an operator's word must not.
+    // A pool of its own too: `books` waits for the positions of shards when an event arrives late, and requests must not wait with it.
     let requestPool = SessionPool(
       options, limit: 1, name: "requests", prepare: { try await SessionBounds.work.apply(to: $0) })
     let (marks, health, requests, node) = (marks, health, requests, node)

@@ -3,9 +3,9 @@ import Concurrency
 import Postgres
 import Rules
 
-/// Writes the health of this node's shards into `tidemark.shard`, where `status` on any host reads it.
+/// Writes the states of this node's shards to `tidemark.shard`, where `status` on any host reads them.
 ///
-/// Nothing is written while nothing happens; a change is written within two seconds.
+/// It writes only changes, within two seconds.
 struct HealthWriter: Service {
   var board: HealthBoard
   var pool: SessionPool
@@ -36,7 +36,7 @@ struct HealthWriter: Service {
         try await pool.withSession(for: "health") { try await ShardTable().write(changed, $0) }
         for row in changed { written[row.name] = row }
       } catch {
-        // The agents report a database that is away; here it only means that the rows are written later.
+        // The agents report an unreachable database; the rows are written later.
         continue
       }
     } while !Stop.isDue

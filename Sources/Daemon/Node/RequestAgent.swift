@@ -3,7 +3,7 @@ import Concurrency
 import Postgres
 import Rules
 
-/// Looks at the operators' requests in the database, twice a second.
+/// Reads the operators' requests from the database, twice a second.
 struct RequestAgent: Service {
   var board: RequestBoard
   var rebuilds: RebuildBoard
@@ -23,7 +23,7 @@ struct RequestAgent: Service {
       } catch is CancellationError {
         break
       } catch {
-        // A database that is away is reported by the high-water agent; what was requested last holds meanwhile.
+        // The high-water agent reports an unreachable database; the last requests stay in effect meanwhile.
       }
       await rest(for: Self.cadence)
     }

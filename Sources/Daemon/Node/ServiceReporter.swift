@@ -1,9 +1,9 @@
 import Concurrency
 import Systemd
 
-/// Tells systemd how the daemon is: its status line when it changed, and a sign of life for the watchdog while the agents turn over.
+/// Reports to systemd: the status line when it changes, and a sign of life for the watchdog while the agents run.
 ///
-/// It runs on the same threads as the agents, so where those are stuck it is silent too, and the watchdog bites.
+/// It runs on the same threads as the agents, so if those are stuck, it is silent too and the watchdog restarts the daemon.
 struct ServiceReporter: Service {
   var manager: ServiceManager
   var followers: [DatabaseFollower]
@@ -24,7 +24,7 @@ struct ServiceReporter: Service {
       if line != told { manager.status(line) }
       told = line
       if followers.allSatisfy(\.pulse.isBeating) { manager.alive() }
-      // Signs of life come twice as often as the watchdog wants them.
+      // At least three signs of life in each interval of the watchdog.
       let pause = min(Self.interval, (manager.watchdogInterval ?? .seconds(60)) / 3)
       await rest(for: pause)
     }

@@ -7,26 +7,26 @@ import Rules
 package import Settings
 import Telemetry
 
-/// What must hold before shards run: the database answers, the store has a shape that can be followed, our schema is there.
+/// The conditions for running shards: the database answers, the store has a shape that can be followed, and Tidemark's schema exists.
 struct Startup: Sendable {
   var settings: Settings
   var options: ConnectionOptions
   var observer: any Observer
   var schema = Schema.current
-  /// Called when the database turned out to be away, or a session there to be in the way, each time.
+  /// Called each time the database is unreachable, or another session blocks the schema change.
   var onAway: @Sendable () async -> Void
 
-  /// Longest between two attempts to reach a database that is away.
+  /// The longest wait between two attempts to connect.
   static let longestWait = Duration.seconds(5)
 
   /// Waits for the database for as long as it takes.
   ///
-  /// - Throws: ``Problem`` where only a person can help; `CancellationError` when the daemon stops first.
+  /// - Throws: ``Problem`` if an operator must act; `CancellationError` when the daemon stops first.
   func run() async throws -> StoreShape {
     var delay = Duration.milliseconds(250)
     while true {
       do {
-        // Nothing is half made when this is cut short: what it makes is one transaction.
+        // Cancelling leaves nothing unfinished: all changes are in one transaction.
         return try await stoppable { try await attempt() }
       } catch let error as PostgresError where error.isCancelled {
         throw CancellationError()
@@ -46,9 +46,9 @@ struct Startup: Sendable {
       if try await PoolerCheck(options: options).isShared(session) {
         throw Problem(
           .store(.pooled),
-          "database.url goes through a pooler in transaction mode, where no session is the daemon's own and none ends when the server does",
+          "database.url leads to a pooler in transaction mode, which gives the daemon no session of its own and hides a crash of the server",
           hint:
-            "Give the daemon an entry of its own with pool_mode = session, or a direct connection. Its pool_size bounds what it opens."
+            "Give the daemon its own pooler entry with pool_mode = session, or a direct connection. The entry's pool_size limits the daemon's connections."
         )
       }
       let shape = try await prepare(session)
@@ -65,8 +65,8 @@ struct Startup: Sendable {
     let plan = try await SchemaPlan.forStore(session, shape: shape, schema: schema)
     if let lost = plan.steps.first(where: \.losesRows) {
       throw Problem(
-        .store(.schemaBehind), "\(lost.title), with rows that nothing else can tell",
-        hint: "Restore it from a backup, or run `tidemark init`, which makes it anew and empty.")
+        .store(.schemaBehind), "\(lost.title), with rows that cannot be derived from anything else",
+        hint: "Restore it from a backup, or run `tidemark init`, which creates it again, empty.")
     }
     if !plan.isEmpty {
       do {
@@ -80,13 +80,13 @@ struct Startup: Sendable {
       } catch let error as PostgresError where error.sqlState == .insufficientPrivilege {
         throw Problem(
           .store(.noPrivilege),
-          "the daemon's role may not make \(plan.steps.map(\.title).joined(separator: ", ")): \(error.message)",
+          "the daemon's role may not create \(plan.steps.map(\.title).joined(separator: ", ")): \(error.message)",
           hint: "As the owner of the database run: tidemark init --dry-run | psql")
       }
       observer.observe(.schemaUpdated(steps: plan.steps.map(\.title)))
       shape = try await StoreShape.read(session, schema: settings.eventStore.schema)
     }
-    // Once more: another role may own what was made just now.
+    // Again: the objects just created may belong to another role.
     try await checkPrivileges(session)
     if !plan.isEmpty { try await preflight(session) }
     return shape
@@ -109,7 +109,7 @@ struct Startup: Sendable {
 }
 
 extension ConnectionOptions {
-  /// - Parameter url: in place of the settings' own, for a session that must not go through a pooler.
+  /// - Parameter url: replaces the settings' own, for a session that must not go through a pooler.
   package init(_ settings: DatabaseSettings, url: String? = nil) {
     self.init(
       conninfo: url ?? settings.url, password: { settings.readPassword() }, applicationName: settings.applicationName,
@@ -117,7 +117,7 @@ extension ConnectionOptions {
   }
 }
 
-/// The name by which this node is known: the host's, and the process on it.
+/// The name of this node: its host and its process.
 package func nodeName() -> String {
   var buffer = [CChar](repeating: 0, count: 256)
   gethostname(&buffer, buffer.count - 1)

@@ -1,15 +1,15 @@
 package import Rules
 
-/// The one line that `systemctl status` shows of the daemon.
+/// The line that `systemctl status` shows for the daemon.
 package enum StatusLine {
-  /// What one database says of itself.
+  /// The state of one database.
   package struct Database: Sendable {
-    /// Of one of several.
+    /// The database's name if there are several.
     package var name: String?
-    /// Nil while it is away.
+    /// Nil while the database is unreachable.
     package var mark: Int64?
     package var shards: [ShardName: HealthBoard.Entry]
-    /// With several nodes, how many shards all of them share; nil where this one runs every shard.
+    /// The number of shards that all nodes share; nil if this node runs every shard.
     package var shared: Int?
 
     package init(name: String?, mark: Int64?, shards: [ShardName: HealthBoard.Entry], shared: Int? = nil) {
@@ -40,8 +40,10 @@ package enum StatusLine {
       parts = [work, "mark \(grouped(mark))"]
     } else {
       parts = ["\(work) in \(answering.count) of \(databases.count) databases"]
-      let away = databases.filter { $0.mark == nil }.compactMap(\.name)
-      if let first = away.first { parts.append("\(away.count) away: \(first)\(away.count > 1 ? ", …" : "")") }
+      let unreachable = databases.filter { $0.mark == nil }.compactMap(\.name)
+      if let first = unreachable.first {
+        parts.append("\(unreachable.count) unreachable: \(first)\(unreachable.count > 1 ? ", …" : "")")
+      }
     }
     if let worst = shards.filter({ $0.lag > 0 }).max(by: { ($0.lag, $1.name) < ($1.lag, $0.name) }) {
       parts.append("worst lag \(grouped(worst.lag)) (\(worst.name))")
@@ -63,7 +65,7 @@ package enum StatusLine {
   }
 }
 
-/// A reason for one line, with the end of a pause, which stands last.
+/// A reason cut to fit the line; keeps the end of a pause, which comes last.
 private func shortened(_ reason: String) -> String {
   guard reason.count > 60 else { return reason }
   let end = reason.firstMatch(of: #/ \(until [0-9:]+\)$/#).map { String($0.output) } ?? ""

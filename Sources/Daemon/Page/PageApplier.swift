@@ -3,29 +3,29 @@ import Concurrency
 import Postgres
 import Rules
 
-/// Applies pages of one projection to one target: SQL does it in one transaction, a plugin is handed the events in between.
+/// Applies pages of one projection to one target: SQL in one transaction; a plugin gets the events before that transaction.
 protocol PageApplier: Sendable {
-  /// - Parameter chains: those that have come to passing events over.
-  /// - Throws: ``PageFailure``, or what ended a wait.
+  /// - Parameter chains: the action chains that have reached their step of skipping events.
+  /// - Throws: ``PageFailure``, or `CancellationError`.
   func apply(
     _ page: Page, _ mode: Projector.Mode, policy: FailurePolicy, chains: Set<[FailureAction]>
   ) async throws -> PageOutcome
 }
 
-/// What became of a page that was asked for.
+/// The outcome of a page.
 enum PageOutcome: Sendable {
   case applied(Projector.Applied)
-  /// The page reaches beyond what is proven in this life of the server.
+  /// The page reaches beyond the mark that is proven in this life of the server.
   case beyond(mark: Int64)
-  /// What was read is of an earlier life of the server, and is read again.
+  /// The events were read in an earlier life of the server, and must be read again.
   case changed
 }
 
 /// Pages of a projection that is SQL.
 struct SQLPages: PageApplier {
-  /// Where a page finds the session it is applied on.
+  /// The source of the session for a page.
   enum Sessions: Sendable {
-    /// Of a live shard: a page reaches no further than the mark that is proven on its session.
+    /// For a live shard: a page reaches no further than the mark proven on its session.
     case proven(SessionPool, MarkBoard)
     case pool(SessionPool)
     case one(Session)
@@ -56,7 +56,7 @@ struct SQLPages: PageApplier {
 }
 
 extension MarkBoard {
-  /// A mark that is good on a session: its proof began when that was open already.
+  /// Waits for a mark that holds on a session: its proof began after the session was opened.
   nonisolated func proven(on session: Session) async throws -> Mark {
     try await stoppable { [self] in try await mark { $0.provenAt >= session.openedAt } }
   }

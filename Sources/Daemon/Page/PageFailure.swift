@@ -6,13 +6,13 @@ package import Postgres
 package import Rules
 import Telemetry
 
-/// A page that was not applied: what should be done about it, and what to tell the operator. The position did not move.
+/// A page that was not applied: its failure class decides what to do, its problem is for the operator. The position did not move.
 package struct PageFailure: Error, Sendable {
   package var failureClass: FailureClass
   package var failure: Problem
-  /// What the server added, whole: for the dead letter, not for the log.
+  /// The server's whole detail, for the dead letter; the log has a shortened one.
   package var detail: String?
-  /// What the connection was lost with, where that is why.
+  /// The error of the lost connection, if that is why.
   package private(set) var lost: PostgresError?
 
   package init(_ failureClass: FailureClass, _ failure: Problem) {
@@ -20,7 +20,7 @@ package struct PageFailure: Error, Sendable {
     self.failure = failure
   }
 
-  /// - Parameter source: of the operator's statement that failed; nil for our own.
+  /// - Parameter source: of the operator's statement that failed; nil for one of Tidemark's own.
   package init(_ error: PostgresError, source: SourceLocation? = nil, sequence: Int64? = nil) {
     self.init(Problem(error, source: source, sequence: sequence))
     if error.isConnectionLoss { failureClass = .connection }
@@ -28,12 +28,13 @@ package struct PageFailure: Error, Sendable {
     lost = error.isConnectionLoss ? error : nil
   }
 
-  /// - Parameter problem: its code says what should be done about it.
+  /// - Parameter problem: its code decides the failure class.
   package init(_ problem: Problem) { self.init(problem.code.map(FailureClass.of) ?? .transient, problem.shortened) }
 
-  /// What a step failed with, in whatever shape it came.
+  /// Makes a failure of any error that a step throws.
   ///
-  /// - Throws: what is no failure of the page: `CancellationError`, also where it came by way of the server, and what ends a rebuild.
+  /// - Throws: an error that is not a failure of the page: `CancellationError`, also if the server reported it, and problems that end a
+  ///   rebuild.
   package init(of error: any Error) throws {
     switch error {
     case let failure as PageFailure: self = failure
@@ -44,7 +45,7 @@ package struct PageFailure: Error, Sendable {
     }
   }
 
-  /// What a plugin says of an event.
+  /// A failed event that a plugin reported.
   package init(_ failure: PluginFailure) {
     self.init(
       failure.kind.failureClass,
@@ -52,14 +53,14 @@ package struct PageFailure: Error, Sendable {
     detail = failure.message
   }
 
-  /// As rules look at it.
+  /// The facts that `[[on_error]]` rules match.
   package func facts(projection: String) -> FailureFacts {
     FailureFacts(failureClass, sqlState: failure.code?.text, message: failure.message, projection: projection)
   }
 }
 
 extension Observer {
-  /// Says which events became dead letters.
+  /// Reports the events that became dead letters.
   func observe(_ letters: [DeadLetters.Letter], of shard: ShardName) {
     for letter in letters {
       observe(
@@ -71,7 +72,7 @@ extension Observer {
 }
 
 extension SourceLocation {
-  /// The line of a statement's text that PostgreSQL's error position points at; positions count characters from 1.
+  /// The line that PostgreSQL's error position points at in a statement's text; positions count characters from 1.
   package func offset(in text: String, by position: Int?) -> SourceLocation {
     guard line > 0, let position, position > 0 else { return self }
     let before = text.unicodeScalars.prefix(position - 1)

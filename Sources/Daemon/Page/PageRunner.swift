@@ -2,21 +2,21 @@ import Books
 import Rules
 import Telemetry
 
-/// Performs the page commands of the rule ``Shard``, for a live shard and for a rebuild alike. Its caller performs the waits, and reports
-/// what became of each step.
+/// Performs the page commands of the rule ``Shard``, for live shards and rebuilds. Its caller performs the waits, and reports the outcome of
+/// each step.
 struct PageRunner: Sendable {
   let context: ShardContext
   let applier: any PageApplier
-  /// Called when a page takes long.
+  /// Called when a page runs longer than expected.
   var onSlow: (@Sendable (Page, Duration) async -> Void)?
 
-  /// What a step came to.
+  /// The outcome of a step.
   struct Step: Sendable {
-    /// What the rule says comes next.
+    /// The rule's next command.
     var next: Shard.Command
     var applied: (page: Page, took: Duration)?
     var failed: PageFailure?
-    /// The page is about to be searched for the event that fails. That is not worth a report; what the search finds is.
+    /// The next command searches the page for the event that fails. Callers do not report this; they report what the search finds.
     var isSearch = false
   }
 
@@ -55,9 +55,9 @@ struct PageRunner: Sendable {
     }
   }
 
-  /// Runs a step; where it fails, the policy and the rule say what comes next.
+  /// Runs a step; if it fails, the failure policy and the rule decide the next command.
   ///
-  /// - Throws: what is no failure of the step, such as `CancellationError`.
+  /// - Throws: an error that is not a failure of the step, such as `CancellationError`.
   func attempt(
     _ rule: inout Shard, isolation: isolated (any Actor)? = #isolation,
     _ step: (inout Shard) async throws -> Shard.Command

@@ -4,17 +4,18 @@ import Postgres
 import Rules
 import Telemetry
 
-/// Applies a page in which some events fail: finds them, passes them over as the policy says, and applies all others.
+/// Applies a page in which some events fail: finds them, skips them as the failure policy says, and applies all others.
 ///
-/// Everything happens in the page's own transaction, the dead letters too: where one cannot be kept, nothing was applied.
+/// All of it, the dead letters too, is in the page's transaction: if a letter cannot be kept, nothing is applied.
 struct PoisonSearch: Sendable {
   let definition: ProjectionDefinition
   let shape: StoreShape
   let policy: FailurePolicy
   let node: String
-  /// The chains that have come to the step of passing events over; another failure with steps before that is not passed over yet.
+  /// The action chains that have reached their step of skipping events; a failure with another chain that begins with other steps is not
+  /// skipped yet.
   let chains: Set<[FailureAction]>
-  /// Under which name letters are kept.
+  /// The name under which letters are kept.
   let shard: String
 
   init(_ context: ShardContext, policy: FailurePolicy, chains: Set<[FailureAction]>, shard: String) {
@@ -34,20 +35,20 @@ struct PoisonSearch: Sendable {
     var failure: PageFailure
   }
 
-  /// The batch form: the server looks for them.
+  /// Has the server find the failing events, for the batch form.
   ///
   /// - Parameters:
-  ///   - statements: with their names, as the session has prepared them.
-  ///   - chunk: events that are tried together at first; 0 for all.
-  ///   - begin: what begins the page; it goes to the server together with the search.
-  /// - Returns: the events that fail, and how many events are in the page.
+  ///   - statements: the names under which the session has prepared them.
+  ///   - chunk: the number of events to try together at first; 0 for all.
+  ///   - begin: the statements that begin the page, sent together with the search.
+  /// - Returns: the events that fail, and the number of events in the page.
   func find(
     _ statements: [(name: String, source: SourceLocation)], chunk: Int, after begin: [SQL], on session: Session
   ) async throws -> (findings: [Finding], events: Int) {
     let runs = statements.map { "EXECUTE " + SQL.quoted($0.name) }
     let results = try await session.pipeline(
       begin + [
-        // The search is one statement on the server, however many it runs in it: all events once for each halving, and each that fails.
+        // For the server the search is one statement, although it runs many: all events once for each halving, and each failing event.
         """
         SELECT set_config('statement_timeout',
             least(100000 * extract(epoch FROM current_setting('statement_timeout')::interval), 2147483647)::integer::text, true)
@@ -72,17 +73,17 @@ struct PoisonSearch: Sendable {
     return (findings, try results.last!.rows[0].get("events", as: Int.self))
   }
 
-  /// Whether one event may be at fault, so that it is worth looking for it.
+  /// Whether one event may cause the failure, so that a search is worthwhile.
   func mayPass(_ failure: PageFailure) -> Bool {
     failure.failureClass == .event
       || policy.actions(for: failure.facts(projection: definition.name)).contains(where: \.passesEventOver)
   }
 
-  /// Passes over what the policy passes over; any other failure is thrown, and the page with it.
+  /// Decides for each finding whether the policy skips the event; throws any other failure, which ends the page.
   func decide(_ findings: [Finding]) throws -> (letters: [DeadLetters.Letter], ignored: [Int64]) {
     var letters: [DeadLetters.Letter] = []
     var ignored: [Int64] = []
-    // A page may hold many events that fail alike, and rules may have patterns.
+    // Many events of a page may fail alike, and matching the patterns of rules costs time.
     var known: [FailureFacts: [FailureAction]] = [:]
     for finding in findings {
       let facts = finding.failure.facts(projection: definition.name)
@@ -90,7 +91,7 @@ struct PoisonSearch: Sendable {
       known[facts] = actions
       guard actions.first?.passesEventOver == true || chains.contains(actions) else { throw finding.failure }
       switch actions.first(where: \.passesEventOver) {
-      // A stream is parked by its letters, so with parking there is no ignoring.
+      // Letters park a stream, so with parking an ignored event becomes a letter too.
       case .ignore? where parks && finding.failure.failureClass != .unknownEvent: fallthrough
       case .skip?:
         letters.append(
@@ -105,10 +106,10 @@ struct PoisonSearch: Sendable {
     return (letters, ignored)
   }
 
-  /// What goes into the transaction before COMMIT.
+  /// The statements that keep letters, before COMMIT.
   func keep(_ letters: [DeadLetters.Letter]) -> [SQL] {
     var statements = DeadLetters(shape).keep(letters, shard: shard, projection: definition.name, node: node)
-    // The streams of these letters are parked now: later events of theirs in this page were left out.
+    // Parks the streams of these letters: the page left out their later events.
     if parks, !letters.isEmpty { statements.append(park) }
     return statements
   }

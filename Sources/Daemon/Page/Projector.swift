@@ -4,9 +4,9 @@ package import Postgres
 package import Rules
 import Telemetry
 
-/// Applies one page of one projection: position and effect in one transaction, in two round trips.
+/// Applies one page of one projection: moves the position and applies the effect in one transaction, in two round trips.
 ///
-/// The first moves the position by compare-and-swap and asks what is in the page; the second applies the effect and commits.
+/// The first moves the position by compare-and-swap and reads the events of the page; the second applies the effect and commits.
 package struct Projector: Sendable {
   package let definition: ProjectionDefinition
   private let search: PoisonSearch
@@ -15,12 +15,12 @@ package struct Projector: Sendable {
   private let takes: [String]?
   private let rows: EventRows
 
-  /// What became of a page. It may end lower than asked when its events were more than one page may carry.
+  /// An applied page. It ends below the requested ceiling if it had more events than one page may carry.
   package struct Applied: Sendable {
     package var page: Page
-    /// The events in it; nil where the server did not say.
+    /// The number of its events; nil if the server did not count them.
     package var events: Int?
-    /// Those that became dead letters, and those that were left out without one because they fail.
+    /// The events that became dead letters, and the failing events that were ignored.
     package var letters: [DeadLetters.Letter] = []
     package var ignored: [Int64] = []
 
@@ -49,13 +49,13 @@ package struct Projector: Sendable {
 
   /// How to apply a page.
   package enum Mode: Sendable, Hashable {
-    /// All of it, or nothing.
+    /// Apply the whole page or nothing.
     case whole
-    /// Find the events that fail; so many are tried together at first, 0 where the page is known to fail as a whole.
+    /// Find the events that fail. Try `chunk` events together at first; 0 if the page is known to fail as a whole.
     case searchingPoison(chunk: Int)
   }
 
-  /// - Throws: ``PageFailure``, or ``PageTarget/Refusal``; the session is left outside of any transaction, or closed.
+  /// - Throws: ``PageFailure``, or ``PageTarget/Refusal``; the session is then outside any transaction, or closed.
   package func apply(_ page: Page, _ mode: Mode = .whole, on session: Session) async throws -> Applied {
     do {
       return try await attempt(page, mode, on: session)
@@ -97,20 +97,20 @@ package struct Projector: Sendable {
     }
   }
 
-  /// Whether a page that has begun goes on; one that is empty has moved its position, and a letter stays where it is.
+  /// Throws if a page that has begun cannot continue: its letter cannot be taken, or has no event to apply.
   private func check(_ begun: [ResultSet], isEmpty: Bool) throws(PageTarget.Refusal) {
     try target.check(begun.dropFirst())
     if isEmpty, target.isLetter { throw .nothingToApply }
   }
 
-  /// A prepared statement without parameters is planned once, so a plan for ten rows would be used for a hundred thousand. The decade of
-  /// the width, as a comment at the end, makes them different statements.
+  /// The server plans a prepared statement without parameters once, so it would use a plan for ten rows for a hundred thousand. A comment
+  /// with the number of digits of the width makes these different statements.
   private func batchStatement(_ statement: Statement, _ page: Page) -> (SQL, SourceLocation) {
     let decade = String(page.width).utf8.count
     return (SQL(text: "\(statement.text)\n-- \(decade)"), statement.source)
   }
 
-  /// One event of the event form, ready to be applied.
+  /// An event of the event form with its bound statement.
   private struct Step {
     var sequence: Int64
     var sql: SQL
@@ -150,7 +150,7 @@ package struct Projector: Sendable {
           source: statement.statement.source))
     }
     let end = ceiling < page.ceiling ? [target.cut(ceiling: ceiling)] : []
-    // Of those without a statement none has to be looked for.
+    // Events without a statement need no search.
     var letters = try search.decide(unknown).letters
     let applied = Page(floor: page.floor, ceiling: ceiling)
     guard case .searchingPoison = mode else {
@@ -164,10 +164,10 @@ package struct Projector: Sendable {
     return Applied(page: applied, events: count, letters: letters, ignored: found.ignored)
   }
 
-  /// Events between two savepoints: one that fails costs those before it in its group a second time.
+  /// The number of events between two savepoints: if one fails, those before it in its group are applied again.
   private static let group = 64
 
-  /// Applies events in order, group by group; the statement that fails tells which event it is, and the group is done again without it.
+  /// Applies events in order, group by group. The statement that fails shows which event fails, and the group is applied again without it.
   private func applyOneByOne(_ steps: [Step], on session: Session) async throws -> [PoisonSearch.Finding] {
     var findings: [PoisonSearch.Finding] = []
     var parked: Set<String> = []
@@ -182,7 +182,7 @@ package struct Projector: Sendable {
           if group.isEmpty { break }
         }
         do {
-          // Constraints that may wait for COMMIT wait for the end of the group, where the event can still be found.
+          // Deferrable constraints are checked at the end of the group, where the event can still be found.
           _ = try await session.pipeline(
             ["SAVEPOINT one", "SET CONSTRAINTS ALL DEFERRED"] + group.map(\.sql)
               + ["SET CONSTRAINTS ALL IMMEDIATE", "RELEASE SAVEPOINT one"])
@@ -192,7 +192,7 @@ package struct Projector: Sendable {
             throw PageFailure(error)
           }
           if index == group.count + 2, group.count > 1 {
-            // A constraint at the end of the group: the first half goes first, and the rest is looked at again.
+            // A constraint failed at the end of the group: try the first half, then the rest.
             try await session.script("ROLLBACK TO SAVEPOINT one")
             remaining = (group.suffix(group.count - group.count / 2) + remaining)[...]
             group = Array(group.prefix(group.count / 2))
@@ -202,7 +202,7 @@ package struct Projector: Sendable {
           let failure = PageFailure(
             error, source: step.source.offset(in: step.sql.text, by: error.statementPosition), sequence: step.sequence)
           try await session.script("ROLLBACK TO SAVEPOINT one")
-          // Decided at once: a definition that cannot work is not tried on every event.
+          // Decide at once, so that a definition that cannot work is not tried on every event.
           _ = try search.decide([PoisonSearch.Finding(sequence: step.sequence, failure: failure)])
           findings.append(PoisonSearch.Finding(sequence: step.sequence, failure: failure))
           if definition.onPoison == .parkStream {

@@ -2,11 +2,11 @@ package import EventStore
 package import Rules
 package import Telemetry
 
-/// What everything that works on one shard has in common: its declaration, its store, and whom it asks and tells.
+/// What all code that works on one shard needs: the declaration, the store, the failure policy, and the observer.
 package struct ShardContext: Sendable {
   package var definition: ProjectionDefinition
   package var shape: StoreShape
-  /// What is done about failures just now.
+  /// Returns the failure policy now in effect.
   package var policy: @Sendable () async -> FailurePolicy
   package var node: String
   package var observer: any Observer

@@ -3,17 +3,17 @@ import Postgres
 import Rules
 import Telemetry
 
-/// Tells, of a statement that failed in a rebuild, whether it failed past the new tables.
+/// Finds out whether a statement that failed in a rebuild used the old tables.
 ///
-/// A page that was applied shows by its locks where it went; one that failed has none any more. Where it went to the old tables, their rows
-/// are what it failed at: a duplicate key, say, tells nothing of the event then, which must not become a dead letter for it.
+/// The locks of an applied page show which tables it used; a failed page has no locks left. If it used the old tables, it may have failed
+/// because of their rows: a duplicate key there, for example, says nothing about the event, which must not become a dead letter.
 struct StrayStatement: Sendable {
   let target: PageTarget
-  /// What comes before the statements in the page's transaction.
+  /// The statements before `effects` in the page's transaction.
   let begin: [SQL]
   let effects: [SQL]
 
-  /// - Parameter error: of one of the effects; its transaction is over.
+  /// - Parameter error: the error of one of the effects; its transaction has ended.
   func failure(behind error: PostgresError, _ session: Session) async throws -> PageFailure? {
     guard case .rebuild(_, _, _, let schema, let originals) = target, !originals.isEmpty,
       let index = error.statementIndex,
@@ -30,7 +30,7 @@ struct StrayStatement: Sendable {
     return try await planned(index - begin.count, session)
   }
 
-  /// The statement again, without running it: planning takes the locks.
+  /// Plans the statement again, without running it: planning takes the locks.
   private func planned(_ index: Int, _ session: Session) async throws -> PageFailure? {
     let failed = effects[index]
     guard SQLText.isPlanned(failed.text) else { return nil }

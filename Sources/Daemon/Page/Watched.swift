@@ -1,8 +1,8 @@
 import Rules
 
-/// Runs the work, and reports when it takes long: a shard that waits for a lock must not look idle.
+/// Runs the work, and reports if it takes long: a shard that waits for a lock must not look idle.
 ///
-/// - Parameter report: is given how long the work has been running: after ten seconds, and again each time that has doubled.
+/// - Parameter report: called with the time the work has been running, after ten seconds and each time that has doubled.
 func watched<T: Sendable>(
   _ report: @escaping @Sendable (Duration) async -> Void, _ work: @escaping @Sendable () async throws -> T
 ) async throws -> T {

@@ -3,22 +3,22 @@ package import EventStore
 package import Postgres
 import Rules
 
-/// Reads pages of events for the plugin shards of one database, each page once for all shards that stand at the same place.
+/// Reads pages of events for the plugin shards of one database, each page once for all shards at the same position.
 ///
-/// A block is kept for as long as some shard holds it, and no longer: the feed itself holds none. What is under way is waited for by whoever
-/// comes second. Where shards take different types, what is read are the types of all that stand there.
+/// A block lives as long as a shard holds it; the feed itself holds none. A second shard waits for a read that is running. If shards take
+/// different types, the feed reads the types of all shards at that position.
 package actor EventFeed {
   private let blocks: EventBlocks
   private let pool: SessionPool
   private let marks: MarkBoard
 
-  /// Bytes of one block, about; a larger event is a block by itself.
+  /// About the bytes of one block; a larger event is a block of its own.
   package static let blockBytes = 4 << 20
-  /// Longest a block may become when its events are larger than those before it.
+  /// The most bytes of a block whose events are larger than those before it.
   package static let hardBytes = 2 * blockBytes
   static let rowLimits = 1_000...100_000
 
-  /// Where a shard stands, and where it will stand next; nothing before its first page.
+  /// A shard's position, and its next one; both nil before its first page.
   private struct Place {
     var floor: Int64?
     var next: Int64?
@@ -34,17 +34,17 @@ package actor EventFeed {
 
   private struct Kept { weak var block: EventBlock? }
 
-  /// A read that is under way.
+  /// A running read.
   private struct Flight {
     var floor: Int64
     var types: Set<String>?
     let waiters = Waiters<Void, EventBlock?>()
   }
 
-  /// What there is at a place.
+  /// The outcome of a read.
   enum Reading: Sendable {
     case block(EventBlock)
-    /// The mark of this life of the server is lower than what was asked for.
+    /// The mark of this life of the server is lower than the requested ceiling.
     case beyond(mark: Int64)
   }
 
@@ -54,16 +54,16 @@ package actor EventFeed {
     self.marks = marks
   }
 
-  /// A shard's types are read for it from here on where it stands.
+  /// Adds a shard: from now on the feed reads its types at its position.
   func join(_ shard: ShardName, types: [String]?) {
     places[shard] = Place(types: types.map { Set($0) })
   }
 
   func leave(_ shard: ShardName) { places[shard] = nil }
 
-  /// The events after a floor, up to a ceiling that the mark has reached, or fewer.
+  /// Reads the events after a floor, up to a ceiling that the mark has reached, or fewer.
   ///
-  /// - Parameter parks: the shard's parked streams are left out; such a block is nobody else's.
+  /// - Parameter parks: leaves out the shard's parked streams; no other shard uses such a block.
   func read(_ page: Page, for shard: ShardName, parks: Bool) async throws -> Reading {
     let reading = try await find(page, for: shard, parks: parks)
     if case .block(let block) = reading { places[shard]?.next = block.page.ceiling }
@@ -102,7 +102,7 @@ package actor EventFeed {
       land(flight, nil)
       return reading
     }
-    // Of two, the wider one serves more shards.
+    // Of two blocks, the one with more types serves more shards.
     if let held = kept[page.floor]?.block, held.life == block.life, Self.covers(held.types, types) {
       land(flight, held)
       return .block(held)
@@ -132,6 +132,6 @@ package actor EventFeed {
     return wanted.map { $0.isSubset(of: types) } ?? false
   }
 
-  /// Tells the other shards that waited for a read what it brought.
+  /// Gives the block to the other shards that waited for the read.
   private func land(_ flight: Int, _ block: EventBlock?) { flights.removeValue(forKey: flight)?.waiters.tell(block) }
 }

@@ -5,13 +5,13 @@ import Plugins
 package import Postgres
 import Rules
 
-/// The event of one dead letter as a page: applied by what applies every page, in one transaction with the removal of the letter.
+/// The event of one dead letter as a page: applied like every page, in one transaction with the removal of the letter.
 package struct LetterPage: Sendable {
   private let context: ShardContext
   private let page: Page
   private let target: PageTarget
 
-  /// Skips nothing and retries nothing: the operator who replays a letter is told what became of it.
+  /// Skips nothing and retries nothing: the operator who replays a letter sees its outcome.
   private static let policy = FailurePolicy(rules: [FailureRule(actions: [.stop])])
 
   package init(_ sequence: Int64, _ context: ShardContext) {
@@ -21,15 +21,15 @@ package struct LetterPage: Sendable {
       shard: "\(context.name)", inOrder: context.definition.onPoison == .parkStream, in: context.shape)
   }
 
-  /// - Throws: ``PageTarget/Refusal`` where the letter stays as it is; ``PageFailure`` where its event failed again; `Problem` where
-  ///   the plugin does not start.
+  /// - Throws: ``PageTarget/Refusal`` if the letter stays unchanged; ``PageFailure`` if its event failed again; `Problem` if the plugin
+  ///   does not start.
   package func apply(on session: Session) async throws {
     guard let declaration = context.definition.plugin else {
       return try await run(SQLPages(context: context, target: target, sessions: .one(session)))
     }
     let plugin = makePlugin(declaration, for: context.name, of: context.database, observer: context.observer)
     try await plugin.running { [self] in
-      // Before the transaction, so that it does not wait for a program to start.
+      // Before the transaction, so that no transaction waits for a program to start.
       try await plugin.prepare(position: page.floor)
       let pages = LetterPages(
         blocks: EventBlocks(context.shape), session: session, target: target, types: context.definition.takes,
@@ -48,8 +48,8 @@ package struct LetterPage: Sendable {
   }
 }
 
-/// Those of a letter: its event alone. The letter is taken before the plugin is handed the event, so that no other replay hands it over
-/// beside this one; the transaction waits for the plugin.
+/// Reads the event of one letter. It takes the letter before the plugin gets the event, so that no other replay hands it over meanwhile;
+/// the transaction waits for the plugin.
 private struct LetterPages: PluginPages {
   let blocks: EventBlocks
   let session: Session

@@ -3,26 +3,26 @@ import EventStore
 import Postgres
 import Rules
 
-/// Where a plugin's pages are read, and the sessions on which their positions move: of a live shard, or of a rebuild.
+/// Reads a plugin's pages and provides the sessions on which their positions move, for a live shard or a rebuild.
 ///
-/// A page is with the plugin between the two, and no session is. What was read before a crash of the server may be of events that the crash
-/// has undone; so what is read carries the life of the server it was read in, and is committed in no other.
+/// Between the two the plugin has the page, and no session is in use. A crash of the server may undo events that were read before it, so a
+/// block carries the life of the server it was read in, and is committed only in that life.
 protocol PluginPages: Sendable {
-  /// Whether reading begins the transaction that the page is committed in.
+  /// Whether reading a page begins the transaction that commits it.
   var areBegun: Bool { get }
-  /// Of what would be read now.
+  /// The life of the server in which a page would be read now.
   var life: Int { get async }
-  /// The sequence up to which pages may be read now; nil while that is not known.
+  /// The sequence up to which pages may be read now; nil while it is unknown.
   var end: Int64? { get async }
 
-  /// The events after the page's floor up to its ceiling, or fewer.
+  /// Reads the events after the page's floor up to its ceiling, or fewer.
   ///
-  /// - Parameter parks: streams with dead letters are left out.
+  /// - Parameter parks: leaves out streams with dead letters.
   func read(_ page: Page, parks: Bool) async throws -> EventFeed.Reading
 
-  /// Runs the body on a session, once it is known that the life goes on.
+  /// Runs the body on a session if the life of the server still lasts.
   ///
-  /// - Returns: false where it is over, and the body was not run.
+  /// - Returns: false if it has ended; the body did not run.
   func commit(in life: Int, _ body: @Sendable (Session) async throws -> Void) async throws -> Bool
 }
 
@@ -30,7 +30,7 @@ extension PluginPages {
   var areBegun: Bool { false }
 }
 
-/// Those of a live shard: up to the mark, and read once for all plugins that stand at the same place.
+/// The pages of a live shard: up to the mark, read once for all plugins at the same position.
 struct LivePages: PluginPages {
   let shard: ShardName
   let feed: EventFeed
@@ -46,29 +46,29 @@ struct LivePages: PluginPages {
 
   func commit(in life: Int, _ body: @Sendable (Session) async throws -> Void) async throws -> Bool {
     try await pool.withSession(for: "\(shard)") { session in
-      // The server has not crashed since the page was read: the agent of the mark has had one session all the time, and its newest proof
-      // began after this session was there.
+      // The server has not crashed since the page was read: the high-water agent has kept its session, and its newest proof began after
+      // this session was opened.
       guard try await mark(provenSince: session.openedAt).life == life else { return false }
       try await body(session)
       return true
     }
   }
 
-  /// A page that was answered while the daemon stops is kept, if the mark that is there will do.
+  /// Uses the current mark if it suffices, so that a page that was answered while the daemon stops is kept.
   private func mark(provenSince opening: ContinuousClock.Instant) async throws -> MarkBoard.Mark {
     if let mark = await marks.current, mark.provenAt >= opening { return mark }
     return try await stoppable { try await marks.mark { $0.provenAt >= opening } }
   }
 }
 
-/// Those of a rebuild: up to where the live shard stands, so nobody has to prove that they are settled.
+/// The pages of a rebuild: up to the live shard's position, where every number is settled.
 ///
-/// All are read and committed on one session, for as long as it lives; it does not outlive a crash.
+/// All are read and committed on one session; a crash of the server ends it.
 actor RebuildPages: PluginPages {
   private let blocks: EventBlocks
   private let pool: SessionPool
   private let types: Set<String>?
-  /// Under which name the streams that are parked have their letters.
+  /// The name under which the letters of parked streams are kept.
   private let letters: String
   private var opened: ContinuousClock.Instant?
   private var rows = BlockRows()
@@ -76,7 +76,7 @@ actor RebuildPages: PluginPages {
   private(set) var life = 0
   private(set) var end: Int64?
 
-  /// - Parameter pool: of one session.
+  /// - Parameter pool: has one session.
   init(_ shape: StoreShape, pool: SessionPool, types: [String]?, letters: String) {
     blocks = EventBlocks(shape)
     self.pool = pool
@@ -84,7 +84,7 @@ actor RebuildPages: PluginPages {
     self.letters = letters
   }
 
-  /// From here on pages are read up to this sequence.
+  /// Allows reading pages up to this sequence.
   func go(to target: Int64) { end = target }
 
   func read(_ page: Page, parks: Bool) async throws -> EventFeed.Reading {
@@ -115,7 +115,7 @@ actor RebuildPages: PluginPages {
   }
 }
 
-/// How many rows a block may have so that it comes to about its bytes, guessed from the last one.
+/// The row limit that makes a block about ``EventFeed/blockBytes`` long, estimated from the last block.
 struct BlockRows: Sendable {
   private var bytesPerRow = 1_000
 

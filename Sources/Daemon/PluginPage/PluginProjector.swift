@@ -6,11 +6,11 @@ import Postgres
 package import Rules
 import Telemetry
 
-/// Applies pages of one plugin shard: reads, hands over, and moves the position once the plugin has answered.
+/// Applies pages of one plugin shard: reads a page, hands it over, and moves the position once the plugin has answered.
 ///
-/// While a page is with the plugin no transaction is open and no session is taken, so a plugin may take its time without holding up anybody.
-/// What was read is held against what the store says when the position moves: by compare-and-swap, by the life of the mark, and by what
-/// was left out. Where any of them has changed, nothing is committed and the page is read again.
+/// While the plugin has a page, no transaction is open and no session is in use, so a slow plugin blocks nothing else. When the position
+/// moves, the projector compares the block with the store: the position by compare-and-swap, the life of the mark, and the events that were
+/// left out. If any of them has changed, it commits nothing and reads the page again.
 actor PluginProjector: PageApplier {
   private let context: ShardContext
   private let declaration: PluginDefinition
@@ -19,7 +19,7 @@ actor PluginProjector: PageApplier {
   private let target: PageTarget
 
   private var pace = PluginPace()
-  /// What was read and is not done yet; it begins at the position.
+  /// The events that were read and not applied yet; they begin at the position.
   private var rest: EventSlice?
 
   private var definition: ProjectionDefinition { context.definition }
@@ -36,7 +36,7 @@ actor PluginProjector: PageApplier {
     self.target = target
   }
 
-  /// Has the plugin running before there is a page, so that one that cannot run is known at once.
+  /// Starts the plugin before its first page, so that one that cannot run is reported at once.
   ///
   /// - Throws: ``PageFailure``.
   func start(at position: Int64) async throws {
@@ -47,10 +47,10 @@ actor PluginProjector: PageApplier {
     }
   }
 
-  /// Ends the plugin for as long as somebody else has the word; the next start finds it new.
+  /// Ends the plugin; the next start runs a new instance.
   func standDown() async { await plugin.standDown() }
 
-  /// - Throws: ``PageFailure``, or what ended the wait.
+  /// - Throws: ``PageFailure``, or `CancellationError`.
   func apply(
     _ page: Page, _ mode: Projector.Mode, policy: FailurePolicy, chains: Set<[FailureAction]>
   ) async throws -> PageOutcome {
@@ -64,13 +64,13 @@ actor PluginProjector: PageApplier {
         return try await apply(all, mode, search)
       }
     } catch {
-      // Whatever failed, the position is read again before the next page.
+      // After any failure the position is read again before the next page.
       rest = nil
       throw try PageFailure(of: error)
     }
   }
 
-  /// The events after the page's floor: what is left of the last block, or another.
+  /// The events after the page's floor: the rest of the last block, or a new block.
   private func slice(_ page: Page) async throws -> EventFeed.Reading {
     if let rest, rest.page.floor == page.floor, await rest.block.life == pages.life { return .block(rest.block) }
     rest = nil
@@ -83,7 +83,7 @@ actor PluginProjector: PageApplier {
     var slice = all.prefix(pace.limit)
     guard slice.count > 0 else { return try await commit(slice, [], search) }
     if let tooLarge = declaration.tooLarge(slice) { return try await pass(over: tooLarge, of: slice, search) }
-    // What is read ahead is read while the plugin works.
+    // Reads the next block while the plugin works.
     let ceiling = slice.page.ceiling
     async let ahead = ceiling == all.page.ceiling ? readAhead(ceiling) : nil
     while true {
@@ -93,7 +93,7 @@ actor PluginProjector: PageApplier {
         if case .applied(let applied) = outcome { keep(all.after(applied.page.ceiling), try await ahead, applied) }
         return outcome
       } catch let failure as PageFailure {
-        // With effects in the database a statement of the answer failed. Which event it came from is found by handing over fewer.
+        // A statement of the answer failed. Handing over fewer events finds the event that it belongs to.
         guard case .searchingPoison = mode, search.mayPass(failure), failure.failure.sequence == nil else {
           throw failure
         }
@@ -104,7 +104,7 @@ actor PluginProjector: PageApplier {
   }
 
   private func keep(_ left: EventSlice?, _ ahead: EventBlock?, _ applied: Projector.Applied) {
-    // With parked streams what may be seen has changed with the letter.
+    // A new letter parks its stream, so the events to leave out have changed.
     if parks, applied.poison > 0 { return }
     if let left, left.page.floor < left.page.ceiling {
       rest = left
@@ -113,7 +113,7 @@ actor PluginProjector: PageApplier {
     }
   }
 
-  /// The next block, where there is one already; a failure of reading ahead is met again by whoever needs it.
+  /// The next block, if there are events for it; a failure to read ahead occurs again when the block is needed.
   private func readAhead(_ floor: Int64) async throws -> EventBlock? {
     guard !parks, let end = await pages.end, end > floor else { return nil }
     let ceiling = min(end, floor + PageWidth.Bounds.live.limits.upperBound)
@@ -134,7 +134,7 @@ actor PluginProjector: PageApplier {
     }
   }
 
-  // MARK: What an answer comes to
+  // MARK: Answers
 
   private func take(_ answer: PluginAnswer, _ slice: EventSlice, _ search: PoisonSearch) async throws -> PageOutcome {
     switch answer {
@@ -145,7 +145,7 @@ actor PluginProjector: PageApplier {
       let failed = PageFailure(failure)
       let isDone = declaration.effects == .external || failure.statements != nil || before.count == 0
       guard isDone else {
-        // What the events before it come to was not said: they are a page by themselves.
+        // The answer has no statements for the events before it, so they become a page of their own.
         return try await take(try await handOver(before), before, search)
       }
       let statements = failure.statements ?? []
@@ -154,13 +154,13 @@ actor PluginProjector: PageApplier {
         let through = slice.prefix(before.count + 1)
         return try await commit(through, statements, search, letters: letters, ignored: ignored)
       } catch let undecided as PageFailure where before.count > 0 && undecided.failure.sequence == failure.sequence {
-        // The policy says to stop or to try again, at this event and not before it.
+        // The policy stops or retries at this event, so the events before it are applied.
         return try await commit(before, statements, search)
       }
     }
   }
 
-  /// The first event of the slice is given up on, if the policy says so.
+  /// Skips the first event of the slice if the policy allows it; otherwise throws its failure.
   private func pass(over failure: PageFailure, of slice: EventSlice, _ search: PoisonSearch) async throws -> PageOutcome
   {
     guard let sequence = slice.firstSequence else { throw failure }
@@ -172,7 +172,7 @@ actor PluginProjector: PageApplier {
 
   // MARK: The position
 
-  /// Position, returned statements and dead letters in one transaction.
+  /// Moves the position, runs the answer's statements and keeps dead letters, in one transaction.
   private func commit(
     _ slice: EventSlice, _ statements: [PluginStatement], _ search: PoisonSearch,
     letters: [DeadLetters.Letter] = [], ignored: [Int64] = []
@@ -203,7 +203,7 @@ actor PluginProjector: PageApplier {
   private func begin(_ slice: EventSlice, _ search: PoisonSearch) -> [SQL] {
     let (page, leftOut) = (slice.page, slice.block.leftOut)
     return ["BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"]
-      // What left the database cannot be taken back with the position.
+      // External effects cannot be rolled back with the position.
       + target.begin(
         floor: page.floor, ceiling: page.ceiling, types: definition.takes, durable: declaration.effects == .external)
       + (parks ? [search.park] : [])
@@ -212,7 +212,7 @@ actor PluginProjector: PageApplier {
 }
 
 extension PluginDefinition {
-  /// What keeps the event at the front from being handed over at all: that it does not fit into a line.
+  /// The failure of the first event if it does not fit into a line; nil if it does.
   package func tooLarge(_ slice: EventSlice) -> PageFailure? {
     guard case .exec = program, slice.firstSize > PluginLimits.lineBytes else { return nil }
     var failure = PageFailure(.lineTooLong(bytes: slice.firstSize))
@@ -220,12 +220,12 @@ extension PluginDefinition {
     return failure
   }
 
-  /// The statements of an answer, where they are applied at all: otherwise what they would do would be lost without a word.
+  /// The statements of an answer; throws if they would not be applied, since their effect would be lost silently.
   func applicable(_ statements: [PluginStatement]?) throws(Problem) -> [PluginStatement] {
     guard let statements, !statements.isEmpty else { return [] }
     guard effects == .database else {
       throw .badStatement(
-        "with effects = \"\(effects.rawValue)\" none is applied",
+        "with effects = \"\(effects.rawValue)\" statements are not applied",
         hint:
           "Set effects = \"\(Effects.database.rawValue)\" in the projection, or have the plugin answer without statements."
       )
@@ -234,22 +234,22 @@ extension PluginDefinition {
   }
 }
 
-/// The statements of an answer, made fit for the page's transaction.
+/// Turns the statements of an answer into SQL for the page's transaction.
 enum PluginEffects {
   static func sql(_ statements: [PluginStatement], in target: PageTarget? = nil) throws(Problem) -> [SQL] {
     let isRebuild = if case .rebuild? = target { true } else { false }
     var checked: Set<String> = []
     for statement in statements where checked.insert(statement.text).inserted {
       if let (problem, hint) = SQLText.objection(to: statement.text) { throw .badStatement(problem, hint: hint) }
-      // A table that is not among the new ones is found where the old ones are, and what is gone leaves no name to tell it by.
+      // A table that is not among the new ones resolves to an old one, and after a DROP no lock shows its name.
       if isRebuild, SQLText.firstKeyword(of: statement.text) == "DROP" {
-        throw .badStatement("DROP may take away any table, which a rebuild must leave alone", hint: strayHint)
+        throw .badStatement("DROP may remove other tables, which a rebuild must leave alone", hint: strayHint)
       }
     }
     return statements.map { SQL(text: $0.text, binds: $0.values.map { Bind($0) }) }
   }
 
-  /// Says which statement of the answer it was.
+  /// Names the failed statement of the answer.
   static func failure(_ error: PostgresError, statements: Range<Int>) -> any Error {
     if error.isCancelled { return CancellationError() }
     var failure = PageFailure(error)

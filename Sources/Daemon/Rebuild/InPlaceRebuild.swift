@@ -5,14 +5,14 @@ import Postgres
 import Rules
 import Telemetry
 
-/// The classic way: the read model is emptied and its shard set back, in one transaction, then filled again before the readers' eyes.
+/// A rebuild in place: empties the read model and sets its shard back, in one transaction, then refills it while readers see it.
 ///
-/// For projections whose statements cannot be led to other tables. The live shard stands still meanwhile; its own position is the progress,
-/// so a run that is cut off goes on where it was.
+/// For projections whose statements cannot be redirected. The live shard waits meanwhile; its own position is the progress, so an
+/// interrupted run continues where it was.
 struct InPlaceRebuild: Sendable {
   let runner: RebuildRunner
 
-  /// Sequences between two words on how far it is.
+  /// The number of sequences between two progress reports.
   private static let round: Int64 = 200_000
 
   func run(_ row: RebuildTable.Row) async throws {
@@ -49,7 +49,7 @@ struct InPlaceRebuild: Sendable {
     try await pool.withSession { [runner] in try await Positions(runner.shape).read(runner.shard, $0) ?? 0 }
   }
 
-  /// Returns the position that the shard had.
+  /// Empties the read model; returns the position that the shard had.
   private func empty(_ row: RebuildTable.Row, _ pool: SessionPool) async throws -> Int64 {
     try await pool.withSession { [runner] session in
       let originals = try await OriginalTables.read(runner.definition.tables, of: runner.definition.name, session)

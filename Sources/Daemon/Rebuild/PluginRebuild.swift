@@ -4,16 +4,16 @@ import Plugins
 import Postgres
 import Rules
 
-/// What a rebuild of a plugin has for itself: an instance that was greeted with mode `rebuild`, and what hands pages to it.
+/// A rebuild's own instance of a plugin, started with mode `rebuild`, and its pages.
 struct RebuildPlugin: Sendable {
   let projector: PluginProjector
   let pages: RebuildPages
 }
 
 extension RebuildRunner {
-  /// Runs the body with a worker that moves one position of the rebuild, and, where the projection is a plugin, with its own instance of it.
+  /// Runs the body with a worker that moves one position of the rebuild. If the projection is a plugin, the worker has its own instance.
   ///
-  /// - Parameter pool: of one session, where it is a plugin.
+  /// - Parameter pool: has one session if the projection is a plugin.
   func withWorker(
     _ row: RebuildTable.Row, _ target: PageTarget, _ pool: SessionPool,
     _ body: @escaping @Sendable (RebuildWorker) async throws -> Void

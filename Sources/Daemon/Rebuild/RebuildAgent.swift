@@ -3,7 +3,7 @@ import Postgres
 import Rules
 import Telemetry
 
-/// Works on the rebuilds that operators ask for of one shard, for as long as this node leads it.
+/// Runs the rebuilds that operators request for one shard, as long as this node leads it.
 struct RebuildAgent: Service {
   var shard: ShardName
   var runner: RebuildRunner
@@ -19,7 +19,7 @@ struct RebuildAgent: Service {
       } catch let error as CancellationError {
         if !Stop.current.isRequested { throw error }
       } catch {
-        // The row says why, and the log has said it. Whoever asked has to ask again.
+        // The row and the log have the error. The operator must request the rebuild again.
         await rest(for: .seconds(1))
       }
       await board.taken(shard)

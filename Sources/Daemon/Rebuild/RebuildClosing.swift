@@ -4,10 +4,11 @@ import Postgres
 import Rules
 import Telemetry
 
-/// The end of a rebuild: the live shard waits, the last events are applied, and the new tables take the old ones' place, in one transaction.
+/// The closing phase of a rebuild: in one transaction the live shard waits, the rebuild applies the last events, and the new tables replace
+/// the old ones.
 ///
-/// The transaction first locks the row of the live position, which every page of the live shard moves first; so from there on no event is
-/// applied to the old tables, and none is lost or applied twice. The rebuild ends at exactly that position, which stays what it is.
+/// The transaction first locks the row of the live position. Every page of the live shard moves that first, so from then on no event is
+/// applied to the old tables, and none is lost or applied twice. The rebuild ends at exactly that position, which does not change.
 struct RebuildClosing: Sendable {
   let runner: RebuildRunner
   let shadows: ShadowTables
@@ -15,17 +16,17 @@ struct RebuildClosing: Sendable {
 
   enum Outcome: Sendable {
     case ended
-    /// What differs, as JSON, and at which position.
+    /// The differences, as JSON, and the position at which they were found.
     case compared(String, at: Int64)
-    /// Rolled back for the moment: who or what was in the way.
+    /// Rolled back, to be tried again: why.
     case hindered(String)
-    /// Rolled back: a page failed that will be tried again.
+    /// Rolled back: a page failed, and will be tried again.
     case faltered(Problem)
   }
 
-  /// Longest that readers wait behind a swap that waits for a reader itself.
+  /// How long readers wait behind a swap that itself waits for a reader.
   static let readersPatience = Duration.milliseconds(40)
-  /// Longest to wait, with the live shard standing still, for snapshots from before the new tables were full.
+  /// How long to wait, while the live shard waits too, for snapshots from before the new tables were full.
   static let snapshotsPatience = Duration.seconds(1)
 
   private struct Hindered: Error { var reason: String }
@@ -34,7 +35,7 @@ struct RebuildClosing: Sendable {
     _ row: RebuildTable.Row, _ choice: ExchangeChoice, comparison: String?, _ session: Session,
     replay: @escaping @Sendable (Int64) async throws -> Void
   ) async throws -> Outcome {
-    // What a plugin has in hand, or remembers, is of the old tables: it ends before they do, and another one begins with the new.
+    // A plugin may hold a page for the old tables, or remember them: it ends before the exchange, and a new instance starts after it.
     let holds = row.request.upTo != nil || runner.definition.plugin != nil
     return try await outcome {
       let began = ContinuousClock.now
@@ -50,8 +51,7 @@ struct RebuildClosing: Sendable {
     }
   }
 
-  /// What differs just now. The live shard waits until a snapshot has both old and new tables at one position, and goes on while they are
-  /// read, however long that takes.
+  /// Compares old and new tables. The live shard waits until a snapshot has both at one position, and continues while they are read.
   func compare(
     _ row: RebuildTable.Row, _ session: Session, replay: @escaping @Sendable (Int64) async throws -> Void
   ) async throws -> Outcome {
@@ -90,7 +90,7 @@ struct RebuildClosing: Sendable {
       case "23505", "23P01":
         throw Problem(
           .rebuild(.collision), "a new row has the key of an old one that stays: \(error.message)",
-          hint: [error.detail, "Nothing was changed. Rebuild all rows, or let the events say the key."].compactMap(
+          hint: [error.detail, "Nothing was changed. Rebuild all rows, or take the key from the events."].compactMap(
             \.self
           ).joined(
             separator: " "))
@@ -107,7 +107,7 @@ struct RebuildClosing: Sendable {
     try await verify(row, choice.way, session)
     if choice.way == .swap { try await outliveSnapshots(session) }
     try await shadows.takeOverLetters(row, at: target, types: runner.definition.takes, session)
-    // Whoever has changed the tables since has done so before these locks.
+    // Any change of the tables was committed before these locks.
     switch choice.way {
     case .copy:
       try await shadows.lockForCopy(session)
@@ -124,7 +124,7 @@ struct RebuildClosing: Sendable {
     return target
   }
 
-  /// Lets the live shard wait, to the end of the transaction, and applies the rest.
+  /// Makes the live shard wait until the end of the transaction, and applies the remaining events.
   private func catchUp(
     _ row: RebuildTable.Row, _ session: isolated Session, _ replay: @Sendable (Int64) async throws -> Void
   ) async throws -> (target: Int64, live: Int64) {
@@ -133,41 +133,42 @@ struct RebuildClosing: Sendable {
     let target = row.request.upTo ?? live
     guard target <= live else {
       throw Problem(
-        .rebuild(.nothingApplied), "\(runner.shard) was set back to \(live) meanwhile",
-        hint: "Say `tidemark rebuild` again.")
+        .rebuild(.nothingApplied), "\(runner.shard) was set back to \(live) during the rebuild",
+        hint: "Run `tidemark rebuild` again.")
     }
     try await replay(target)
     let positions = try await RebuildTable().workers(row.id, session)
     guard positions.allSatisfy({ $0 == target }), positions.count == row.request.workers else {
       throw Problem(
-        .rebuild(.otherRequest), "\(runner.shard) was set back behind its rebuild, to \(live)",
-        hint: "Say `tidemark rebuild \(runner.definition.name) --restart`.")
+        .rebuild(.otherRequest), "\(runner.shard) was set back to \(live), behind its rebuild",
+        hint: "Run `tidemark rebuild \(runner.definition.name) --restart`.")
     }
     try await shadows.boundLocks(session)
     return (target, live)
   }
 
-  /// - Throws: ``Problem`` where the old tables are not those any more that the new ones were made after.
+  /// - Throws: ``Problem`` if the old tables have changed since the new ones were made after them.
   private func verify(_ row: RebuildTable.Row, _ way: ExchangeWay, _ session: isolated Session) async throws {
     let now = try await OriginalTables.read(runner.definition.tables, of: runner.definition.name, session)
     guard now.fit(shadows.originals.shape, for: way), now.oids == shadows.originals.oids else {
       throw Problem(
         .rebuild(.tablesChanged), "the tables of \(runner.definition.name) were changed during the rebuild",
-        hint: "Say `tidemark rebuild \(runner.definition.name) --restart`.")
+        hint: "Run `tidemark rebuild \(runner.definition.name) --restart`.")
     }
     switch way {
     case .copy: _ = try ExchangeChoice.choose(.copy, isPartial: row.request.isPartial, now.obstacles)
     case .swap:
       if now.obstacles.contains(where: { !$0.found.isEmpty }) {
         throw Problem(
-          .rebuild(.tablesChanged), "since the rebuild began, something was hung on the tables that a swap would lose",
-          hint: "Say `tidemark rebuild \(runner.definition.name)` again.")
+          .rebuild(.tablesChanged),
+          "objects that a swap would drop were added to the tables after the rebuild began",
+          hint: "Run `tidemark rebuild \(runner.definition.name)` again.")
       }
     }
   }
 
-  /// A transaction with a fixed snapshot from before the new tables were full would find them empty, or half full, once they are
-  /// swapped in. So the swap waits for it, or is put off.
+  /// Waits for transactions with a fixed snapshot from before the new tables were full, which would find them empty or half full after the
+  /// swap; throws if they take too long, and the swap is tried later.
   private func outliveSnapshots(_ session: isolated Session) async throws {
     let deadline = ContinuousClock.now + Self.snapshotsPatience
     let early = Set(try await snapshots(session))

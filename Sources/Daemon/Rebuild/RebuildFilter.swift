@@ -2,11 +2,11 @@ package import Books
 import ReadModels
 package import Rules
 
-/// Whether a projection can be rebuilt in the way, and in the parts, that were asked for: what it declares, held against its tables.
+/// Checks whether a projection can be rebuilt as requested, by its declaration and its tables.
 package enum RebuildFilter {
-  /// What a plugin cannot be asked for, whatever its tables are.
+  /// Checks the declaration alone: a plugin does not support every request.
   ///
-  /// - Returns: what its rebuild comes to; of any other projection, new tables.
+  /// - Returns: the kind of the rebuild; new tables for a projection that is not a plugin.
   @discardableResult
   package static func check(
     _ request: RebuildTable.Request, _ definition: ProjectionDefinition
@@ -15,15 +15,16 @@ package enum RebuildFilter {
     guard definition.plugin != nil else { return kind }
     if request.workers > 1 || request.isPartial {
       throw Problem(
-        .rebuild(.plugin), "\(definition.shard) is a plugin, which is handed all events in order, by one hand",
-        hint: "Leave --workers, --stream and --tenant out.")
+        .rebuild(.plugin),
+        "\(definition.shard) is a plugin: it needs all events in order, so it cannot use several workers or be rebuilt in parts",
+        hint: "Omit --workers, --stream and --tenant.")
     }
     let isPlain = request.way == .auto && !request.compares && request.exchanges && request.upTo == nil
     if kind == .replay, !isPlain {
       throw Problem(
         .rebuild(.plugin),
-        "\(definition.shard) has its effects outside the database: it is handed every event again, and nothing is exchanged",
-        hint: "Leave --by, --in-place, --diff and --to out.")
+        "\(definition.shard) has effects outside the database: a rebuild hands it every event again, and exchanges no tables",
+        hint: "Omit --by, --in-place, --diff and --to.")
     }
     return kind
   }
@@ -34,13 +35,13 @@ package enum RebuildFilter {
   ) throws(Problem) -> RowFilter {
     if request.workers > 1, definition.key == nil, !definition.isParallel {
       throw Problem(
-        .rebuild(.noKey), "projection \(definition.name) does not say that its streams can be rebuilt side by side",
-        hint: "Declare `key`, the column that holds the stream, or parallel = \"by-stream\"; or leave --workers out.")
+        .rebuild(.noKey), "projection \(definition.name) does not declare that its streams can be rebuilt in parallel",
+        hint: "Declare `key`, the column that holds the stream, or parallel = \"by-stream\"; or omit --workers.")
     }
     if request.streams != nil, request.tenants != nil {
       throw Problem(
-        .rebuild(.noKey), "a rebuild is of some streams or of some tenants, not of both",
-        hint: "Say one after the other.")
+        .rebuild(.noKey), "--stream and --tenant cannot be combined in one rebuild",
+        hint: "Run one rebuild after the other.")
     }
     let part =
       request.streams.map { ("--stream", "key", definition.key, $0) }
@@ -49,20 +50,20 @@ package enum RebuildFilter {
     guard let column else {
       throw Problem(
         .rebuild(.noKey),
-        "projection \(definition.name) does not say in which column it holds the \(option.dropFirst(2))",
-        hint: "Declare \(name) = \"…\", the column of its tables; or leave \(option) out and rebuild all rows.")
+        "projection \(definition.name) does not declare the column that holds the \(option.dropFirst(2))",
+        hint: "Declare \(name) = \"…\", the column of its tables; or omit \(option) and rebuild all rows.")
     }
     if let table = originals.tables.first(where: { !$0.columns.contains(column) }) {
       throw Problem(
         .rebuild(.noKey),
         "table \(table.declared) has no column \(column), which \(name) of projection \(definition.name) names",
-        hint: "Every table of the projection needs it; or leave \(option) out and rebuild all rows.")
+        hint: "Add it to every table of the projection, or omit \(option) and rebuild all rows.")
     }
     if let table = originals.tables.first(where: { !$0.numberedKeys.isEmpty }) {
       throw Problem(
         .rebuild(.noKey),
-        "table \(table.declared) numbers its rows itself, by \(table.numberedKeys.joined(separator: " and by ")), and new rows would get the numbers of rows that stay",
-        hint: "Take the key from the events, such as seq_id; or leave \(option) out and rebuild all rows.")
+        "table \(table.declared) generates its key, \(table.numberedKeys.joined(separator: " and ")), so new rows could get the keys of rows that stay",
+        hint: "Take the key from the events, such as seq_id; or omit \(option) and rebuild all rows.")
     }
     return RowFilter(column: column, values: values)
   }

@@ -5,19 +5,18 @@ package import Postgres
 import Rules
 import Telemetry
 
-/// Works on the rebuild that `tidemark.rebuild` has for one shard, from wherever it stands to its end: performs what the rule
-/// ``Rebuild`` decides.
+/// Runs the rebuild that `tidemark.rebuild` has for one shard, from its position to its end: performs the rule ``Rebuild``.
 ///
-/// It can be cut off anywhere. The new tables are made in one transaction, each page moves its worker's own position, and the exchange is
-/// one transaction again; so the next run finds either the one state or the other, and the live side notices none of it.
+/// It can be interrupted at any point. One transaction makes the new tables, each page moves its worker's own position, and one transaction
+/// makes the exchange; so the next run finds a consistent state, and the live shard is not affected.
 package struct RebuildRunner: Sendable {
   let context: ShardContext
   let options: ConnectionOptions
   let workMemory: String?
-  /// Where the live shard is asked to stand still, by rebuilds that move its position, and for plugins; nil where no node runs it.
+  /// Makes the live shard wait, for rebuilds that move its position and for plugins; nil if no node runs the shard.
   private let requests: RequestBoard?
 
-  /// - Parameter context: with the policy for failures of rebuilds.
+  /// - Parameter context: has the failure policy for rebuilds.
   package init(
     _ context: ShardContext, options: ConnectionOptions, workMemory: String?, requests: RequestBoard? = nil
   ) {
@@ -33,7 +32,7 @@ package struct RebuildRunner: Sendable {
   var observer: any Observer { context.observer }
   var shard: String { "\(definition.shard)" }
 
-  /// Runs the body while the live shard stands still.
+  /// Runs the body while the live shard waits.
   func holding<T: Sendable>(_ body: () async throws -> T) async throws -> T {
     try await requests?.hold(definition.shard)
     do {
@@ -48,12 +47,12 @@ package struct RebuildRunner: Sendable {
 
   private var table: RebuildTable { RebuildTable() }
 
-  /// How often it is looked whether an operator has changed their mind.
+  /// How often to check whether an operator aborts the rebuild.
   static let lookout = Duration.milliseconds(300)
 
-  /// Returns when the rebuild has ended, one way or another; the row says how.
+  /// Returns when the rebuild has ended; the row has its outcome.
   ///
-  /// - Throws: ``Problem`` where it cannot go on, which is in the row then; `CancellationError`, from where it can be taken up again.
+  /// - Throws: ``Problem`` if it cannot continue, which is also written to the row; `CancellationError`, after which it can continue.
   package func run() async throws {
     var backoff = Backoff()
     while true {
@@ -75,7 +74,7 @@ package struct RebuildRunner: Sendable {
     }
   }
 
-  /// Waits for whoever works on it now: with their end this one goes on from there, or finds it ended.
+  /// Waits for another session that runs this rebuild; after that one ends, this one continues or finds the rebuild finished.
   private func takeLock(_ session: Session) async throws {
     while try await !RebuildLock.take(shard, session) { try await Task.sleep(for: .milliseconds(100)) }
   }
@@ -89,8 +88,8 @@ package struct RebuildRunner: Sendable {
       guard row.fingerprint == definition.fingerprint.rebuild else {
         throw Problem(
           .rebuild(.otherDefinition),
-          "\(node) runs \(shard) with another definition than this rebuild was asked for with",
-          hint: "Reload the service, so that it has the file's; then say `tidemark rebuild` again.")
+          "\(node) runs \(shard) with another definition than the one in this rebuild's request",
+          hint: "Reload the service so that it uses the definition in the file, then run `tidemark rebuild` again.")
       }
       let kind = try RebuildFilter.check(row.request, definition)
       try await table.takeUp(row.id, node: node, session)
@@ -102,7 +101,7 @@ package struct RebuildRunner: Sendable {
         }
       }
     } catch let problem as Problem where problem.code == .rebuild(.aborted) {
-      // It may have ended in the very moment.
+      // It may have ended at the same moment.
       guard try await table.read(shard, session).map({ $0.isAborting || $0.state.isOpen }) ?? false else { return }
       try await ShadowTables.remove(row, as: .aborted, session)
       observer.observe(.rebuildAborted(definition.shard))
@@ -121,7 +120,7 @@ package struct RebuildRunner: Sendable {
     }
   }
 
-  /// Runs the body, until an operator wants the rebuild to end. `session` holds the lock, and looks.
+  /// Runs the body until an operator aborts the rebuild. `session` holds the lock, and checks for that.
   private func watched(
     _ row: RebuildTable.Row, _ session: Session, _ body: @escaping @Sendable () async throws -> Void
   ) async throws {
@@ -134,7 +133,7 @@ package struct RebuildRunner: Sendable {
         while true {
           try await Task.sleep(for: Self.lookout)
           if try await table.isAborting(row.id, session) {
-            // The body's own end removes the row's request, so look whether it has come meanwhile.
+            // The body removes the row's request when it ends, so check again.
             guard try await table.read(row.shard, session).map({ $0.id == row.id && $0.isAborting }) ?? false else {
               throw Problem.begunAnew
             }
@@ -147,7 +146,7 @@ package struct RebuildRunner: Sendable {
     }
   }
 
-  /// After which event a rebuild begins: where the projection itself began.
+  /// The position at which a rebuild begins: where the projection itself began.
   func firstPosition(_ session: Session) async throws -> Int64 {
     let positions = Positions(shape)
     guard let live = try await positions.read(shard, session) else { throw Problem(nothingAppliedBy: shard) }
@@ -160,8 +159,9 @@ package struct RebuildRunner: Sendable {
       case .recall: command = rule.recalled(try await positions.first(shard, session))
       case .refuse:
         throw Problem(
-          .rebuild(.nothingApplied), "\(shard) began after the newest event of a moment that nobody wrote down",
-          hint: "Set `start` to the sequence after which a rebuild is to begin, or to \"beginning\".")
+          .rebuild(.nothingApplied),
+          "the position at which \(shard) started was not recorded, so a rebuild does not know where to begin",
+          hint: "Set `start` to the sequence after which a rebuild must begin, or to \"beginning\".")
       case .readMark, .awaitRest: preconditionFailure("a rebuild begins at or below its live shard")
       }
     }
@@ -200,14 +200,14 @@ package struct RebuildRunner: Sendable {
       observer.observe(
         .rebuildRetrying(
           definition.shard,
-          failure: Problem("the server has crashed and emptied the new tables: the rebuild begins anew"),
+          failure: Problem("the server crashed and emptied the new tables; the rebuild starts over"),
           retryIn: .zero, attempt: 1))
       row.schema = nil
     }
     if row.schema != nil, !originals.fit(row.shape, for: choice.way) {
       throw Problem(
         .rebuild(.tablesChanged), "the tables of \(definition.name) were changed since the rebuild began",
-        hint: "Say `tidemark rebuild \(definition.name) --restart`.")
+        hint: "Run `tidemark rebuild \(definition.name) --restart`.")
     }
     if row.schema == nil {
       let strays = try await RedirectionCheck(shape: shape).strays(definition, options)
@@ -221,7 +221,7 @@ package struct RebuildRunner: Sendable {
     let target = { @Sendable number in
       PageTarget.rebuild(id: begun.id, worker: number, shard: shard, schema: schema, originals: originals.oids)
     }
-    let pool = pool(limit: row.request.workers) { try await RedirectionCheck.lead($0, to: schema) }
+    let pool = pool(limit: row.request.workers) { try await RedirectionCheck.redirect($0, to: schema) }
     try await pool.closing { pool in
       // A plugin has one worker.
       try await withWorker(begun, target(0), pool) { first in
@@ -251,7 +251,7 @@ package struct RebuildRunner: Sendable {
         if let upTo = row.request.upTo, upTo < first {
           throw Problem(
             .rebuild(.nothingApplied), "\(shard) begins after \(first), and cannot be rebuilt up to \(upTo)",
-            hint: "Name a sequence from \(first) on, or leave --to out.")
+            hint: "Use a sequence from \(first) on, or omit --to.")
         }
         try await shadows.make(row, choice, after: first, node: node, session)
         command = .measure
@@ -262,7 +262,7 @@ package struct RebuildRunner: Sendable {
         if let upTo = row.request.upTo, upTo > live {
           throw Problem(
             .rebuild(.nothingApplied), "\(shard) is at \(live), and cannot be rebuilt up to \(upTo)",
-            hint: "Name a lower sequence, or leave --to out.")
+            hint: "Use a lower sequence, or omit --to.")
         }
         let positions = try await table.workers(row.id, session)
         try await table.progress(row.id, target: row.request.upTo ?? live, session)

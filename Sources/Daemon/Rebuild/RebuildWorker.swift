@@ -4,23 +4,23 @@ import Postgres
 import Rules
 import Telemetry
 
-/// Applies pages of one rebuild, or of one worker's share of its streams, up to where it is told; performs what the rule ``Shard``
-/// decides, as ``ShardAgent`` does for a live shard.
+/// Applies pages of one rebuild, or of one worker's share of its streams, up to a given sequence; performs the rule ``Shard``, as
+/// ``ShardAgent`` does for a live shard.
 ///
-/// It keeps what it has learned of page widths from one round to the next.
+/// It keeps the learned page width from one round to the next.
 actor RebuildWorker {
   private let context: ShardContext
   private let rebuild: Int64
   private let target: PageTarget
   private let pool: SessionPool
-  /// Of a projection that is a plugin.
+  /// Set if the projection is a plugin.
   private let plugin: RebuildPlugin?
   private let runner: PageRunner
   private var rule: Shard
-  /// The row says what the rebuild is held up by.
+  /// The row has the failure that delays the rebuild.
   private var isTroubled = false
 
-  /// A page failed that would be tried again, and somebody waits who should not have to.
+  /// A page failed and could be retried, but the live shard must not wait for that.
   struct Faltered: Error { var failure: Problem }
 
   init(
@@ -43,13 +43,13 @@ actor RebuildWorker {
 
   /// Returns when the position is at `end`.
   ///
-  /// - Parameter isPatient: waits before a page that failed is tried again.
-  /// - Throws: ``Problem`` where a page fails for good, or somebody else moves the position; ``Faltered`` where one would be tried
-  ///   again and there is no patience for that.
+  /// - Parameter isPatient: whether to wait and retry a page that failed.
+  /// - Throws: ``Problem`` if a page fails for good, or another session moves the position; ``Faltered`` if a page failed that could be
+  ///   retried, and `isPatient` is false.
   func replay(to end: Int64, isPatient: Bool = true) async throws {
     await plugin?.pages.go(to: end)
     var rule = rule
-    // What was learned of the width of pages is kept from one round to the next.
+    // Keeps the learned page width for the next round.
     defer { self.rule = rule }
     var command = rule.startAfresh()
     while true {
@@ -87,13 +87,13 @@ actor RebuildWorker {
     }
   }
 
-  /// Tells what a step came to, and returns what comes next.
+  /// Reports the outcome of a step, and returns the next command.
   private func told(_ step: PageRunner.Step, _ rule: Shard, _ isPatient: Bool) async throws -> Shard.Command {
     if step.applied != nil, isTroubled { await tell(nil) }
     guard let failed = step.failed else { return step.next }
     if failed.failureClass == .order {
       throw Problem(
-        .rebuild(.underWay), "somebody else moved the rebuild's position: \(failed.failure.message)",
+        .rebuild(.underWay), "another session moved the rebuild's position: \(failed.failure.message)",
         hint: "Watch that one.")
     }
     switch step.next {
@@ -114,11 +114,11 @@ actor RebuildWorker {
     throw Problem(
       .rebuild(.pageFailed), "\(event)\(failed.failure)",
       hint: failed.failureClass == .event || failed.failureClass == .unknownEvent
-        ? "Mend the \(plugin == nil ? "statement" : "plugin") or the event, or let [rebuild_errors] pass such events over; then say `tidemark rebuild` again to go on from here."
-        : failed.failure.hint ?? "Mend it, then say `tidemark rebuild` again.")
+        ? "Fix the \(plugin == nil ? "statement" : "plugin") or the event, or let [rebuild_errors] skip such events; then run `tidemark rebuild` again to continue from here."
+        : failed.failure.hint ?? "Fix the cause, then run `tidemark rebuild` again.")
   }
 
-  /// For whoever watches; where the database is away, they know that already.
+  /// Writes the failure to the row, for operators who watch. If the database is unreachable, they already know.
   private func tell(_ trouble: String?) async {
     guard
       (try? await pool.withSession(for: key, { [rebuild] in try await RebuildTable().trouble(rebuild, trouble, $0) }))

@@ -3,25 +3,25 @@ package import EventStore
 package import Postgres
 package import Rules
 
-/// Finds statements that the search path cannot lead to other tables: those that name a table with its schema, or call a function that does,
-/// or write a table the projection does not declare.
+/// Finds statements that the search path cannot redirect: those that name a table with its schema, or call a function that does, or write a
+/// table that the projection does not declare.
 ///
-/// Copies of the declared tables stand before everything else on the search path, as temporary tables, and each statement is planned.
-/// Whatever else the planner then locks for writing, or of the declared tables for reading, is what a rebuild would have hit. Planning
-/// runs no function, so those are looked at as text; a page of a real rebuild asks for its locks once more before it commits.
+/// It puts temporary copies of the declared tables first on the search path, and plans each statement. A rebuild would hit every other table
+/// that the planner locks for writing, and every declared table that it locks for reading. Planning runs no functions, so the check reads
+/// their text; a page of a real rebuild checks its locks again before it commits.
 package struct RedirectionCheck: Sendable {
   package let shape: StoreShape
 
   package init(shape: StoreShape) { self.shape = shape }
 
-  /// Puts a schema before everything else on a session's search path.
-  static func lead(_ session: Session, to schema: String) async throws {
+  /// Puts a schema first on a session's search path.
+  static func redirect(_ session: Session, to schema: String) async throws {
     try await session.execute(
       "SELECT set_config('search_path', concat_ws(', ', quote_ident(\(schema)), current_setting('search_path')), false)"
     )
   }
 
-  /// What of a projection cannot be redirected; nothing for one that declares no tables, or whose tables are not there yet.
+  /// The statements of a projection that cannot be redirected; none if it declares no tables, or its tables do not exist yet.
   package func strays(
     _ definition: ProjectionDefinition, _ options: ConnectionOptions
   ) async throws -> [Problem] {
@@ -39,7 +39,7 @@ package struct RedirectionCheck: Sendable {
       for table in originals.tables {
         try await session.script("CREATE TEMP TABLE \(SQL.quoted(table.name)) (LIKE \(table.qualified) INCLUDING ALL)")
       }
-      try await Self.lead(session, to: "pg_temp")
+      try await Self.redirect(session, to: "pg_temp")
       var findings: [Problem] = []
       for (sql, statement) in statements(of: definition) {
         guard let found = try await look(sql, originals, session) else { continue }
@@ -58,13 +58,13 @@ package struct RedirectionCheck: Sendable {
         let binds = bound.columns.map { Bind(nil, type: $0.typeOID(streamIDType: shape.streamIDType)) }
         return (SQL(text: bound.text, binds: binds), bound.statement)
       }
-    // Refused before anybody looks at statements, which nobody knows before it answers.
+    // The statements of a plugin are unknown before it answers.
     case .plugin: []
     }
   }
 
-  /// One statement, in a transaction that is rolled back; nil where it stays within the tables, or cannot be planned at all, which
-  /// ``DefinitionCheck`` tells.
+  /// Checks one statement in a transaction that is rolled back; returns nil if it uses only the new tables, or cannot be planned, which
+  /// ``DefinitionCheck`` reports.
   private func look(_ sql: SQL, _ originals: OriginalTables, _ session: Session) async throws -> String? {
     try await session.script("BEGIN")
     do {
@@ -93,18 +93,19 @@ package struct RedirectionCheck: Sendable {
     let found = try rows.map { row in
       "\(try row.get("is_written", as: Bool.self) ? "writes" : "reads") \(try row.get("relation", as: String.self))"
     }
-    return "a rebuild cannot lead this statement to new tables: it \(found.joined(separator: ", "))"
+    return "a rebuild cannot redirect this statement to the new tables: it \(found.joined(separator: ", "))"
   }
 
-  /// Functions the statement calls, however deep, that name one of the tables with its schema, or set a search path of their own.
+  /// Finds functions that the statement calls, directly or not, and that name one of the tables with its schema, or set their own search
+  /// path.
   ///
-  /// A function with a parsed body depends, in the catalog, on whatever it uses: so the statement is made the body of one.
+  /// In the catalog a function with a parsed body depends on all that it uses, so the check makes the statement the body of a function.
   private func functions(_ sql: SQL, _ originals: OriginalTables, _ session: Session) async throws -> String? {
     try await session.script("SAVEPOINT probe")
     do {
       try await makeProbe(sql, session)
     } catch let error as PostgresError where error.sqlState != nil && !error.isConnectionLoss {
-      // What cannot be a function's body is left to the pages of the rebuild itself.
+      // The pages of the rebuild check statements that cannot be a function's body.
       try await session.script("ROLLBACK TO SAVEPOINT probe")
       return nil
     }
@@ -134,8 +135,8 @@ package struct RedirectionCheck: Sendable {
       """
     ).rows
     guard let row = rows.first else { return nil }
-    return "a rebuild cannot lead this statement to new tables: function \(try row.get("function", as: String.self)) "
-      + "uses \(try row.get("qualified", as: String.self)), whatever the search path is"
+    return "a rebuild cannot redirect this statement to the new tables: "
+      + "function \(try row.get("function", as: String.self)) uses \(try row.get("qualified", as: String.self)) regardless of the search path"
   }
 
   private func makeProbe(_ sql: SQL, _ session: Session) async throws {

@@ -5,11 +5,11 @@ import Postgres
 import Rules
 import Telemetry
 
-/// The rebuild of a plugin with effects outside the database: it is handed every event again, up to where its live shard stands.
+/// The rebuild of a plugin with effects outside the database: hands it every event again, up to the position of its live shard.
 ///
-/// There is nothing to exchange, and nothing that could be taken back. The live shard stands still meanwhile, so that the events of the one
-/// reach the plugin before those of the other; its position stays what it is. The progress is the rebuild's own position, so a run that is
-/// cut off goes on where it was: each event at least once.
+/// It exchanges no tables, and its effects cannot be undone. The live shard waits meanwhile, so that the rebuild's events reach the plugin
+/// before those of the live shard, whose position does not change. The progress is the rebuild's own position, so an interrupted run
+/// continues where it was, and hands over each event at least once.
 struct ReplayRebuild: Sendable {
   let runner: RebuildRunner
 
@@ -49,9 +49,9 @@ struct ReplayRebuild: Sendable {
     }
   }
 
-  /// The dead letters are those of the replay from here on.
+  /// Ends the rebuild; its dead letters replace the shard's.
   ///
-  /// - Returns: nil where the live shard has gone on after all, and its events are still to be handed over.
+  /// - Returns: nil if the live shard has moved on meanwhile, so that its events remain to be handed over.
   private func conclude(_ row: RebuildTable.Row, upTo target: Int64, _ session: Session) async throws -> Int64? {
     try await session.transaction { [runner] session in
       guard let live = try await Positions(runner.shape).lock(runner.shard, session) else {

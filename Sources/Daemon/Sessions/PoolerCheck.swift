@@ -1,17 +1,17 @@
 import Postgres
 
-/// Whether a session is one: behind a pooler in transaction mode each statement gets whatever session of the server is free.
+/// Finds out whether a pooler in transaction mode shares a session: then any free session of the server runs each statement.
 ///
-/// Locks would stay behind in all of them. And the proof of the high-water mark rests on a session that ends when the server does, which
-/// such a pooler hides.
+/// Locks would stay behind in all of them. The proof of the high-water mark also needs a session that ends when the server does, and such
+/// a pooler hides that.
 struct PoolerCheck: Sendable {
   var options: ConnectionOptions
 
-  /// Longest to wait for a second session of the pooler's.
+  /// How long to wait for a second session of the pooler.
   private static let patience = Duration.seconds(3)
 
-  /// A pooler shows by the number it gives for the server's process, which is not the server's. In session mode it does no harm. So a
-  /// second session asks for a backend: in transaction mode it gets the one that the first has just used, or the first gets another.
+  /// A pooler gives itself away by its process number, which is not the server's. In session mode it is harmless. So a second session asks
+  /// for a backend: in transaction mode it gets the one that the first session just used, or the first session gets another one.
   func isShared(_ session: Session) async throws -> Bool {
     let backend = try await Self.backend(session)
     guard backend != session.processID else { return false }
@@ -25,7 +25,7 @@ struct PoolerCheck: Sendable {
           if try await Self.backend(session) != backend { return true }
           _ = try await other.script("ROLLBACK")
         } catch let error as PostgresError where error.kind == .timedOut(Self.patience) {
-          // Nothing is free, so what the first session has is its own.
+          // No backend is free, so the first session has one of its own.
           return false
         }
       }

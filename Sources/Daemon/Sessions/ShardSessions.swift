@@ -1,15 +1,15 @@
 package import Postgres
 
-/// The sessions on which pages are applied: what each of them is given before the first page, and what is taken away between two projections.
+/// The setup of sessions that apply pages: before the first page, and between the pages of two projections.
 package enum ShardSessions {
   package static func prepare(_ session: Session, workMemory: String? = nil) async throws {
-    // First: a client that is cut off before it would leave its session behind for hours.
+    // Must be first: a client that is cut off before it would leave its session behind for hours.
     try await SessionBounds.work.apply(to: session)
     try await lead(session, workMemory: workMemory)
   }
 
-  /// Takes away what a projection's statements left behind, which must not reach another projection. In one script, which is one
-  /// transaction: there is no moment at which the session has no bounds.
+  /// Removes what a projection's statements left in the session, so that it does not reach another projection. One script is one
+  /// transaction, so the session never lacks its bounds.
   static func clean(_ session: Session, workMemory: String? = nil) async throws {
     _ = try await session.script(
       """
@@ -19,8 +19,8 @@ package enum ShardSessions {
     try await lead(session, workMemory: workMemory)
   }
 
-  /// `batch` is found without its schema, and behind everything of the operator's own, so that no table of theirs is hidden. Nothing is
-  /// compiled: a statement is planned for each page anew, and the server would compile wide ones each time, for more than that gains.
+  /// Puts `tidemark` last on the search path: statements find `batch` without its schema, and it hides none of the operator's tables. Turns
+  /// JIT off: each page plans its statements again, and compiling wide ones each time costs more than it gains.
   private static func lead(_ session: Session, workMemory: String?) async throws {
     try await session.execute(
       """

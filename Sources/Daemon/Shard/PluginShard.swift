@@ -7,7 +7,7 @@ import Rules
 import Telemetry
 
 extension ShardAgent {
-  /// Runs a shard whose projection is a plugin: the same agent, with the plugin beside it from the first page to the last.
+  /// Runs a shard whose projection is a plugin: the same agent, with the plugin running beside it from the first page to the last.
   func run(_ declaration: PluginDefinition) async throws {
     let plugin = makePlugin(declaration, for: name, of: context.database, observer: observer)
     var agent = self
@@ -27,10 +27,10 @@ extension ShardAgent {
     try outcome.get()
   }
 
-  /// A rebuild that hands the plugin every event again, and was cut off with its node, goes on before the live shard does: the events of
-  /// the one belong before those of the other, and the plugin is told which they are.
+  /// Lets an interrupted rebuild that replays every event into the plugin continue before the live shard does: the plugin must get the
+  /// rebuild's events first, with mode `rebuild`.
   ///
-  /// - Returns: false where a new word to the shard came first.
+  /// - Returns: false if the shard's revision changed first.
   func letRebuildGoFirst(unless revision: Halts.Revision) async throws -> Bool {
     while try await isBehindRebuild() {
       await health.set(name, state: .stopped, reason: "by \(Halt.Source.rebuild)", position: nil)
@@ -45,7 +45,7 @@ extension ShardAgent {
       guard let row = try await RebuildTable().read("\(name)", session), row.state.isOpen,
         row.request.way == .inPlace || row.chosenWay == .replay
       else { return false }
-      // One that a command does by itself goes on only when it is asked for again: no shard waits for that.
+      // A rebuild that a command runs continues only when it is requested again; no shard waits for that.
       return row.byNode ? true : try await RebuildLock.isHeld("\(name)", session)
     }
   }

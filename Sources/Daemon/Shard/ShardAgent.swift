@@ -8,7 +8,7 @@ import Telemetry
 
 /// Runs one shard: performs what the rule ``Shard`` decides, page after page, until the daemon stops.
 ///
-/// It owns nothing: a page borrows a session from the pool, so many shards share a few connections.
+/// It owns no session: each page borrows one from the pool, so many shards share a few connections.
 package struct ShardAgent: Service {
   package var context: ShardContext
   package var pool: SessionPool
@@ -17,7 +17,7 @@ package struct ShardAgent: Service {
   package var requests: RequestBoard
   /// Reads for plugins.
   package var feed: EventFeed
-  /// Of a projection that is a plugin.
+  /// Set if the projection is a plugin.
   var plugin: PluginProjector?
 
   var name: ShardName { context.name }
@@ -36,7 +36,7 @@ package struct ShardAgent: Service {
         observer.observe(.pageSlow(name, page, for: lasted))
         await health.set(
           name, state: .slow,
-          reason: "the page \(page.floor + 1) to \(page.ceiling) has been under way for \(lasted.brief)",
+          reason: "page \(page.floor + 1) to \(page.ceiling) has been running for \(lasted.brief)",
           position: page.floor)
       })
   }
@@ -79,7 +79,7 @@ package struct ShardAgent: Service {
           name, state: rule.condition.state, reason: rule.condition.reason, position: rule.position)
         command = try await perform(command, &rule, revision)
       } catch let error as CancellationError {
-        // A wait ends at once when the daemon stops; a page only when its time is over.
+        // A stop of the daemon ends a wait at once, a page only after its grace period.
         if !Stop.current.isRequested { throw error }
       }
       if before.reason != nil, rule.condition.reason == nil { observer.observe(.shardResumed(name)) }
@@ -105,7 +105,7 @@ package struct ShardAgent: Service {
             try await ShardRequests().remember(definition.fingerprint.work, of: key, $0)
           }
           if hasChanged, position > 0 { observer.observe(.definitionChanged(name, position: position)) }
-          // Whatever kept it from starting is over.
+          // The shard has started, so earlier failures no longer count.
           _ = rule.startAfresh()
         }
         try await plugin?.start(at: position)
@@ -124,7 +124,7 @@ package struct ShardAgent: Service {
       return told(try await runner.apply(page, .searchingPoison(chunk: chunk), &rule), rule)
     case .awaitDatabase(let delay):
       if let next = try await wait(delay, during: command, &rule, revision) { return next }
-      // A mark that is proven after now is proof that the database answers.
+      // A mark proven after now proves that the database answers.
       let now = ContinuousClock.now
       _ = try await stoppable { try await marks.mark { $0.provenAt > now } }
       return .readPosition
@@ -142,7 +142,7 @@ package struct ShardAgent: Service {
       await requests.haltAll(for: nil, because: rule.condition.reason ?? "", in: name)
       return .readPosition
     case .stop:
-      // What it is started with again is the program as it is then.
+      // So that the operator may replace the program before the shard starts again.
       await plugin?.standDown()
       try await stoppable { try await requests.change(name, from: revision) }
       return await interrupted(command, &rule, revision)
@@ -156,17 +156,19 @@ package struct ShardAgent: Service {
       { lasted in
         observer.observe(
           .shardWaiting(
-            name, reason: "what operators want of it could not be read from tidemark.shard for \(lasted.brief)"))
+            name,
+            reason:
+              "waiting for \(lasted.brief) to read its requested state (run, pause or stop) from tidemark.shard"))
       }, { try await stoppable { try await requests.untilKnown() } })
   }
 
   // MARK: Waits
 
-  /// Stands still as an operator, a rule for all shards or a rebuild wants it, until that changes or its time is over.
+  /// Makes the shard wait for an operator, a rule for all shards, or a rebuild, until that changes or its time is over.
   private func standStill(
     _ halt: Halt, _ rule: inout Shard, _ revision: Halts.Revision
   ) async throws -> Shard.Command {
-    // So that an operator may exchange the program meanwhile. Who rebuilds has a plugin of its own, and what this one remembers is of the
+    // So that the operator may replace the program meanwhile. A rebuild runs its own instance of the plugin, and this one may remember the
     // old read model.
     await plugin?.standDown()
     let left = halt.end.map { ContinuousClock.now.duration(to: $0) }
@@ -184,7 +186,7 @@ package struct ShardAgent: Service {
     return rule.released(isTold: now.revision.own != revision.own)
   }
 
-  /// Waits for so long. Returns nil after that, and what comes next where a new word came first.
+  /// Waits. Returns nil after that time, or the next command if the shard's revision changed first.
   private func wait(
     _ length: Duration, during command: Shard.Command, _ rule: inout Shard, _ revision: Halts.Revision
   ) async throws -> Shard.Command? {
@@ -202,7 +204,7 @@ package struct ShardAgent: Service {
     return rule.interrupted(command, left: max(.zero, left), isTold: isTold)
   }
 
-  /// Runs a wait; nil when a new word came first, to this shard or to all.
+  /// Runs a wait; returns nil if the shard's revision changed first.
   func unlessRevised<T: Sendable>(
     _ revision: Halts.Revision, _ work: @escaping @Sendable () async throws -> T
   ) async throws -> T? {
@@ -223,7 +225,7 @@ package struct ShardAgent: Service {
     ShardStart(definition: definition, positions: Positions(context.shape), key: key, observer: observer)
   }
 
-  /// Tells what a step came to, and returns what comes next.
+  /// Reports the outcome of a step, and returns the next command.
   private func told(_ step: PageRunner.Step, _ rule: Shard) -> Shard.Command {
     if let (page, took) = step.applied { observer.observe(.pageApplied(name, page, took: took)) }
     guard let failed = step.failed, !step.isSearch else { return step.next }
@@ -242,7 +244,7 @@ package struct ShardAgent: Service {
   }
 }
 
-/// The time of day when a duration from now is over, for people.
+/// The local time at which a duration from now ends.
 private func timeOfDay(in length: Duration) -> String {
   var time = Glibc.time(nil) + Int(length.components.seconds)
   var parts = tm()

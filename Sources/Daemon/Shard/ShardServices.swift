@@ -1,6 +1,6 @@
 import Concurrency
 
-/// All that a node does for a shard it leads: following the store, and rebuilding when asked.
+/// The services of a shard that this node leads: one follows the store, one rebuilds on request.
 struct ShardServices: Service {
   var services: [any Service]
 

@@ -4,16 +4,16 @@ import Postgres
 import Rules
 import Telemetry
 
-/// Where a shard begins: at its position, or, when it has none, where the operator's `start` says.
+/// Finds where a shard begins: at its position, or, if it has none, where `start` says.
 struct ShardStart: Sendable {
   let definition: ProjectionDefinition
   let positions: Positions
   let key: String
   let observer: any Observer
 
-  /// Reads the position, and writes the first one down.
+  /// Reads the position; inserts the first one.
   ///
-  /// - Throws: ``PageFailure`` where it is no moment to begin.
+  /// - Throws: ``PageFailure`` if the shard cannot begin now.
   func position(pool: SessionPool, marks: MarkBoard) async throws -> Int64 {
     let found = try await watched(
       { lasted in
@@ -21,7 +21,7 @@ struct ShardStart: Sendable {
           .shardWaiting(
             definition.shard,
             reason:
-              "somebody has held its position for \(lasted.brief): a page of whoever ran it before, or a transaction of yours"
+              "its position row has been locked for \(lasted.brief), by the previous leader's last page or by another transaction"
           ))
       }, { try await begin(pool, at: nil) })
     if let found { return told(found) }
@@ -29,7 +29,7 @@ struct ShardStart: Sendable {
     return told(try await begin(pool, at: first) ?? (first, 0))
   }
 
-  /// Nothing is under way yet, so a stop ends the wait for whoever holds the position.
+  /// No page is running yet, so a stop ends the wait for a locked position row.
   private func begin(
     _ pool: SessionPool, at first: Int64?
   ) async throws -> (position: Int64, removedLetters: Int)? {
@@ -59,12 +59,12 @@ struct ShardStart: Sendable {
         }
         command = rule.found(found)
       case .awaitRest: command = rule.atRest(try await handedOutAtRest(pool, marks))
-      case .recall, .refuse: preconditionFailure("what is not on record is asked for by rebuilds alone")
+      case .recall, .refuse: preconditionFailure("only rebuilds ask for a recorded first position")
       }
     }
   }
 
-  /// The highest number that was handed out, with no writer left.
+  /// Returns the highest issued number, once no writer is left.
   private func handedOutAtRest(_ pool: SessionPool, _ marks: MarkBoard) async throws -> Int64 {
     let first = try await lookAtStore(pool)
     if first.writers.isEmpty { try await stoppable { try await Task.sleep(for: QuiescenceCheck.quiet) } }
@@ -74,14 +74,14 @@ struct ShardStart: Sendable {
     return second.highest
   }
 
-  /// With the store as it is now: it may have been made anew while the shard waited for it to come to rest.
+  /// Reads the store's shape again: it may have been recreated while the shard waited for its writers.
   private func lookAtStore(_ pool: SessionPool) async throws -> QuiescenceCheck.Look {
     try await pool.withSession(for: key, unlessStopped: true) { [schema = positions.shape.schema] session in
       try await QuiescenceCheck(try await StoreShape.read(session, schema: schema)).look(session)
     }
   }
 
-  /// A mark whose proof begins after now.
+  /// Waits for a mark whose proof begins after now.
   private func newestMark(_ marks: MarkBoard) async throws -> Int64 {
     let now = ContinuousClock.now
     return try await stoppable { try await marks.mark { $0.provenAt >= now } }.sequence

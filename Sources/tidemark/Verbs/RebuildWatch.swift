@@ -33,7 +33,7 @@ final class RebuildWatch: Observer {
     switch answer {
     case .begun: line("\(shard): started")
     case .resumed(let position): line("\(shard): continues at \(grouped(position))")
-    case .begunAnew: line("\(shard): started over, as the definition has changed since the unfinished rebuild")
+    case .startedOver: line("\(shard): started over, as the definition has changed since the unfinished rebuild")
     case .joined: line("\(shard): already running")
     }
   }

@@ -54,9 +54,9 @@ extension ObservationRecorder {
 
   @Test(arguments: [
     ("wrong-code", "TM507", "the plugin returned 77 from apply"),
-    ("silent-failure", "TM507", "the plugin returned a failure without saying which event failed"),
+    ("silent-failure", "TM507", "the plugin returned a failure without reporting which event failed"),
     ("wrong-event", "TM507", "which is not in its page"),
-    ("both", "TM507", "the plugin said that an event failed, and then that all are applied"),
+    ("both", "TM507", "the plugin reported a failed event, then returned that all events are applied"),
   ])
   func `that answers wrongly moves no position, and is asked again`(config: String, code: String, words: String)
     async throws
@@ -183,11 +183,11 @@ extension ObservationRecorder {
         == ["opened", "closed", "opened", "closed"]
     }
     let ends = observed.all.compactMap { $0.when(.pluginEnded)?[.how] }
-    #expect(ends.first == "has not returned, and is closed when it does")
+    #expect(ends.first == "has not returned from close; it is closed once it returns")
   }
 
   @Test(arguments: [
-    (["-DABI=2"], "TM509", "was built for version 2 of the plugin interface, and this daemon has 1"),
+    (["-DABI=2"], "TM509", "was built for version 2 of the plugin interface; this daemon has version 1"),
     (["-DNOTHING"], "TM509", "tidemark_plugin_main returned nothing"),
     (["-DNO_MAIN"], "TM509", "has no function tidemark_plugin_main"),
     (["-DWITHOUT_APPLY"], "TM509", "its table lacks open, apply or close"),

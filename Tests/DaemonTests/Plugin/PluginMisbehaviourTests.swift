@@ -216,13 +216,13 @@ import Testing
 
   @Test func `by never answering is ended after its timeout, and handed fewer events`() async throws {
     try await meets(
-      "TM504", "did not answer within 0.5 seconds",
+      "TM504", "did not answer the page after 0 of 5 events within 0.5 seconds",
       python("note('pages', page['count']); time.sleep(60)"), keys: "timeout = \"500ms\"")
   }
 
-  @Test func `by never saying its first word is ended after its timeout`() async throws {
+  @Test func `by never reporting ready is ended after its timeout`() async throws {
     try await meets(
-      "TM504", "waiting for its first word",
+      "TM504", "did not report ready within 0.5 seconds",
       python("pass", before: "if not is_mended(): time.sleep(60)"), keys: "timeout = \"500ms\"")
   }
 

@@ -82,7 +82,7 @@ import Testing
     ("INSERT INTO public.sum SELECT 100000, 1 / (count(*) - count(*))::int FROM batch", "writes public.sum"),
     ("TRUNCATE public.sum", "writes public.sum"),
     ("DO $$ BEGIN DROP TABLE public.sum; END $$", "writes one of the old tables, by dropping it"),
-    ("DROP TABLE IF EXISTS other", "DROP may take away any table"),
+    ("DROP TABLE IF EXISTS other", "DROP may remove other tables"),
     ("CREATE TABLE IF NOT EXISTS other AS SELECT 1 AS n", "writes tidemark_rebuild_"),
     ("ALTER TABLE public.sum ADD COLUMN more text", "writes public.sum"),
     ("DELETE FROM sum USING public.sum AS old WHERE old.seq = sum.seq", "reads public.sum"),
@@ -204,7 +204,7 @@ import Testing
     try await database.follow(settings)
     for arguments in [["--workers", "2"], ["--stream", "x"], ["--tenant", "x"]] {
       let refused = try await Program.run(["rebuild", "Plug", "--here", "-c", config] + arguments)
-      #expect(refused.code == 1 && refused.error.contains("TM333") && refused.error.contains("Leave --workers"))
+      #expect(refused.code == 1 && refused.error.contains("TM333") && refused.error.contains("Omit --workers"))
     }
     let bare = try Program.settings(
       database.conninfo,

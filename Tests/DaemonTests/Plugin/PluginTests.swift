@@ -253,7 +253,7 @@ private let noting = """
       """)
     let settings = try await database.installPlugin([plugin])
     try await database.append(data: [#"{"bad": 1}"#, "{}"])
-    let message = #"a statement of the plugin's answer: with effects = "external" none is applied"#
+    let message = #"a statement of the plugin's answer: with effects = "external" statements are not applied"#
     try await withDaemon(settings) { daemon in
       let failure = try await daemon.observed.first("it stops") { $0.when(.shardStopped)?.failure }
       #expect(failure.message == message && failure.code?.text == "TM510", "\(failure)")

@@ -197,7 +197,7 @@ import Testing
     let watching = Task { try await Program.run(["rebuild", "Slow", "-c", config]) }
     try await eventually("some pages") { try await database.progress() >= 1_000 }
     let second = try await Program.run(["rebuild", "Slow", "--to", "5", "-c", config])
-    #expect(second.code == 1 && second.error.contains("another rebuild of Slow:All is under way (TM325)"), "\(second)")
+    #expect(second.code == 1 && second.error.contains("another rebuild of Slow:All is running (TM325)"), "\(second)")
     let here = try await Program.run(["rebuild", "Slow", "--here", "-c", config])
     #expect(here.code == 1 && here.error.contains("Omit --here"), "\(here)")
     let aborted = try await Program.run(["rebuild", "Slow", "--abort", "-c", config])

@@ -115,7 +115,7 @@ import Testing
     let stream = try await database.value("SELECT md5('2')::uuid::text", as: String.self)
     let refused = try await problem { try await database.rebuild(settings, "Leg", request(streams: [stream])) }
     #expect(
-      refused.code == "TM327" && refused.message.contains("table leg numbers its rows itself, by id"), "\(refused)")
+      refused.code == "TM327" && refused.message.contains("table leg generates its key, id"), "\(refused)")
     #expect(try await database.value("SELECT count(*) FROM leg", as: Int.self) == 4)
   }
 

@@ -87,7 +87,7 @@ import Testing
     for arguments in [["--in-place"], ["--by", "copy"], ["--diff"], ["--to", "5"]] {
       let refused = try await Program.run(["rebuild", "Plug", "--here", "--yes", "-c", config] + arguments)
       #expect(refused.code == 1 && refused.error.contains("TM333"), "\(refused)")
-      #expect(refused.error.contains("Leave --by, --in-place, --diff and --to out"), "\(refused)")
+      #expect(refused.error.contains("Omit --by, --in-place, --diff and --to"), "\(refused)")
     }
     #expect(programs.lines("seen") == Self.seen("continuous", 1...200))
     #expect(try programs.modes() == ["continuous"])

@@ -19,13 +19,13 @@ import Testing
       shards: Dictionary(uniqueKeysWithValues: entries.map { (ShardName(projection: $0.key), $0.value) }))
   }
 
-  @Test func `says of several databases which are away, and whose shard is behind`() {
+  @Test func `names the unreachable ones of several databases, and whose shard is behind`() {
     let acme = database("acme", ["Trip": entry(.following), "Day": entry(.following, at: 40)], mark: 100)
     #expect(
       StatusLine.text([
         acme, database("globex", ["Trip": entry(.following), "Day": entry(.stopped, "no")], mark: nil),
       ])
-        == "following with 2 of 4 shards in 1 of 2 databases · 1 away: globex · worst lag 60 (acme/Day:All) · 1 stopped: globex/Day:All (no)"
+        == "following with 2 of 4 shards in 1 of 2 databases · 1 unreachable: globex · worst lag 60 (acme/Day:All) · 1 stopped: globex/Day:All (no)"
     )
     #expect(
       StatusLine.text([database("a", [:], mark: nil), database("b", [:], mark: nil)])

@@ -351,7 +351,9 @@ extension TestDatabase {
     }
     #expect(
       problem?.code == .store(.schemaBehind)
-        && problem!.message == "table tidemark.\(table), which is missing, with rows that nothing else can tell")
+        && problem!.message
+          == "table tidemark.\(table), which is missing, with rows that cannot be derived from anything else"
+    )
     #expect(problem!.hint?.contains("`tidemark init`") == true)
     _ = try await database.install(seen)
     try await database.append(type: "x", count: 3)
