@@ -11,7 +11,7 @@ import Telemetry
 /// It owns one session. When that ends, all its proofs end too: the agent withdraws the mark, and the next session begins with the mark
 /// that was last saved.
 struct HighWaterAgent: Service {
-  /// The store that everything else of this database was prepared for.
+  /// The store that all agents of this database were prepared for.
   var shape: StoreShape
   var options: ConnectionOptions
   var settings: EventStoreSettings
@@ -21,10 +21,10 @@ struct HighWaterAgent: Service {
 
   /// How often a moving mark is saved.
   static let persistCadence = Duration.seconds(1)
-  /// How often the identity of the store is looked up while there is nothing to prove.
+  /// How often to check the identity of the store while there is nothing to prove.
   static let identityCadence = Duration.seconds(1)
 
-  /// - Throws: ``StoreChanged`` where everything that was prepared for the store has to be made anew.
+  /// - Throws: ``StoreChanged`` if all agents of this database must be prepared again.
   func run() async throws {
     var backoff = Backoff()
     while !Stop.isDue {
@@ -40,7 +40,7 @@ struct HighWaterAgent: Service {
         await board.withdraw()
         throw change
       } catch let problem as Problem where problem.code == .store(.replaced) {
-        // At once: the next session finds out whether it matters.
+        // No wait: the next session finds out whether the change matters.
         await board.withdraw()
       } catch {
         await board.withdraw()
@@ -102,7 +102,7 @@ struct HighWaterAgent: Service {
   }
 }
 
-/// The event table, its sequence or the view that pages read is not the one that the agents of this database were prepared for.
+/// The event table, its sequence or the view that pages read is no longer the one that the agents of this database were prepared for.
 struct StoreChanged: Error {}
 
 /// Performs the rule ``HighWater``, tick after tick, on one session.

@@ -92,7 +92,7 @@ struct Startup: Sendable {
     return shape
   }
 
-  /// Before anything is made: a store that cannot be followed is left as it is.
+  /// Runs before the daemon creates anything, so that a store that cannot be followed stays unchanged.
   private func preflight(_ session: Session) async throws {
     let store = settings.eventStore
     _ = try await Preflight.pass(session, schema: store.schema, accepted: store.accept)

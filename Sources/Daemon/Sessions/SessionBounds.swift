@@ -41,7 +41,7 @@ package enum SessionBounds: Sendable {
       ("tcp_keepalives_count", "3"),
       // Single statements wait for rows too, and must then see the change they waited for, even if the role has another default.
       ("default_transaction_isolation", "read committed"),
-      // A row that a policy hides is an error, and never a row that is not there.
+      // With this, a query that a policy would filter fails instead of missing rows.
       ("row_security", "off"),
     ]
   }
