@@ -256,7 +256,7 @@ private let everything = """
     try await withDaemon(settings) { daemon in
       let failure = try await daemon.observed.first("a refusal") { $0.when(.markRefused)?.failure }
       #expect(
-        failure.code == .store(.sequenceReset) && failure.message.contains("stands at 2")
+        failure.code == .store(.sequenceReset) && failure.message.contains("is at 2")
           && failure.message.contains("mark 5"))
       #expect(try await database.value("SELECT count(*) FROM seen", as: Int.self) == 5)
       try await database.script("SELECT setval('mt_events_sequence', 5)")

@@ -35,9 +35,7 @@ private func copy(_ name: String) -> String {
       try await slow.script(
         #"BEGIN; SELECT tidemark.append(gen_random_uuid(), '[{"type": "slow", "data": {}}]')"#)
       try await database.append(type: "x", count: 3)
-      _ = try await daemon.observed.first("the change is noticed") {
-        $0.fact == .markRefused && $0.failure?.code == .store(.replaced) ? true : nil
-      }
+      _ = try await daemon.observed.first("the change is noticed") { $0.fact == .storeChanged ? true : nil }
       try await daemon.ticked(times: 5)
       #expect(try await database.position("Copy:All") == 5, "number 6 is still in flight")
       try await slow.script("COMMIT")

@@ -85,7 +85,7 @@ import Testing
       try await database.rebuild(settings, "Trip")
     } throws: { error in
       let problem = error as? Problem
-      return problem?.code == .rebuild(.wrongWay) && problem!.message.contains("by id and by stream")
+      return problem?.code == .rebuild(.wrongWay) && problem!.message.contains("by several keys (id; stream)")
     }
     #expect(try await database.leftovers() == 0)
   }
