@@ -12,9 +12,6 @@ package actor RequestBoard {
   private var still: Set<ShardName> = []
   private let holders = Waiters<ShardName, Void>()
 
-  /// A shard that is in a page answers after it, which may take longer than this.
-  static let reminderAfter = Duration.seconds(1)
-
   package init() {}
 
   /// Returns once the requests have been read from the database.
@@ -52,24 +49,11 @@ package actor RequestBoard {
   func hold(_ shard: ShardName) async throws {
     if rule.hold(shard, true) { waiters.tell() }
     do {
-      while running.contains(shard), !still.contains(shard) {
-        let reminder = Task { [self] in
-          try await Task.sleep(for: Self.reminderAfter)
-          remind(shard)
-        }
-        defer { reminder.cancel() }
-        try await holders.wait(for: shard)
-      }
+      while running.contains(shard), !still.contains(shard) { try await holders.wait(for: shard) }
     } catch {
       release(shard)
       throw error
     }
-  }
-
-  /// Asks the shard again: a rebuild must never wait for an answer that was missed.
-  private func remind(_ shard: ShardName) {
-    if rule.hold(shard, false), rule.hold(shard, true) { waiters.tell() }
-    tellHolders(of: shard)
   }
 
   /// Lets a shard continue at its position.
