@@ -25,7 +25,8 @@ package struct StoreIdentity: Sendable, Hashable {
                (SELECT concat('p', count(*), ':', max(i.inhrelid::bigint)) FROM pg_catalog.pg_inherits AS i WHERE i.inhparent = k.events),
                (SELECT concat('u', count(*)) FROM pg_catalog.pg_subscription_rel AS u WHERE u.srrelid = k.events)) AS token
         FROM (SELECT to_regclass(\(table))::oid AS events, to_regclass(\(sequence))::oid AS sequence,
-                     to_regclass('tidemark.batch')::oid AS batch) AS k
+                     (SELECT v.oid FROM pg_catalog.pg_class AS v JOIN pg_catalog.pg_namespace AS n ON n.oid = v.relnamespace
+                       WHERE n.nspname = 'tidemark' AND v.relname = 'batch') AS batch) AS k
       """
   }
 

@@ -45,20 +45,12 @@ struct SchemaLookUp: Sendable {
     ).rows
     found.present = Set(try rows.map { try $0.get("name", as: String.self) })
     found.isComplete = found.present.count == objects.count
-    let state = try await session.execute(
-      """
-      SELECT EXISTS (SELECT FROM pg_catalog.pg_namespace AS n WHERE n.nspname = 'tidemark_internal') AS has_internal,
-             EXISTS (SELECT FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
-                      WHERE n.nspname = 'tidemark' AND c.relname = 'batch' AND c.relkind = 'v'
-                        AND NOT EXISTS (SELECT FROM pg_catalog.pg_rewrite AS r
-                                          JOIN pg_catalog.pg_depend AS d
-                                            ON d.classid = 'pg_catalog.pg_rewrite'::regclass AND d.objid = r.oid
-                                         WHERE r.ev_class = c.oid AND d.refclassid = 'pg_catalog.pg_class'::regclass
-                                           AND d.refobjid = \(shape.eventsOID)::oid)) AS is_elsewhere
-      """
-    ).rows[0]
-    found.hasInternalSchema = try state.get("has_internal", as: Bool.self)
-    found.viewIsElsewhere = try state.get("is_elsewhere", as: Bool.self)
+    found.hasInternalSchema = try await session.execute(
+      "SELECT EXISTS (SELECT FROM pg_catalog.pg_namespace AS n WHERE n.nspname = 'tidemark_internal')"
+    ).rows[0].get(0, as: Bool.self)
+    if objects.contains(where: { $0.kind == .view && !found.isMissing($0) }) {
+      found.viewIsElsewhere = try await !PageView.shows(shape, session)
+    }
     return found
   }
 
