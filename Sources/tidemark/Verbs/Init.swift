@@ -48,7 +48,7 @@ struct Init {
           defer { last = wait }
           return last
         }
-        guard before != wait else { return }
+        if let before, before.isFor(wait) { return }
         printNote("\(settings.prefix)waiting for \(wait)")
       }
       if plan.isEmpty { print("\(settings.prefix)nothing to do: everything exists") }
