@@ -81,16 +81,24 @@ package struct HighWaterReads: Sendable {
     }
   }
 
-  /// Step 3: the runs of numbers in (from, to] without a visible event.
+  /// Step 3: the runs of numbers in (from, end] without a visible event. The end is `limit`, or the visible event that is the `events`-th
+  /// after `from`: the cost grows with the events, not with the distance between numbers.
   ///
   /// One index-only scan of the range just counts, since most ranges are complete; a second one follows if numbers are missing. It
   /// comes later, so it can only see more: a number it does not see was not visible to the first one either.
-  package func gaps(from: Int64, to: Int64, _ session: Session) async throws -> [ClosedRange<Int64>] {
-    let seen = try await session.prepared(
-      "SELECT count(*) FROM \(raw: shape.store).mt_events WHERE seq_id > \(from) AND seq_id <= \(to)",
-      timeout: .seconds(60)
-    ).rows[0].get(0, as: Int64.self)
-    guard seen < to - from else { return [] }
+  package func gaps(
+    from: Int64, upTo limit: Int64, events: Int64, _ session: Session
+  ) async throws -> (gaps: [ClosedRange<Int64>], end: Int64) {
+    let counted = try await session.prepared(
+      """
+      SELECT count(*), max(seq_id)
+        FROM (SELECT seq_id FROM \(raw: shape.store).mt_events WHERE seq_id > \(from) AND seq_id <= \(limit)
+               ORDER BY seq_id LIMIT \(events)) AS seen
+      """, timeout: .seconds(60)
+    ).rows[0]
+    let seen = try counted.get(0, as: Int64.self)
+    let to = try seen < events ? limit : counted.get(1, as: Int64.self)
+    guard seen < to - from else { return ([], to) }
     let rows = try await session.prepared(
       """
       SELECT seq_id + 1 AS first, next - 1 AS last
@@ -103,7 +111,7 @@ package struct HighWaterReads: Sendable {
        ORDER BY 1
       """, timeout: .seconds(60)
     ).rows
-    return try rows.map { try $0.get("first", as: Int64.self)...(try $0.get("last", as: Int64.self)) }
+    return (try rows.map { try $0.get("first", as: Int64.self)...(try $0.get("last", as: Int64.self)) }, to)
   }
 
   /// - Throws: ``Problem`` if the server is a standby, which does not show the locks of the primary.

@@ -17,6 +17,12 @@ package struct Positions: Sendable {
     return try rows.first.map { try $0.get("last_seq_id", as: Int64?.self) ?? 0 }
   }
 
+  /// The number of the first event after `sequence`, `Int64.max` if there is none: for a page without events, so that the next one crosses
+  /// the numbers that no event has.
+  package func nextEvent(after sequence: Int64) -> SQL {
+    "SELECT coalesce(min(seq_id), 9223372036854775807) FROM \(raw: shape.store).mt_events WHERE seq_id > \(sequence)"
+  }
+
   /// Where a shard continues: its position, once any page in progress has ended. The shard's previous node may be dead while the server
   /// still executes its last commit; a page that began from the position before that commit would find the position moved.
   ///

@@ -160,8 +160,9 @@ private struct Ticker {
         "the sequence is at \(handedOut), below the high-water mark \(mark) that was already proven",
         hint:
           "The sequence was reset or the database restored to an earlier state. See RECOVERY in tidemark(7).")
-    case .lookUpGaps(let from, let to):
-      let advance = rule.lookedUp(gaps: try await reads.gaps(from: from, to: to, session), from: from, to: to)
+    case .lookUpGaps(let from, let limit, let events):
+      let (gaps, end) = try await reads.gaps(from: from, upTo: limit, events: events, session)
+      let advance = rule.lookedUp(gaps: gaps, from: from, to: end)
       try await record(advance.passed)
     }
   }

@@ -38,7 +38,7 @@ struct PageRunner: Sendable {
         applied = (done.page, took)
         context.observer.observe(done.letters, of: context.name)
         return mode == .whole
-          ? rule.pageApplied(done.page, took: took)
+          ? rule.pageApplied(done.page, took: took, nextEvent: done.nextEvent)
           : rule.pageIsolated(done.page, events: done.events ?? 0, poison: done.poison)
       }
     }

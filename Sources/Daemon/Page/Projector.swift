@@ -11,6 +11,7 @@ package struct Projector: Sendable {
   package let definition: ProjectionDefinition
   private let search: PoisonSearch
   private let streamIDType: String
+  private let positions: Positions
   private let target: PageTarget
   private let takes: [String]?
   private let rows: EventRows
@@ -19,10 +20,12 @@ package struct Projector: Sendable {
   package struct Applied: Sendable {
     package var page: Page
     /// The number of its events; nil if the server did not count them.
-    package var events: Int?
+    package var events: Int? = nil
     /// The events that became dead letters, and the failing events that were ignored.
     package var letters: [DeadLetters.Letter] = []
     package var ignored: [Int64] = []
+    /// Of an empty page: the number of the next event in the store, `Int64.max` if there is none.
+    package var nextEvent: Int64?
 
     package var poison: Int { letters.count + ignored.count }
   }
@@ -34,6 +37,7 @@ package struct Projector: Sendable {
     let target = target ?? .live(shard: "\(context.name)")
     search = PoisonSearch(context, policy: policy, chains: chains, shard: target.letters)
     streamIDType = context.shape.streamIDType
+    positions = Positions(context.shape)
     self.target = target
     if case .perEvent = definition.effect, !target.isLetter, policy.looksAtUnknownEvents(of: definition.name) {
       takes = nil
@@ -75,8 +79,9 @@ package struct Projector: Sendable {
       let begun = try await session.pipeline(begin + ["SELECT EXISTS (SELECT FROM tidemark.batch) AS any"])
       let isEmpty = !(try begun.last!.rows[0].get("any", as: Bool.self))
       try check(begun, isEmpty: isEmpty)
-      try await commit(isEmpty ? [] : statements.map { batchStatement($0, page) }, on: session)
-      return Applied(page: page, events: isEmpty ? 0 : nil)
+      if isEmpty { return try await commitEmpty(page, on: session) }
+      try await commit(statements.map { batchStatement($0, page) }, on: session)
+      return Applied(page: page)
 
     case (.batch(let statements), .searchingPoison(let chunk)):
       var prepared: [(String, SourceLocation)] = []
@@ -90,7 +95,9 @@ package struct Projector: Sendable {
 
     case (.perEvent(let statements), _):
       let begun = try await session.pipeline(begin + [rows.statement])
-      try check(begun, isEmpty: begun.last!.rows.isEmpty)
+      let isEmpty = begun.last!.rows.isEmpty
+      try check(begun, isEmpty: isEmpty)
+      if isEmpty { return try await commitEmpty(page, on: session) }
       return try await applyEvents(begun.last!, statements, page, mode, on: session)
 
     case (.plugin, _): preconditionFailure("pages of a plugin are applied by PluginProjector")
@@ -221,6 +228,12 @@ package struct Projector: Sendable {
     return try rows.reduce(into: [:]) {
       $0[try $1.get("seq_id", as: Int64.self)] = try $1.get("stream", as: String?.self)
     }
+  }
+
+  /// Commits a page without events, and looks up where the next one is: the numbers up to there may be many.
+  private func commitEmpty(_ page: Page, on session: Session) async throws -> Applied {
+    let ended = try await session.pipeline([positions.nextEvent(after: page.ceiling)] + target.end + ["COMMIT"])
+    return Applied(page: page, events: 0, nextEvent: try ended[0].rows[0].get(0, as: Int64.self))
   }
 
   private func commit(

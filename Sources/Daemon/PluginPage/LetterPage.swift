@@ -71,8 +71,7 @@ private struct LetterPages: PluginPages {
     return .block(block)
   }
 
-  func commit(in life: Int, _ body: @Sendable (Session) async throws -> Void) async throws -> Bool {
+  func commit<T: Sendable>(in life: Int, _ body: @Sendable (Session) async throws -> T) async throws -> T? {
     try await body(session)
-    return true
   }
 }

@@ -22,8 +22,8 @@ protocol PluginPages: Sendable {
 
   /// Runs the body on a session if the life of the server still lasts.
   ///
-  /// - Returns: false if it has ended; the body did not run.
-  func commit(in life: Int, _ body: @Sendable (Session) async throws -> Void) async throws -> Bool
+  /// - Returns: nil if it has ended; the body did not run.
+  func commit<T: Sendable>(in life: Int, _ body: @Sendable (Session) async throws -> T) async throws -> T?
 }
 
 extension PluginPages {
@@ -44,13 +44,12 @@ struct LivePages: PluginPages {
     try await feed.read(page, for: shard, parks: parks)
   }
 
-  func commit(in life: Int, _ body: @Sendable (Session) async throws -> Void) async throws -> Bool {
+  func commit<T: Sendable>(in life: Int, _ body: @Sendable (Session) async throws -> T) async throws -> T? {
     try await pool.withSession(for: "\(shard)") { session in
       // The server has not crashed since the page was read: the high-water agent has kept its session, and its newest proof began after
       // this session was opened.
-      guard try await mark(provenSince: session.openedAt).life == life else { return false }
-      try await body(session)
-      return true
+      guard try await mark(provenSince: session.openedAt).life == life else { return nil }
+      return try await body(session)
     }
   }
 
@@ -98,11 +97,10 @@ actor RebuildPages: PluginPages {
     return .block(block)
   }
 
-  func commit(in life: Int, _ body: @Sendable (Session) async throws -> Void) async throws -> Bool {
+  func commit<T: Sendable>(in life: Int, _ body: @Sendable (Session) async throws -> T) async throws -> T? {
     try await pool.withSession { session in
-      guard await self.life(of: session) == life else { return false }
-      try await body(session)
-      return true
+      guard await self.life(of: session) == life else { return nil }
+      return try await body(session)
     }
   }
 

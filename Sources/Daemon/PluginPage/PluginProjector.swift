@@ -181,12 +181,14 @@ actor PluginProjector: PageApplier {
     let page = slice.page
     let life = slice.block.life
     let begin = pages.areBegun ? [] : begin(slice, search)
-    let work = begin + effects + search.keep(letters) + target.end + ["COMMIT"]
+    let isEmpty = slice.count == 0 && !pages.areBegun
+    let look = isEmpty ? [Positions(context.shape).nextEvent(after: page.ceiling)] : []
+    let work = begin + effects + search.keep(letters) + look + target.end + ["COMMIT"]
     let range = begin.count..<begin.count + effects.count
     let stray = StrayStatement(target: target, begin: begin, effects: effects)
-    let isSameLife = try await pages.commit(in: life) { session in
+    let results = try await pages.commit(in: life) { session in
       do throws(PostgresError) {
-        _ = try await session.pipeline(work)
+        return try await session.pipeline(work)
       } catch {
         if session.isOpen {
           await session.rollBack()
@@ -195,9 +197,10 @@ actor PluginProjector: PageApplier {
         throw PluginEffects.failure(error, statements: range)
       }
     }
-    guard isSameLife else { return .changed }
-    return .applied(
-      Projector.Applied(page: page, events: slice.count, letters: letters, ignored: ignored))
+    guard let results else { return .changed }
+    var applied = Projector.Applied(page: page, events: slice.count, letters: letters, ignored: ignored)
+    if isEmpty { applied.nextEvent = try results[begin.count].rows[0].get(0, as: Int64.self) }
+    return .applied(applied)
   }
 
   private func begin(_ slice: EventSlice, _ search: PoisonSearch) -> [SQL] {

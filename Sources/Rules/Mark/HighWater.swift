@@ -132,16 +132,17 @@ package struct HighWater: Sendable {
       updateHold(isBlocked: true, serverTime: reading.serverTime, now: now)
       return .done
     }
-    let to = reading.handedOut - mark <= span ? reading.handedOut : mark + span
+    let to = reading.handedOut
     lookUp = LookUp(from: mark, to: to, proven: proven, settled: settled, serverTime: reading.serverTime, now: now)
-    return .lookUpGaps(from: mark, to: to)
+    return .lookUpGaps(from: mark, to: to, events: span)
   }
 
-  /// Step 3: `gaps` are the runs of numbers in (from, to] without an event in a snapshot taken after the reading.
+  /// Step 3: `gaps` are the runs of numbers in (from, to] without an event in a snapshot taken after the reading; `to` is where the
+  /// look-up ended.
   ///
   /// Ignores an answer to any question but the last.
   package mutating func lookedUp(gaps: [ClosedRange<Int64>], from: Int64, to: Int64) -> Advance {
-    guard let asked = lookUp, asked.from == from, asked.to == to else { return Advance(mark: mark, hold: hold) }
+    guard let asked = lookUp, asked.from == from, from < to, to <= asked.to else { return Advance(mark: mark, hold: hold) }
     lookUp = nil
     var advance = Advance(mark: to)
     for gap in gaps.sorted(by: { $0.lowerBound < $1.lowerBound }) where gap.overlaps(from + 1...to) {
@@ -158,7 +159,7 @@ package struct HighWater: Sendable {
     }
     mark = advance.mark
     // A gap that stays is looked up at every tick, so leave out most of the events behind it.
-    span = mark < to ? min(policy.scanLimit, max(256, 2 * (mark - from))) : policy.scanLimit
+    span = mark < to ? min(policy.scanLimit, max(256, 2 * min(mark - from, policy.scanLimit))) : policy.scanLimit
     let reachedLimit = mark == to && handedOut.map { to < $0 } ?? false
     advance.moreToDo = reachedLimit && (asked.settled > mark || highestVisible > mark)
     updateHold(isBlocked: !reachedLimit, serverTime: asked.serverTime, now: asked.now)

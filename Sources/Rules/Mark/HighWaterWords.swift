@@ -17,7 +17,7 @@ extension HighWater {
     /// Server time. Only used under the horizon. Default 3 s, as Marten's users expect.
     package var gapGrace: Duration
     package var longHold: LongHold
-    /// How many numbers one look-up may span. Default 20,000.
+    /// How many events one look-up may read, however many numbers lie between them. Default 20,000.
     package var scanLimit: Int64
     /// How many numbers before the very first look at a store a late writer may still insert. Default 20,000.
     ///
@@ -29,7 +29,7 @@ extension HighWater {
       append: AppendMode, cached: Bool = false, gapGrace: Duration = .seconds(3), longHold: LongHold = LongHold(),
       scanLimit: Int64 = 20_000, lookBack: Int64 = 20_000
     ) {
-      precondition(scanLimit > 0, "a look-up spans at least one number")
+      precondition(scanLimit > 0, "a look-up reads at least one event")
       self.append = append
       self.cached = cached
       self.gapGrace = gapGrace
@@ -93,8 +93,9 @@ extension HighWater {
   package enum Command: Hashable, Sendable {
     /// The tick is over; see `mark`.
     case done
-    /// With a snapshot of its own, find the numbers in (from, to] without a visible event, then call `lookedUp`.
-    case lookUpGaps(from: Int64, to: Int64)
+    /// With a snapshot of its own, find the numbers in (from, to] without a visible event, then call `lookedUp`. End at the visible event
+    /// that is the `events`-th after `from`, if there is one below `to`.
+    case lookUpGaps(from: Int64, to: Int64, events: Int64)
     case refuse(Refusal)
   }
 

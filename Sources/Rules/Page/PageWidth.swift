@@ -48,11 +48,16 @@ package struct PageWidth: Sendable, Hashable {
   }
 
   /// The page after `floor`, or nil if there is nothing to do.
-  package func next(floor: Int64, mark: Int64) -> Page? {
-    mark > floor ? Page(floor: floor, ceiling: mark - floor <= width ? mark : floor + width) : nil
+  ///
+  /// - Parameter desert: numbers up to here have no event, so they add nothing to a page but its width.
+  package func next(floor: Int64, mark: Int64, desert: Int64 = 0) -> Page? {
+    guard mark > floor else { return nil }
+    let start = min(max(floor, desert), mark)
+    return Page(floor: floor, ceiling: mark - start <= width ? mark : start + width)
   }
 
-  /// Learns from a page. One that the mark or a limit of rows cut short says nothing about its width.
+  /// Learns from a page. One that the mark or a limit of rows cut short says nothing about its width, nor one that is wider because it
+  /// crossed numbers without events.
   package mutating func applied(_ page: Page, took: Duration, behind: Int64) {
     let target = behind > 4 * width ? bounds.farTarget : bounds.tailTarget
     if took > target {
@@ -62,7 +67,7 @@ package struct PageWidth: Sendable, Hashable {
       sinceProbe = 0
       return
     }
-    guard page.width >= width, took > .zero else { return }
+    guard page.width == width, took > .zero else { return }
     let seconds: Double = took / .seconds(1)
     let rate = Double(page.width) / seconds
     rates[width] = rates[width].map { 0.6 * $0 + 0.4 * rate } ?? rate

@@ -60,6 +60,8 @@ package struct Shard: Sendable {
   package private(set) var attempt = 0
 
   private var mark: Int64 = 0
+  /// No event has a number above the last page that was applied and up to here.
+  private var desert: Int64 = 0
   /// Of the mark, when the position was read.
   private var life = 0
   /// The halt in force, and the command that was next when it came.
@@ -94,7 +96,10 @@ package struct Shard: Sendable {
     return life.map { $0 == self.life } ?? true ? next : .readPosition
   }
 
-  package mutating func pageApplied(_ page: Page, took: Duration) -> Command {
+  /// - Parameter nextEvent: the number of the first event after an empty page, `Int64.max` if there is none; nil if it was not looked up.
+  ///   A hint, which only widens the next page: that page still reads all its numbers.
+  package mutating func pageApplied(_ page: Page, took: Duration, nextEvent: Int64? = nil) -> Command {
+    if let nextEvent { desert = min(nextEvent - 1, mark) }
     width.applied(page, took: took, behind: mark - page.ceiling)
     return applied(page)
   }
@@ -213,7 +218,7 @@ package struct Shard: Sendable {
 
   private mutating func next() -> Command {
     guard let position else { return .readPosition }
-    guard let page = width.next(floor: position, mark: mark) else {
+    guard let page = width.next(floor: position, mark: mark, desert: desert) else {
       // Also after a failure: with nothing to apply there is nothing to retry. If the shard fails again, the chain continues.
       condition = .following
       return .awaitMark(above: position, life: life)

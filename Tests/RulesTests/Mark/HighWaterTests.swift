@@ -24,9 +24,11 @@ private struct Tick {
     while true {
       let reading = HighWater.Reading(
         serverTime: .milliseconds(time), handedOut: handedOut, highestVisible: visible.max() ?? 0, holders: holders)
-      guard case .lookUpGaps(let from, let to) = rule.read(reading) else {
+      guard case .lookUpGaps(let from, let limit, let events) = rule.read(reading) else {
         return HighWater.Advance(mark: rule.mark, passed: passed, hold: rule.hold)
       }
+      let seen = visible.filter { $0 > from && $0 <= limit }.sorted().prefix(Int(events))
+      let to = seen.count < events ? limit : seen.last!
       let gaps = (from + 1...to).filter { !visible.contains($0) }.map { $0...$0 }
       var advance = rule.lookedUp(gaps: gaps, from: from, to: to)
       passed += advance.passed
@@ -176,14 +178,14 @@ private func rich(_ mark: Int64? = 0, longHold: HighWater.LongHold = .init()) ->
     #expect(rule.hold?.lasted == .seconds(12))
   }
 
-  @Test func `one look-up spans no more than the limit, and says when there is more`() {
+  @Test func `one look-up reads no more events than the limit, and says when there is more`() {
     var rule = quick(0, scanLimit: 10)
     let reading = HighWater.Reading(serverTime: .zero, handedOut: 26, highestVisible: 26, holders: [writer("3/1")])
-    #expect(rule.read(reading) == .lookUpGaps(from: 0, to: 10))
+    #expect(rule.read(reading) == .lookUpGaps(from: 0, to: 26, events: 10))
     #expect(rule.lookedUp(gaps: [], from: 0, to: 10) == HighWater.Advance(mark: 10, moreToDo: true))
-    #expect(rule.read(reading) == .lookUpGaps(from: 10, to: 20))
+    #expect(rule.read(reading) == .lookUpGaps(from: 10, to: 26, events: 10))
     #expect(rule.lookedUp(gaps: [], from: 10, to: 20).moreToDo)
-    #expect(rule.read(reading) == .lookUpGaps(from: 20, to: 26))
+    #expect(rule.read(reading) == .lookUpGaps(from: 20, to: 26, events: 10))
     let last = rule.lookedUp(gaps: [25...25], from: 20, to: 26)
     #expect(last.mark == 24)
     #expect(!last.moreToDo)
@@ -194,17 +196,36 @@ private func rich(_ mark: Int64? = 0, longHold: HighWater.LongHold = .init()) ->
     var rule = quick(0)
     let reading = HighWater.Reading(
       serverTime: .zero, handedOut: 90_000, highestVisible: 90_000, holders: [writer("3/1")])
-    #expect(rule.read(reading) == .lookUpGaps(from: 0, to: 20_000))
-    _ = rule.lookedUp(gaps: [1...1], from: 0, to: 20_000)
-    #expect(rule.read(reading) == .lookUpGaps(from: 0, to: 256))
+    #expect(rule.read(reading) == .lookUpGaps(from: 0, to: 90_000, events: 20_000))
+    _ = rule.lookedUp(gaps: [1...1], from: 0, to: 20_001)
+    #expect(rule.read(reading) == .lookUpGaps(from: 0, to: 90_000, events: 256))
     _ = rule.lookedUp(gaps: [], from: 0, to: 256)
-    #expect(rule.read(reading) == .lookUpGaps(from: 256, to: 20_256))
+    #expect(rule.read(reading) == .lookUpGaps(from: 256, to: 90_000, events: 20_000))
   }
 
   @Test func `an answer to another question is ignored`() {
     var rule = quick(0)
     _ = rule.read(.init(serverTime: .zero, handedOut: 9, highestVisible: 9, holders: [writer("3/1")]))
     #expect(rule.lookedUp(gaps: [], from: 0, to: 12).mark == 0)
+  }
+
+  @Test func `a jump of the sequence is crossed by one look-up, and is one gap`() {
+    let jump: Int64 = 3_000_000_000_000
+    var rule = rich(10)
+    Tick(handedOut: 10, visible: []).run(&rule)
+    var looks = 0
+    var passed: [HighWater.PassedGap] = []
+    for time in stride(from: 0, through: 8_000, by: 1_000) {
+      let reading = HighWater.Reading(
+        serverTime: .milliseconds(time), handedOut: jump + 1, highestVisible: jump + 1, holders: [])
+      guard case .lookUpGaps(let from, let limit, _) = rule.read(reading) else { continue }
+      looks += 1
+      passed += rule.lookedUp(gaps: [from + 1...jump], from: from, to: limit).passed
+      if rule.mark == jump + 1 { break }
+    }
+    #expect(rule.mark == jump + 1)
+    #expect(passed == [.init(range: 11...jump, reason: .grace)])
+    #expect(looks < 9)
   }
 }
 
@@ -315,7 +336,7 @@ private func rich(_ mark: Int64? = 0, longHold: HighWater.LongHold = .init()) ->
     }
     #expect(rule.mark == 6)
     let reading = HighWater.Reading(serverTime: .seconds(3), handedOut: 104, highestVisible: 104, holders: [])
-    #expect(rule.read(reading) == .lookUpGaps(from: 90, to: 104))
+    #expect(rule.read(reading) == .lookUpGaps(from: 90, to: 104, events: 256))
     let advance = rule.lookedUp(gaps: [91...91, 102...102], from: 90, to: 104)
     #expect(advance.passed == [.init(range: 91...91, reason: .grace)])
     #expect(rule.mark == 101)

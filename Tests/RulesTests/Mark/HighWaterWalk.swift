@@ -30,7 +30,7 @@ struct HighWaterWalk {
 
   var step = Step.snapshot
   var reading = HighWater.Reading(serverTime: .zero, handedOut: 0, highestVisible: 0, holders: [])
-  var asked: (from: Int64, to: Int64) = (0, 0)
+  var asked: (from: Int64, to: Int64, events: Int64) = (0, 0, 0)
   var gaps: [ClosedRange<Int64>] = []
   var isFirstReading = true
 
@@ -126,6 +126,7 @@ struct HighWaterWalk {
     case .read:
       try read()
     case .lookUp:
+      asked.to = store.reach(from: asked.from, to: asked.to, events: asked.events)
       gaps = store.gaps(from: asked.from, to: asked.to)
       step = random.chance(3) ? .snapshot : .lookedUp
     case .lookedUp:
@@ -161,8 +162,8 @@ struct HighWaterWalk {
     switch rule.read(reading) {
     case .done:
       step = .snapshot
-    case .lookUpGaps(let from, let to):
-      asked = (from, to)
+    case .lookUpGaps(let from, let to, let events):
+      asked = (from, to, events)
       step = .lookUp
     case .refuse(let refusal):
       throw .violation("refused: \(refusal)")

@@ -67,7 +67,7 @@ struct PlainRule: MarkRule {
     floors = met
     settled = floors.values.reduce(horizon, min)
     if omission == .locks { settled = reading.highestVisible }
-    return reading.handedOut > mark ? .lookUpGaps(from: mark, to: reading.handedOut) : .done
+    return reading.handedOut > mark ? .lookUpGaps(from: mark, to: reading.handedOut, events: .max) : .done
   }
 
   mutating func lookedUp(gaps: [ClosedRange<Int64>], from: Int64, to: Int64) -> HighWater.Advance {

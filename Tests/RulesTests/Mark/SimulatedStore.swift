@@ -192,6 +192,18 @@ struct SimulatedStore {
       onSequence: session.onSequence, onEvents: session.onEvents)
   }
 
+  /// Where a look-up of so many events ends.
+  func reach(from: Int64, to: Int64, events: Int64) -> Int64 {
+    var left = events
+    var number = from
+    while number < to {
+      number += 1
+      if visible & Self.bit(Int(number)) != 0 { left -= 1 }
+      if left == 0 { return number }
+    }
+    return to
+  }
+
   func gaps(from: Int64, to: Int64) -> [ClosedRange<Int64>] {
     var gaps: [ClosedRange<Int64>] = []
     var first: Int64?

@@ -34,6 +34,31 @@ import Testing
     #expect(command == .apply(Page(floor: 120, ceiling: 500)))
   }
 
+  @Test func `crosses the numbers that no event has in one page, and learns no width from it`() {
+    var (shard, _) = started(at: 0, mark: 9_000_000_000)
+    let width = PageWidth.Bounds.live.initial
+    let command = shard.pageApplied(Page(floor: 0, ceiling: width), took: .milliseconds(1), nextEvent: 5_000_000_000)
+    let page = Page(floor: width, ceiling: 4_999_999_999 + shard.width.width)
+    #expect(command == .apply(page))
+    let learned = shard.width
+    #expect(
+      shard.pageApplied(page, took: .milliseconds(1))
+        == .apply(Page(floor: page.ceiling, ceiling: page.ceiling + learned.width)))
+    #expect(shard.width == learned)
+  }
+
+  @Test func `goes up to the mark of its last page where no event follows, and no further`() {
+    var (shard, _) = started(at: 0, mark: 5_000_000)
+    let first = Page(floor: 0, ceiling: PageWidth.Bounds.live.initial)
+    #expect(
+      shard.pageApplied(first, took: .milliseconds(1), nextEvent: .max)
+        == .apply(Page(floor: first.ceiling, ceiling: 5_000_000)))
+    // Events have come since the look.
+    #expect(
+      shard.markMoved(to: 9_000_000)
+        == .apply(Page(floor: first.ceiling, ceiling: 5_000_000 + shard.width.width)))
+  }
+
   @Test func `never goes below its position when a mark is lower`() {
     var (shard, _) = started(at: 10, mark: 10)
     #expect(shard.markMoved(to: 4) == .awaitMark(above: 10))
