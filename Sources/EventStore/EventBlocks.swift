@@ -86,7 +86,8 @@ package struct EventBlocks: Sendable {
     let limit = rowLimit < .max ? "LIMIT \(rowLimit + 1)" : ""
     return """
       COPY (
-        SELECT seq_id, version::bigint, "timestamp", id, \(raw: stream), type, tenant_id, causation_id, correlation_id, headers, data
+        SELECT seq_id, version::bigint, "timestamp", id, \(raw: stream), type, tenant_id, causation_id, correlation_id, headers,
+               CASE WHEN NOT is_binary THEN data END
           FROM tidemark.batch
          ORDER BY seq_id
         \(raw: limit)

@@ -46,6 +46,16 @@ package enum StoreFactsLookUp {
     ).rows[0]
     facts.handedOut = try numbers.get("handed_out", as: Int64.self)
     facts.highestVisible = try numbers.get("highest_visible", as: Int64.self)
+    if try row.get("has_binary", as: Bool.self) {
+      facts.binaryTypes = try await session.execute(
+        """
+        SELECT DISTINCT n.type
+          FROM (SELECT e.type::text AS type, e.bdata IS NOT NULL AS is_binary
+                  FROM \(raw: table) AS e ORDER BY e.seq_id DESC LIMIT 10000) AS n
+         WHERE n.is_binary ORDER BY 1 LIMIT 5
+        """
+      ).rows.map { try $0.get(0, as: String.self) }
+    }
     if facts.sequence.increment > 1 {
       facts.numbersBetweenSteps = try await session.execute(
         """
@@ -113,6 +123,8 @@ package enum StoreFactsLookUp {
                 FROM pg_catalog.pg_subscription_rel AS sr LEFT JOIN pg_catalog.pg_subscription AS u ON u.oid = sr.srsubid
                WHERE sr.srrelid IN (SELECT relid FROM family)) AS subscriptions,
              (SELECT x.extname FROM pg_catalog.pg_extension AS x WHERE x.extname IN ('yb_pg_metrics', 'gp_toolkit') LIMIT 1) AS engine,
+             EXISTS (SELECT FROM pg_catalog.pg_attribute AS b
+                      WHERE b.attrelid = t.oid AND b.attname = 'bdata' AND NOT b.attisdropped) AS has_binary,
              CASE WHEN row_security_active(t.oid) THEN quote_ident(current_user) END AS reader_filtered,
              (SELECT quote_ident(o.rolname) FROM viewed AS v JOIN pg_catalog.pg_roles AS o ON o.oid = v.relowner
                WHERE t.relrowsecurity AND NOT o.rolsuper AND NOT o.rolbypassrls

@@ -95,6 +95,19 @@ package struct StoreShape: Sendable, Hashable {
     return self == other
   }
 
+  /// Marten 9 may keep the payload of an event in the column bdata, and leaves `{}` in data.
+  package var mayHaveBinary: Bool { eventColumns.contains("bdata") }
+
+  /// Why an event in binary cannot be read: an SQL expression of its columns seq_id and type, as text.
+  package static func binaryEvent(ofColumns table: String) -> String {
+    "'event ' || \(table).seq_id || ' of type ' || coalesce(\(table).type, '') || ' is binary: its payload is in the column bdata, and its data is empty'"
+  }
+
+  /// The same for an event at hand.
+  package static func binaryEvent(_ sequence: Int64, type: String) -> String {
+    "event \(sequence) of type \(type) is binary: its payload is in the column bdata, and its data is empty"
+  }
+
   /// The store's schema, quoted for SQL.
   package var store: String { SQL.quoted(schema) }
   /// The sequence, qualified and quoted for SQL.

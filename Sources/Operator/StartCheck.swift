@@ -9,6 +9,11 @@ package struct StartCheck: Sendable {
 
   package init(shape: StoreShape) { self.shape = shape }
 
+  /// Warnings about statements whose result depends on the width of the page.
+  package static func widthWarnings(_ projections: [ProjectionDefinition]) -> [Problem] {
+    projections.flatMap(\.widthDependences)
+  }
+
   /// Notes on projections that would start on tables which another version of them has filled.
   package func notes(_ projections: [ProjectionDefinition], _ session: Session) async throws -> [String] {
     let positions = try await Positions(shape).all(session)

@@ -56,6 +56,7 @@ enum Sample {
     .deadLetter(trip, sequence: 8, failure: plain),
     .deadLettersRemoved(trip, position: 4, count: 2),
     .definitionChanged(day, position: 4),
+    .statementAtRisk(trip, failure: failure),
     .shardStopped(trip, failure: failure),
     .shardWaiting(trip, reason: "its row is locked"),
     .shardRefused(trip, failure: plain, retryIn: .seconds(10)),

@@ -9,6 +9,8 @@
 --   SET tidemark.floor = 0; SET tidemark.ceiling = 1000; SET tidemark.types = '{trip_started,travel}';
 --   SELECT * FROM tidemark.batch;
 --
+-- The data of an event that Marten wrote in binary is empty, so reading it is an error; is_binary tells such events.
+--
 -- The scalar sub-selects matter: the server evaluates them once a page, but a bare current_setting(…)::text[] once a row. Each has a
 -- cost whenever the statement begins, and a search for poison begins it thousands of times: so there is one for each filter, whose NULL
 -- lets every row pass.
@@ -18,12 +20,13 @@ SELECT e.seq_id,
        e.stream_id,
        e.version,
        e.type::text AS type,
-       e.data,
+       {{data}} AS data,
        e."timestamp",
        {{tenant_id}} AS tenant_id,
        {{headers}} AS headers,
        {{causation_id}} AS causation_id,
-       {{correlation_id}} AS correlation_id
+       {{correlation_id}} AS correlation_id,
+       {{is_binary}} AS is_binary
   FROM {{store}}.mt_events AS e
  WHERE e.seq_id > nullif(current_setting('tidemark.floor', true), '')::bigint
    AND e.seq_id <= nullif(current_setting('tidemark.ceiling', true), '')::bigint

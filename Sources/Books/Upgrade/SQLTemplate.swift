@@ -30,12 +30,18 @@ extension StoreShape {
       ("tenant_id", "append.tenant_id"), ("headers", "event -> 'headers'"),
       ("causation_id", "event ->> 'causation_id'"), ("correlation_id", "event ->> 'correlation_id'"),
     ].filter { eventColumns.contains($0.0) }
+    let hasBinary = eventColumns.contains("bdata")
     let streamsHaveTenants = streamColumns.contains("tenant_id")
     return [
       "store": store, "events_literal": SQL.quoted(literal: "\(store).mt_events"),
       "sequence": sequence, "sequence_literal": SQL.quoted(literal: sequence),
       "stream_id_type": streamIDType,
       "stream_hash": streamIDType == "uuid" ? "uuid_hash(e.stream_id)" : "hashtext(e.stream_id)",
+      // A cast that fails raises the error without a function, which each reader of the view would need the privilege to execute.
+      "data": hasBinary
+        ? "CASE WHEN e.bdata IS NULL THEN e.data ELSE to_jsonb((\(StoreShape.binaryEvent(ofColumns: "e")))::integer) END"
+        : "e.data",
+      "is_binary": hasBinary ? "e.bdata IS NOT NULL" : "false",
       "tenant_id": column("tenant_id", type: "text"), "headers": column("headers", type: "jsonb"),
       "causation_id": column("causation_id", type: "text"), "correlation_id": column("correlation_id", type: "text"),
       "live": livePredicate, "gap_lock": AdvisoryLocks.gaps,

@@ -82,6 +82,14 @@ actor PluginProjector: PageApplier {
   ) async throws -> PageOutcome {
     var slice = all.prefix(pace.limit)
     guard slice.count > 0 else { return try await commit(slice, [], search) }
+    if context.shape.mayHaveBinary, let binary = slice.firstWithoutData {
+      guard binary != slice.firstSequence else {
+        let type = slice.firstType ?? ""
+        return try await pass(
+          over: PageFailure(.event, Problem(StoreShape.binaryEvent(binary, type: type), sequence: binary)), of: slice, search)
+      }
+      slice = slice.before(binary)
+    }
     if let tooLarge = declaration.tooLarge(slice) { return try await pass(over: tooLarge, of: slice, search) }
     // Reads the next block while the plugin works.
     let ceiling = slice.page.ceiling

@@ -101,6 +101,7 @@ package struct ShardAgent: Service {
         let position = try await start().position(pool: pool, marks: marks)
         if isFirst {
           observer.observe(.shardStarted(name, position: position))
+          for risk in definition.widthDependences { observer.observe(.statementAtRisk(name, failure: risk)) }
           let hasChanged = try await pool.withSession(for: key, unlessStopped: true) {
             try await ShardRequests().remember(definition.fingerprint.work, of: key, $0)
           }

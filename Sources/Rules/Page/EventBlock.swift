@@ -136,7 +136,7 @@ package struct EventFields {
   package let correlationID: Bytes?
   /// JSON text.
   package let headers: Bytes?
-  /// JSON text.
+  /// JSON text; nil for a binary event.
   package let data: Bytes?
 
   init(row: Bytes) {

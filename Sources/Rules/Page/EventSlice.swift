@@ -37,6 +37,19 @@ package struct EventSlice: Sendable {
   /// The event at the front.
   package var firstSequence: Int64? { indices.first.map { block.sequences[$0] } }
 
+  /// The type of the event at the front.
+  package var firstType: String? {
+    guard let first = indices.first else { return nil }
+    return block.withBytes { bytes in block.fields(of: first, in: bytes).type.map { String(decoding: $0, as: UTF8.self) } }
+  }
+
+  /// The first event whose data is NULL: a binary one.
+  package var firstWithoutData: Int64? {
+    block.withBytes { bytes in
+      indices.first { block.fields(of: $0, in: bytes).data == nil }.map { block.sequences[$0] }
+    }
+  }
+
   /// The size in bytes of the event at the front.
   package var firstSize: Int { indices.first.map(block.size(of:)) ?? 0 }
 

@@ -140,6 +140,13 @@ package struct Preflight: Sendable, Hashable {
           "the partition \(leaf.name) is unlogged: a crash of the server empties it",
           "Run: ALTER TABLE \(leaf.name) SET LOGGED;"))
     }
+    if !facts.binaryTypes.isEmpty {
+      found.append(
+        .warn(
+          "events of type \(list(facts.binaryTypes)) are binary: their payload is in the column bdata, and their data is empty",
+          "A projection that reads their data gets a dead letter for each. Leave the type out of its `events`, filter with `WHERE NOT is_binary`, or have Marten write the type as JSON."
+        ))
+    }
     if !["bigint", "integer", "smallint"].contains(facts.numberType) {
       found.append(
         .refuse(

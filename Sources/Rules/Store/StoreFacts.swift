@@ -81,7 +81,7 @@ package struct StoreFacts: Sendable, Hashable {
   package var handedOut: Int64 = 0
   /// Visible numbers that the sequence cannot have handed out by its steps, at most three, newest first.
   package var numbersBetweenSteps: [Int64] = []
-  /// Rows whose payload is Marten's binary column: their types, at most five.
+  /// Types of events whose payload is in Marten's binary column, among the newest events; at most five.
   package var binaryTypes: [String] = []
 
   package enum RowSecurity: Sendable, Hashable {

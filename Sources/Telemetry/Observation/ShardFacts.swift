@@ -122,6 +122,20 @@ extension Observation {
 }
 
 extension Fact {
+  package static let statementAtRisk = Fact(
+    "2f6c1d0e9a7b4c55b0d3f3a1c7e84d19", .warning, "The result of a statement may depend on how many events a page has",
+    meaning:
+      "A page holds one event at the tail and thousands far behind. This statement comes to other rows, or is applied event by event, when several events of a page match one row. The shard continues.",
+    action: "Rewrite the statement as the hint says, and rebuild the projection. `tidemark check` names it too.")
+}
+
+extension Observation {
+  package static func statementAtRisk(_ shard: ShardName, failure: Problem) -> Self {
+    Self(.statementAtRisk, shard, failure: failure)
+  }
+}
+
+extension Fact {
   package static let shardStopped = Fact(
     "9b5b7d45605445efb2c876f107e40521", .error, "Shard stopped",
     meaning:

@@ -49,6 +49,9 @@ struct Check {
       for warning in preflight?.warnings ?? [] {
         print("\(settings.prefix)warning: \(warning.message)\n    hint: \(warning.hint)")
       }
+      for warning in StartCheck.widthWarnings(settings.projections) {
+        print("\(settings.prefix)warning: \(warning.placed)" + (warning.hint.map { "\n    hint: \($0)" } ?? ""))
+      }
       let notes = try await StartCheck(shape: shape).notes(settings.projections, session)
       for note in settings.projections.compactMap(Self.note) + notes { print("\(settings.prefix)\(note)") }
       print(
