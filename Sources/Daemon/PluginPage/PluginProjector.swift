@@ -86,7 +86,8 @@ actor PluginProjector: PageApplier {
       guard binary != slice.firstSequence else {
         let type = slice.firstType ?? ""
         return try await pass(
-          over: PageFailure(.event, Problem(StoreShape.binaryEvent(binary, type: type), sequence: binary)), of: slice, search)
+          over: PageFailure(.event, Problem(StoreShape.binaryEvent(binary, type: type), sequence: binary)), of: slice,
+          search)
       }
       slice = slice.before(binary)
     }

@@ -142,7 +142,9 @@ package struct HighWater: Sendable {
   ///
   /// Ignores an answer to any question but the last.
   package mutating func lookedUp(gaps: [ClosedRange<Int64>], from: Int64, to: Int64) -> Advance {
-    guard let asked = lookUp, asked.from == from, from < to, to <= asked.to else { return Advance(mark: mark, hold: hold) }
+    guard let asked = lookUp, asked.from == from, from < to, to <= asked.to else {
+      return Advance(mark: mark, hold: hold)
+    }
     lookUp = nil
     var advance = Advance(mark: to)
     for gap in gaps.sorted(by: { $0.lowerBound < $1.lowerBound }) where gap.overlaps(from + 1...to) {

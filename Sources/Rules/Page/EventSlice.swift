@@ -40,7 +40,9 @@ package struct EventSlice: Sendable {
   /// The type of the event at the front.
   package var firstType: String? {
     guard let first = indices.first else { return nil }
-    return block.withBytes { bytes in block.fields(of: first, in: bytes).type.map { String(decoding: $0, as: UTF8.self) } }
+    return block.withBytes { bytes in
+      block.fields(of: first, in: bytes).type.map { String(decoding: $0, as: UTF8.self) }
+    }
   }
 
   /// The first event whose data is NULL: a binary one.

@@ -89,7 +89,9 @@ private struct QueryReader {
     return next.isKeyword("select", "with") || (next.text == "(" && isQuery(open + 1))
   }
 
-  private static let ends = ["where", "group", "having", "window", "order", "limit", "offset", "fetch", "returning", "on"]
+  private static let ends = [
+    "where", "group", "having", "window", "order", "limit", "offset", "fetch", "returning", "on",
+  ]
 
   /// The tokens after `from` up to the clause that follows.
   private func sources(after start: Int, in range: Range<Int>, joins: Bool = true) -> Range<Int> {
@@ -114,7 +116,8 @@ private struct QueryReader {
   private func isCall(_ open: Int) -> Bool {
     guard open > 0 else { return false }
     let before = tokens[open - 1]
-    return before.isQuoted || (before.text.utf8.first?.startsWord ?? false) && !before.isKeyword("from", "join", "lateral")
+    return before.isQuoted
+      || (before.text.utf8.first?.startsWord ?? false) && !before.isKeyword("from", "join", "lateral")
   }
 
   private func isQualified(_ index: Int) -> Bool { index > 0 && tokens[index - 1].text == "." }
@@ -125,7 +128,8 @@ private struct QueryReader {
   }
 
   private static let aggregates: Set<String> = [
-    "sum", "count", "min", "max", "avg", "array_agg", "string_agg", "json_agg", "jsonb_agg", "jsonb_object_agg", "bool_or",
+    "sum", "count", "min", "max", "avg", "array_agg", "string_agg", "json_agg", "jsonb_agg", "jsonb_object_agg",
+    "bool_or",
     "bool_and", "every", "any_value",
   ]
 
@@ -137,7 +141,9 @@ private struct QueryReader {
       return false
     }
     let isAggregated = notInQueries(range.lowerBound..<from).contains { index in
-      guard Self.aggregates.contains(tokens[index].text), let close = tokens[safe: index + 1]?.close else { return false }
+      guard Self.aggregates.contains(tokens[index].text), let close = tokens[safe: index + 1]?.close else {
+        return false
+      }
       return !(tokens[safe: close + 1]?.isKeyword("over", "filter") ?? false)
     }
     // A number for each row of a partition is how one row of several is chosen.

@@ -59,7 +59,8 @@ extension Fact {
     .otherNode,
 
     .shardStarted, .shardCaughtUp, .pageApplied, .pageSlow, .shardRetrying, .shardPaused, .shardResumed, .shardHalted,
-    .deadLetter, .deadLettersRemoved, .definitionChanged, .statementAtRisk, .shardStopped, .shardWaiting, .shardRefused, .shardEnded,
+    .deadLetter, .deadLettersRemoved, .definitionChanged, .statementAtRisk, .shardStopped, .shardWaiting, .shardRefused,
+    .shardEnded,
 
     .rebuildStarted, .rebuildHindered, .rebuildRetrying, .rebuildCompared, .rebuildExchanged, .rebuildFailed,
     .rebuildAborted,

@@ -71,6 +71,7 @@ import Testing
       """, as: String.self)
     #expect(
       letters
-        == "Each:All 1 event t, Each:All 4 event t, Plug:All 1 event t, Plug:All 4 event t, Sum:All 1 event t, Sum:All 4 event t")
+        == "Each:All 1 event t, Each:All 4 event t, Plug:All 1 event t, Plug:All 4 event t, Sum:All 1 event t, Sum:All 4 event t"
+    )
   }
 }
