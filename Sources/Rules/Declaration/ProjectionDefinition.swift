@@ -50,18 +50,6 @@ package struct ProjectionDefinition: Hashable, Sendable {
     }
   }
 
-  /// Its statements whose result depends on how many events a page has, with the reason and a remedy.
-  package var widthDependences: [Problem] {
-    guard case .batch(let statements) = effect else { return [] }
-    return statements.compactMap { statement in
-      SQLText.widthDependence(of: statement.text).map { found in
-        var problem = Problem(found.problem, hint: found.hint, source: statement.source)
-        problem.key = settingsKey
-        return problem
-      }
-    }
-  }
-
   package var plugin: PluginDefinition? {
     if case .plugin(let plugin) = effect { plugin } else { nil }
   }
