@@ -27,22 +27,25 @@ struct SchemaLookUp: Sendable {
   /// The roles that may read the number of the schema.
   var readers: [String] { users["tidemark.installation"] ?? [] }
 
+  /// The names of those among these objects that exist.
+  static func presence(of objects: [SchemaObject]) -> SQL {
+    """
+    SELECT w.name
+      FROM unnest(\(objects.map(\.name))::text[], \(objects.map(\.kind.rawValue))::text[], \(objects.map(\.schema))::text[],
+                  \(objects.map(\.plainName))::text[], \(objects.map(\.arguments))::text[]) AS w (name, kind, schema, plain, arguments)
+      JOIN pg_catalog.pg_namespace AS n ON n.nspname = w.schema
+     WHERE CASE WHEN w.kind = 'FUNCTION'
+                THEN EXISTS (SELECT FROM pg_catalog.pg_proc AS p
+                              WHERE p.pronamespace = n.oid AND p.proname = w.plain AND oidvectortypes(p.proargtypes) = w.arguments)
+                ELSE EXISTS (SELECT FROM pg_catalog.pg_class AS c
+                              WHERE c.relnamespace = n.oid AND c.relname = w.plain
+                                AND c.relkind = CASE WHEN w.kind = 'VIEW' THEN 'v' ELSE 'r' END) END
+    """
+  }
+
   static func read(_ session: Session, objects: [SchemaObject], shape: StoreShape) async throws -> SchemaLookUp {
     var found = SchemaLookUp()
-    let rows = try await session.execute(
-      """
-      SELECT w.name
-        FROM unnest(\(objects.map(\.name))::text[], \(objects.map(\.kind.rawValue))::text[], \(objects.map(\.schema))::text[],
-                    \(objects.map(\.plainName))::text[], \(objects.map(\.arguments))::text[]) AS w (name, kind, schema, plain, arguments)
-        JOIN pg_catalog.pg_namespace AS n ON n.nspname = w.schema
-       WHERE CASE WHEN w.kind = 'FUNCTION'
-                  THEN EXISTS (SELECT FROM pg_catalog.pg_proc AS p
-                                WHERE p.pronamespace = n.oid AND p.proname = w.plain AND oidvectortypes(p.proargtypes) = w.arguments)
-                  ELSE EXISTS (SELECT FROM pg_catalog.pg_class AS c
-                                WHERE c.relnamespace = n.oid AND c.relname = w.plain
-                                  AND c.relkind = CASE WHEN w.kind = 'VIEW' THEN 'v' ELSE 'r' END) END
-      """
-    ).rows
+    let rows = try await session.execute(presence(of: objects)).rows
     found.present = Set(try rows.map { try $0.get("name", as: String.self) })
     found.isComplete = found.present.count == objects.count
     found.hasInternalSchema = try await session.execute(

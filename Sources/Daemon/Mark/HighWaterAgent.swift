@@ -13,6 +13,7 @@ import Telemetry
 struct HighWaterAgent: Service {
   /// The store that all agents of this database were prepared for.
   var shape: StoreShape
+  var schema: Schema
   var options: ConnectionOptions
   var settings: EventStoreSettings
   var board: MarkBoard
@@ -21,7 +22,7 @@ struct HighWaterAgent: Service {
 
   /// How often a moving mark is saved.
   static let persistCadence = Duration.seconds(1)
-  /// How often to check the identity of the store while there is nothing to prove.
+  /// How often to check the identity of the store while there is nothing to prove, and always whether our own objects exist.
   static let identityCadence = Duration.seconds(1)
 
   /// - Throws: ``StoreChanged`` if all agents of this database must be prepared again.
@@ -39,6 +40,12 @@ struct HighWaterAgent: Service {
       } catch let change as StoreChanged {
         await board.withdraw()
         throw change
+      } catch let error as PostgresError where error.isOfMissingObject {
+        // One of our own objects, or one of the store's, was dropped: a new start looks at all of them.
+        await board.withdraw()
+        observer.observe(.markFailed(failure: Problem(error), retryIn: Self.identityCadence))
+        await rest(for: Self.identityCadence)
+        throw StoreChanged()
       } catch let problem as Problem where problem.code == .store(.replaced) {
         // No wait: the next session finds out whether the change matters.
         await board.withdraw()
@@ -84,7 +91,7 @@ struct HighWaterAgent: Service {
     let restored = try await table.restore(session)
     observer.observe(.markRestored(restored))
     var ticker = Ticker(
-      agent: self, session: session, reads: reads, table: table,
+      agent: self, session: session, reads: reads, table: table, objects: SchemaWatch(shape, schema: schema),
       rule: HighWater(
         policy: HighWater.Policy(
           append: settings.append, cached: shape.sequenceCache > 1, gapGrace: settings.gapGrace,
@@ -111,21 +118,25 @@ private struct Ticker {
   let session: Session
   let reads: HighWaterReads
   let table: MarkTable
+  let objects: SchemaWatch
   var rule: HighWater
   /// The mark that was last saved.
   var restored: Int64?
 
   private var persistedAt = ContinuousClock.now
   private var identityLookedUpAt = ContinuousClock.now
+  private var objectsLookedUpAt = ContinuousClock.now
   private var reports = HoldReports()
 
   init(
-    agent: HighWaterAgent, session: Session, reads: HighWaterReads, table: MarkTable, rule: HighWater, restored: Int64?
+    agent: HighWaterAgent, session: Session, reads: HighWaterReads, table: MarkTable, objects: SchemaWatch,
+    rule: HighWater, restored: Int64?
   ) {
     self.agent = agent
     self.session = session
     self.reads = reads
     self.table = table
+    self.objects = objects
     self.rule = rule
     self.restored = restored
   }
@@ -144,6 +155,10 @@ private struct Ticker {
     } else if ContinuousClock.now - identityLookedUpAt > HighWaterAgent.identityCadence {
       try await reads.refuseChanged(session)
       identityLookedUpAt = .now
+    }
+    if ContinuousClock.now - objectsLookedUpAt > HighWaterAgent.identityCadence {
+      guard try await objects.isWhole(session) else { throw StoreChanged() }
+      objectsLookedUpAt = .now
     }
     await agent.board.post(MarkBoard.Mark(sequence: rule.mark, provenAt: provenAt))
     if rule.mark != before { agent.observer.observe(.markMoved(from: before, to: rule.mark)) }

@@ -151,7 +151,7 @@ actor DatabaseFollower: Service {
         pulse: pulse, observer: observer)
     let agents: [any Service] = [
       HighWaterAgent(
-        shape: shape, options: options, settings: settings.eventStore, board: marks, pulse: pulse, observer: observer),
+        shape: shape, schema: schema, options: options, settings: settings.eventStore, board: marks, pulse: pulse, observer: observer),
       LateArrivalAgent(
         shape: shape, settings: settings.eventStore, pool: books,
         takers: { [self] in

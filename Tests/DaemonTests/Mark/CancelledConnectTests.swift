@@ -1,3 +1,4 @@
+import Books
 import EventStore
 import Glibc
 import Postgres
@@ -67,7 +68,8 @@ import Testing
   @Test func `for the high-water mark tells no failure`() async throws {
     let told = try await observed { options, recorder in
       try await HighWaterAgent(
-        shape: StoreShape.new(schema: "public", streamIDType: "uuid"), options: options, settings: Self.settings,
+        shape: StoreShape.new(schema: "public", streamIDType: "uuid"), schema: .current, options: options,
+        settings: Self.settings,
         board: MarkBoard(), pulse: Pulse(), observer: recorder
       ).run()
     }

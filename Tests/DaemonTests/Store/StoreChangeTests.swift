@@ -1,5 +1,8 @@
+import Books
 import Daemon
+import EventStore
 import Postgres
+import Rules
 import Settings
 import Telemetry
 import TestSupport
@@ -52,6 +55,56 @@ private let seen = """
     }
     #expect(try await database.position("All:All") == 10)
     #expect(try await database.value("SELECT count(*) FROM tidemark.dead_letter", as: Int.self) == 0)
+  }
+
+  /// Each of our own objects that a shard or an agent uses, dropped by hand or by a CASCADE.
+  @Test(arguments: [
+    "DROP FUNCTION tidemark_internal.begin_page(text, bigint, bigint, text[], boolean)",
+    "DROP FUNCTION tidemark_internal.park(text, text)",
+    "DROP SCHEMA tidemark_internal CASCADE",
+    "DROP TABLE tidemark.high_water",
+    "DROP TABLE tidemark.node CASCADE",
+    "DROP TABLE tidemark.rebuild CASCADE",
+    "DROP SCHEMA tidemark, tidemark_internal CASCADE",
+  ])
+  func `gets back what it lost of ours, without a person`(loss: String) async throws {
+    let database = try await TestDatabase.make()
+    let settings = try await database.install(seen)
+    try await database.append(type: "x", count: 5)
+    try await withDaemon(settings) { daemon in
+      try await daemon.caughtUp()
+      try await database.script("SET client_min_messages = error; \(loss)")
+      try await database.script(
+        """
+        INSERT INTO mt_events (seq_id, id, stream_id, version, data, type)
+        SELECT nextval('mt_events_sequence'), gen_random_uuid(), (SELECT id FROM mt_streams LIMIT 1), 10, '{}', 'x'
+        """)
+      try await eventually("it is applied, and nothing is missing") {
+        let isWhole = try await database.connected { session in
+          try await SchemaWatch(try await StoreShape.read(session, schema: "public")).isWhole(session)
+        }
+        let applied = try await database.value("SELECT count(*) FROM seen", as: Int.self)
+        return isWhole && applied == 6
+      }
+    }
+  }
+
+  @Test func `waits for its operator where rows of ours are lost, and heals after init`() async throws {
+    let database = try await TestDatabase.make()
+    let settings = try await database.install(seen)
+    try await withDaemon(settings) { daemon in
+      try await daemon.caughtUp()
+      try await database.script("DROP TABLE tidemark.gap CASCADE")
+      let refused = try await daemon.observed.first("it says so") { $0.when(.databaseRefused)?.failure }
+      #expect(refused.message.contains("tidemark.gap") && refused.hint?.contains("tidemark init") == true, "\(refused)")
+      let config = try Program.settings(database.conninfo, seen)
+      let made = try await Program.run(["init", "-c", config])
+      #expect(made.code == 0 && made.output.contains("tidemark.gap"), "\(made)")
+      try await database.append(type: "x", count: 1)
+      try await eventually(within: .seconds(60), "it is followed again") {
+        try await database.value("SELECT count(*) FROM seen", as: Int.self) == 1
+      }
+    }
   }
 
   @Test func `into another schema is the same store, and its positions must come along`() async throws {
