@@ -19,20 +19,26 @@ package struct MarkTable: Sendable {
   /// Records the mark, upwards only: in our own row, from which a restart continues, and in the progression's `HighWaterMark`, where
   /// Marten's tools look. The latter is never read back, because other programs move it by other rules.
   ///
-  /// Returns false, without a change, if another session holds one of the rows: the mark must not wait for its own record.
-  package func persist(_ mark: Int64, _ session: Session) async throws -> Bool {
+  /// Changes nothing if another session holds one of the rows, since the mark must not wait for its own record; and if the server accepts no
+  /// writes, since the proof needs none and its session must not end for that.
+  package func persist(_ mark: Int64, _ session: Session) async throws -> Persisting {
     do {
+      let isReadOnly = try await session.prepared("SELECT current_setting('transaction_read_only')::boolean").rows[0]
+      guard try !isReadOnly.get(0, as: Bool.self) else { return .readOnly }
       try await write(mark, session)
-      return true
+      return .done
     } catch let error as PostgresError where error.sqlState == .lockNotAvailable {
       await session.rollBack()
-      return false
+      return .locked
     }
   }
 
+  /// What became of the record of the mark.
+  package enum Persisting: Sendable { case done, locked, readOnly }
+
   private func write(_ mark: Int64, _ session: Session) async throws {
     let statements: [SQL] = [
-      "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE",
+      "BEGIN ISOLATION LEVEL READ COMMITTED",
       "SELECT set_config('synchronous_commit', 'off', true), set_config('lock_timeout', '20ms', true)",
       """
       INSERT INTO tidemark.high_water AS h (mark) VALUES (\(mark))
@@ -72,7 +78,7 @@ package struct MarkTable: Sendable {
           ON CONFLICT DO NOTHING)
       """ : "skipped AS (SELECT)"
     let statements: [SQL] = [
-      "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE",
+      "BEGIN ISOLATION LEVEL READ COMMITTED",
       "SELECT pg_advisory_xact_lock(\(raw: AdvisoryLocks.gaps))",
       """
       WITH asked AS (

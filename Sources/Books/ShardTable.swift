@@ -34,17 +34,20 @@ package struct ShardTable: Sendable {
 
   package func write(_ health: [Health], _ session: Session) async throws {
     guard !health.isEmpty else { return }
-    let statements: [SQL] = health.map { row in
-      """
-      INSERT INTO tidemark.shard AS s (name, condition, reason, rate, node)
-      VALUES (\(row.name), \(row.condition), \(row.reason), \(row.rate), \(row.node))
-      ON CONFLICT (name) DO UPDATE
-         SET condition = excluded.condition, reason = excluded.reason, rate = excluded.rate, node = excluded.node,
-             since = CASE WHEN (s.condition, s.node) = (excluded.condition, excluded.node) THEN s.since ELSE now() END, updated_at = now()
-       -- Once another node runs the shard, its previous node must not overwrite the row.
-       WHERE excluded.condition <> \(ShardState.ended.rawValue) OR s.node = excluded.node OR s.node = ''
-      """
-    }
+    // Behind a session that holds a row, the requests of operators would wait too: they have the same session.
+    let statements: [SQL] =
+      ["SELECT set_config('lock_timeout', '2s', true)"]
+      + health.map { row in
+        """
+        INSERT INTO tidemark.shard AS s (name, condition, reason, rate, node)
+        VALUES (\(row.name), \(row.condition), \(row.reason), \(row.rate), \(row.node))
+        ON CONFLICT (name) DO UPDATE
+           SET condition = excluded.condition, reason = excluded.reason, rate = excluded.rate, node = excluded.node,
+               since = CASE WHEN (s.condition, s.node) = (excluded.condition, excluded.node) THEN s.since ELSE now() END, updated_at = now()
+         -- Once another node runs the shard, its previous node must not overwrite the row.
+         WHERE excluded.condition <> \(ShardState.ended.rawValue) OR s.node = excluded.node OR s.node = ''
+        """
+      }
     _ = try await session.pipeline(statements)
   }
 

@@ -18,7 +18,8 @@ extension Problem {
     let isOurs = source == nil && error.sqlState == .insufficientPrivilege
     self.init(
       serverMessage: error.message, detail: error.detail,
-      hint: error.hint ?? (isOurs ? "See PRIVILEGES in tidemark(7) for the grants that each role needs." : nil),
+      hint: error.hint ?? (isOurs ? "See PRIVILEGES in tidemark(7) for the grants that each role needs." : nil)
+        ?? error.sqlState.flatMap { ServerHint.of(sqlState: $0.code) },
       sqlState: error.sqlState?.code, source: source, sequence: sequence)
   }
 
@@ -33,5 +34,14 @@ extension Problem {
       serverMessage, code: sqlState.map(Code.init(sqlState:)), detail: repeatsRows ? nil : detail, hint: hint,
       source: source, sequence: sequence)
     self = whole.shortened
+  }
+}
+
+extension PostgresError {
+  /// Whether the same may well succeed later without anyone's doing: the session or the server is at fault, a lock, or a timeout.
+  package var mayPass: Bool {
+    if isConnectionLoss || isStalePlan { return true }
+    if case .timedOut = kind { return true }
+    return sqlState.map { [.connection, .transient].contains(FailureClass.classify(sqlState: $0.code)) } ?? false
   }
 }

@@ -20,12 +20,12 @@ final class Connection: @unchecked Sendable {
   private final class NoticeBox {
     let handle: (@Sendable (ServerMessage) -> Void)?
     /// The server's reason for ending the session, if it sent one while no statement ran.
-    private(set) var farewell: String?
+    private(set) var farewell: ServerMessage?
 
     init(_ handle: (@Sendable (ServerMessage) -> Void)?) { self.handle = handle }
 
     func take(_ message: ServerMessage) {
-      if message.severity == "FATAL" { farewell = message.message } else { handle?(message) }
+      if message.severity == "FATAL" { farewell = message } else { handle?(message) }
     }
   }
 
@@ -53,6 +53,8 @@ final class Connection: @unchecked Sendable {
     }
     guard let started else { throw PostgresError(.connection("out of memory")) }
     pointer = started
+    // So that the text has the SQLSTATE with which the server refuses, which libpq gives in no other way.
+    PQsetErrorVerbosity(pointer, PQERRORS_VERBOSE)
     self.wakeup = wakeup
     notices = Unmanaged.passRetained(NoticeBox(onNotice))
     var error: PostgresError?
@@ -65,6 +67,7 @@ final class Connection: @unchecked Sendable {
       close()
       throw error
     }
+    PQsetErrorVerbosity(pointer, PQERRORS_DEFAULT)
     PQsetnonblocking(pointer, 1)
     PQsetNoticeReceiver(
       pointer,
@@ -135,9 +138,25 @@ final class Connection: @unchecked Sendable {
   }
 
   private func connectionError(_ what: String) -> PostgresError {
-    let said =
-      notices.takeUnretainedValue().farewell ?? PQerrorMessage(pointer).map { String(cString: $0).trimmed } ?? ""
-    return PostgresError(.connection(said.isEmpty ? what : said))
+    if let farewell = notices.takeUnretainedValue().farewell { return PostgresError(.server(farewell)) }
+    let said = PQerrorMessage(pointer).map { String(cString: $0).trimmed } ?? ""
+    return PostgresError(refusal: said.isEmpty ? what : said)
+  }
+}
+
+extension PostgresError {
+  /// - Parameter text: libpq's verbose one, `FATAL:  28P01: password authentication failed`, whose codes and `LOCATION` lines are for
+  ///   programs.
+  init(refusal text: String) {
+    var code: SQLState?
+    let lines = text.split(separator: "\n", omittingEmptySubsequences: false).compactMap { line -> Substring? in
+      if line.starts(with: #/[^ :]+:  [^ ,]+, [^ :,]+\.c:\d+$/#) { return nil }
+      guard let found = line.firstMatch(of: #/: {2}([0-9A-Z]{5}): /#) else { return line }
+      code = SQLState(String(found.output.1))
+      return line[..<found.range.lowerBound] + ":  " + line[found.range.upperBound...]
+    }
+    self.init(.connection(lines.joined(separator: "\n")))
+    refusal = code
   }
 }
 

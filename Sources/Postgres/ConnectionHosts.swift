@@ -73,5 +73,6 @@ extension PostgresError {
       return error.message.contains("connection to server") ? error.message : "\(host): \(error.message)"
     }
     self.init(.connection(texts.joined(separator: "; ")))
+    refusal = failures.lazy.compactMap(\.error.refusal).first
   }
 }

@@ -15,6 +15,8 @@ package struct ServerMessage: Sendable, Hashable {
   package var table: String?
   package var column: String?
   package var constraint: String?
+  /// The function of the server's source that raised it: unlike the message, no language of the server changes it.
+  package var routine: String?
 }
 
 /// Why a statement or a connection failed. The text never contains the values of binds.
@@ -36,6 +38,8 @@ package struct PostgresError: Error, Sendable, Hashable, CustomStringConvertible
   package var kind: Kind
   /// The index of the failed statement in a pipeline, from 0.
   package var statementIndex: Int?
+  /// With ``Kind/connection(_:)``: the code with which a server refused the connection.
+  var refusal: SQLState?
 
   package init(_ kind: Kind, statementIndex: Int? = nil) {
     self.kind = kind
@@ -44,7 +48,7 @@ package struct PostgresError: Error, Sendable, Hashable, CustomStringConvertible
 
   var server: ServerMessage? { if case .server(let message) = kind { message } else { nil } }
 
-  package var sqlState: SQLState? { server?.sqlState }
+  package var sqlState: SQLState? { server?.sqlState ?? refusal }
   package var detail: String? { server?.detail }
   package var hint: String? { server?.hint }
   package var constraint: String? { server?.constraint }
@@ -52,10 +56,12 @@ package struct PostgresError: Error, Sendable, Hashable, CustomStringConvertible
   package var table: (schema: String, name: String)? {
     if let schema = server?.schema, let name = server?.table { (schema, name) } else { nil }
   }
+  package var routine: String? { server?.routine }
   /// The place in the statement, in characters from 1.
   package var statementPosition: Int? { server?.position }
 
-  /// Whether the session is lost, or was never established.
+  /// Whether the session is of no more use: it is lost, was never established, or its server accepts no writes. Another session, perhaps
+  /// on another host, may work.
   package var isConnectionLoss: Bool {
     switch kind {
     case .connection: true
@@ -65,6 +71,9 @@ package struct PostgresError: Error, Sendable, Hashable, CustomStringConvertible
   }
 
   package var isCancelled: Bool { kind == .cancelled }
+
+  /// Whether the server still had a plan, in the session, for a statement whose columns have changed since.
+  package var isStalePlan: Bool { sqlState == .featureNotSupported && routine == "RevalidateCachedQuery" }
 
   package var message: String {
     switch kind {
@@ -95,6 +104,7 @@ extension ServerMessage {
     table = field("t")
     column = field("c")
     constraint = field("n")
+    routine = field("R")
   }
 }
 

@@ -28,13 +28,16 @@ extension SQLState {
   static let databaseDropped: SQLState = "57P04"
   static let idleSessionTimeout: SQLState = "57P05"
   static let idleInTransactionSessionTimeout: SQLState = "25P03"
+  static let transactionTimeout: SQLState = "25P04"
+  /// From a standby, and from a server whose default_transaction_read_only is on.
+  package static let readOnlyTransaction: SQLState = "25006"
 
-  /// Whether the server ends the session with this code, or refuses to begin one.
+  /// Whether the server ends the session with this code, refuses to begin one, or accepts no writes in it.
   var endsSession: Bool {
     classCode == "08"
       || [
         .adminShutdown, .crashShutdown, .cannotConnectNow, .databaseDropped, .idleSessionTimeout,
-        .idleInTransactionSessionTimeout,
+        .idleInTransactionSessionTimeout, .transactionTimeout, .readOnlyTransaction,
       ].contains(self)
   }
 }

@@ -8,6 +8,8 @@ package actor Session {
   private let thread: SessionThread
   let connection: Connection
   private var prepared = PreparedStatements()
+  /// Those whose statements have worked in this session, so that the server may have kept plans of them.
+  private var users: Set<String> = []
 
   /// Measured after connecting: a crash of the server after this moment ends the session.
   package nonisolated let openedAt: ContinuousClock.Instant
@@ -170,6 +172,10 @@ package actor Session {
     }
   }
 
+  package func hasServed(_ user: String) -> Bool { users.contains(user) }
+
+  package func serves(_ user: String) { users.insert(user) }
+
   // MARK: Transactions
 
   /// Runs the body between BEGIN and COMMIT; on any error it rolls back and rethrows.
@@ -178,7 +184,7 @@ package actor Session {
   package func transaction<T: Sendable>(_ body: @Sendable (isolated Session) async throws -> T) async throws -> T {
     // Set explicitly, since role or database may have other defaults: a proof by locks needs each statement to see what
     // committed before it.
-    try await script("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE")
+    try await script("BEGIN ISOLATION LEVEL READ COMMITTED")
     do {
       let value = try await body(self)
       let ended = try await script("COMMIT").last

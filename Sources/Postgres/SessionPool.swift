@@ -46,12 +46,15 @@ package actor SessionPool {
   ///     statements are warm.
   ///   - unlessStopped: whether a stop ends the wait for a session. Pass true to begin new work, and false to finish
   ///     work already begun.
+  ///   - isNew: whether to open a session for this user, and close an idle one in exchange.
   /// - Throws: `PostgresError` when none can be opened, `CancellationError` when the task is cancelled while it waits,
   ///   or the body's error.
   package func withSession<T: Sendable>(
-    for key: String = "", unlessStopped: Bool = false, _ body: @Sendable (Session) async throws -> T
+    for key: String = "", unlessStopped: Bool = false, isNew: Bool = false,
+    _ body: @Sendable (Session) async throws -> T
   ) async throws -> T {
-    let session = unlessStopped ? try await stoppable { try await self.take(key) } : try await take(key)
+    let session =
+      unlessStopped ? try await stoppable { try await self.take(key, isNew) } : try await take(key, isNew)
     do {
       let value = try await body(session)
       await giveBack(session, key)
@@ -83,13 +86,17 @@ package actor SessionPool {
     for (_, session) in sessions { await session.close() }
   }
 
-  private func take(_ key: String) async throws -> Session {
+  private func take(_ key: String, _ isNew: Bool) async throws -> Session {
     guard !isClosed else { throw PostgresError(.connection("the pool is closed")) }
     // Take one of the `limit` slots if it is free, or wait until another user passes one on.
     if lent >= limit { try await waiters.wait() } else { lent += 1 }
     while let index = idle.lastIndex(where: { $0.key == key }) ?? idle.indices.last {
       let (last, session) = idle.remove(at: index)
       guard session.isOpen else { continue }
+      guard !isNew else {
+        await session.close()
+        break
+      }
       if last == key { return session }
       do {
         try await clean?(session)

@@ -73,9 +73,9 @@ struct FailureRuleDraft: Hashable, Sendable {
         The actions to take, one for each consecutive failure: "retry" or "retry 250ms" tries the page again; "skip" makes the failing
         event a dead letter and continues; "ignore" skips it without a dead letter; "pause 1m" waits; "pause all 1m" makes all shards
         that the node runs in the same database wait; "stop" and "stop all" wait for `tidemark start`. A chain that ends with a pause
-        starts over after it; when any other chain is used up, the shard stops. While the daemon searches for the failing event, it
-        raises statement_timeout a hundredfold for a projection with `sql`, so it finds an event whose statement takes too long (57014)
-        only with `on`.
+        starts over after it; when any other chain is used up, the shard stops. A page that fails by a timeout, or by a limit of the server, is
+        first made narrower, down to a single event, before any of this. While the daemon searches a wider page for the failing event, it
+        raises statement_timeout a hundredfold for a projection with `sql`.
         """,
       decode: { toml, root throws(Mismatch) in
         let texts = try oneOrMore(toml)

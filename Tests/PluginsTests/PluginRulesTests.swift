@@ -16,6 +16,19 @@ import Testing
     #expect(pace.limit == PluginPace.limits.upperBound)
   }
 
+  @Test func `hand over fewer events for a while after a commit was too much, however quick the plugin is`() {
+    var pace = PluginPace()
+    pace.tooMuch(1_000)
+    #expect(pace.limit == 500)
+    for _ in 0..<7 {
+      pace.answered(500, took: .milliseconds(1), timeout: .seconds(30))
+      pace.committed(500)
+    }
+    #expect(pace.limit == 500)
+    pace.committed(500)
+    #expect(pace.limit == 1_000)
+  }
+
   @Test func `keep the pace of a plugin that needs part of its timeout`() {
     var pace = PluginPace()
     pace.answered(1_000, took: .seconds(10), timeout: .seconds(30))

@@ -19,6 +19,8 @@ enum Sample {
 
     .databaseUnreachable(where: "host=/run user=t", failure: plain, retryIn: .milliseconds(250)),
     .databaseRefused(failure: failure, retryIn: .seconds(30)),
+    .agentHindered("the reader", for: .seconds(3), undone: "nothing is read", failure: plain),
+    .agentWorks("the reader", after: .seconds(90)),
     .databaseReady(where: "host=/run", serverVersion: 170_004),
     .schemaUpdated(steps: ["tables", "views"]),
     .schemaWaits(for: "pid 1; pid 2", retryIn: .seconds(1)),
@@ -49,6 +51,7 @@ enum Sample {
     .shardCaughtUp(trip, position: 9_000),
     .pageApplied(trip, Page(floor: 5, ceiling: 9), took: .milliseconds(7)),
     .pageSlow(day, Page(floor: 9, ceiling: 12), for: .seconds(12)),
+    .pageNarrowed(trip, failure: failure, width: 500),
     .shardRetrying(trip, failure: plain, retryIn: .milliseconds(250), attempt: 3),
     .shardPaused(trip, failure: failure, for: .seconds(30)),
     .shardResumed(trip),
@@ -63,6 +66,7 @@ enum Sample {
     .shardEnded(trip, position: nil), .shardEnded(trip, position: 5),
 
     .rebuildStarted(trip, position: 1, resumed: true),
+    .rebuildWaiting(trip, reason: "a page"),
     .rebuildHindered(trip, reason: "readers"),
     .rebuildRetrying(trip, failure: failure, retryIn: .zero, attempt: 2),
     .rebuildCompared(trip, position: 8),

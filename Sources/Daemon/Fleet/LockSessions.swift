@@ -23,10 +23,10 @@ struct LockSessions: Sendable {
   func openFirst(shards: [String]) async throws -> Session? {
     do {
       return try await open(former: nil, shards: shards)
-    } catch let error as PostgresError where error.isConnectionLoss {
-      return nil
     } catch let error as PostgresError where error.isCancelled {
       throw CancellationError()
+    } catch let error as PostgresError where error.mayPass {
+      return nil
     }
   }
 

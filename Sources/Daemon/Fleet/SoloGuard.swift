@@ -14,6 +14,7 @@ struct SoloGuard: Service {
   /// The session that was opened before the node was ready; nil if the database was unreachable then.
   var first: Session?
   var shards: @Sendable () async -> [String]
+  var troubles: TroubleBoard
   var observer: any Observer
 
   func run() async throws {
@@ -25,14 +26,16 @@ struct SoloGuard: Service {
         if let opened = first {
           session = opened
         } else {
-          session = try await locks.open(former: former, shards: await shards())
+          session = try await troubles.doing(.presence) { [locks, shards, former] in
+            try await locks.open(former: former, shards: await shards())
+          }
         }
         first = nil
         former = session.processID
         try await session.closing(beKnown)
       } catch {
         if let problem = error as? Problem, problem.isOfStore { observer.observe(.otherNode(failure: problem)) }
-        // The high-water agent reports an unreachable database. The next try comes a moment later.
+        // The next try comes a moment later.
         await rest(for: .seconds(1))
       }
     }

@@ -18,6 +18,7 @@ struct HighWaterAgent: Service {
   var settings: EventStoreSettings
   var board: MarkBoard
   var pulse: Pulse
+  var troubles: TroubleBoard
   var observer: any Observer
 
   /// How often a moving mark is saved.
@@ -31,10 +32,7 @@ struct HighWaterAgent: Service {
     while !Stop.isDue {
       pulse.beat()
       do {
-        try await withConnection { session in
-          backoff.reset()
-          try await watch(session)
-        }
+        try await withConnection { session in try await watch(session) { backoff.reset() } }
       } catch let error where error is CancellationError || (error as? PostgresError)?.isCancelled == true {
         if !Stop.current.isRequested { throw CancellationError() }
       } catch let change as StoreChanged {
@@ -52,6 +50,7 @@ struct HighWaterAgent: Service {
       } catch {
         await board.withdraw()
         let delay = backoff.next()
+        troubles.isAway(Problem(of: error))
         observer.observe(observation(of: error, retryIn: delay))
         await rest(for: delay)
       }
@@ -74,7 +73,9 @@ struct HighWaterAgent: Service {
   }
 
   /// Ticks on one session until it fails or the daemon stops.
-  private func watch(_ session: Session) async throws {
+  ///
+  /// - Parameter onProof: called after each tick.
+  private func watch(_ session: Session, onProof: () -> Void) async throws {
     try await SessionBounds.work.apply(to: session)
     // Read again for each session: the database may have been restored meanwhile, and the agent would never see a hold on a sequence
     // with another identifier.
@@ -102,6 +103,8 @@ struct HighWaterAgent: Service {
     while !Stop.isDue {
       pulse.beat()
       let hasMoved = try await ticker.tick()
+      onProof()
+      troubles.isBack()
       await rest(
         for: pace.next(hasMoved: hasMoved, isSettled: ticker.rule.isSettled, held: ticker.rule.hold?.lasted))
     }
@@ -227,7 +230,16 @@ private struct Ticker {
 
   mutating func persist() async throws {
     guard restored != rule.mark else { return }
-    if try await table.persist(rule.mark, session) { restored = rule.mark }
+    switch try await table.persist(rule.mark, session) {
+    case .done:
+      restored = rule.mark
+      agent.troubles.worked(.mark)
+    case .locked: agent.troubles.failed(.mark, Problem("another session holds a lock on the row of the mark"))
+    case .readOnly:
+      agent.troubles.failed(
+        .mark, Problem("the server accepts no writes", hint: ServerHint.of(sqlState: SQLState.readOnlyTransaction.code))
+      )
+    }
   }
 }
 

@@ -17,6 +17,7 @@ struct LateArrivalAgent: Service {
   /// The declared shards, with the event types that each takes.
   var takers: @Sendable () async -> [MarkTable.Taker]
   var node: String
+  var troubles: TroubleBoard
   var observer: any Observer
 
   /// How often it checks the gaps of the last `late_arrival_window`.
@@ -29,14 +30,14 @@ struct LateArrivalAgent: Service {
     while !Stop.isDue {
       let isFull = ContinuousClock.now >= fullLookDue
       do {
-        try await look(within: isFull ? nil : settings.lateArrivalWindow)
+        try await troubles.doing(.gaps) { try await look(within: isFull ? nil : settings.lateArrivalWindow) }
         if isFull { fullLookDue = .now + Self.fullCadence }
       } catch let error where error is CancellationError || (error as? PostgresError)?.isCancelled == true {
         break
-      } catch let error as PostgresError where error.isConnectionLoss || error.sqlState == .lockNotAvailable {
-        // The high-water agent reports an unreachable database; a lock will be free on a later try.
-      } catch let error as PostgresError {
+      } catch let error as PostgresError where !error.mayPass {
         observer.observe(.gapsUnwatched(failure: Problem(error)))
+      } catch {
+        // The board of troubles reports what lasts.
       }
       await rest(for: Self.cadence)
     }

@@ -16,6 +16,7 @@ actor DatabaseFollower: Service {
   nonisolated let health = HealthBoard()
   nonisolated let requests = RequestBoard()
   nonisolated let pulse = Pulse()
+  nonisolated let troubles: TroubleBoard
   private var settings: Settings
   private let version: String
   private let node: String
@@ -30,7 +31,7 @@ actor DatabaseFollower: Service {
   private var onSettled: (@Sendable () async -> Void)?
 
   /// When to retry one of several databases after a problem that an operator must fix, so that the fix needs no restart.
-  static let retryProblemsAfter = Duration.seconds(30)
+  static let retryProblemsAfter = Duration.seconds(5)
 
   /// - Parameters:
   ///   - databases: the names of all databases, if there are several.
@@ -45,6 +46,7 @@ actor DatabaseFollower: Service {
     self.node = node
     allDatabases = databases
     self.observer = name.map { DatabaseObserver(observer, database: $0) } ?? observer
+    troubles = TroubleBoard(self.observer)
     self.isAlone = isAlone
     self.schema = schema
     self.onSettled = onSettled
@@ -58,15 +60,25 @@ actor DatabaseFollower: Service {
       } catch is StoreChanged {
         observer.observe(.storeChanged)
         await marks.withdraw()
-      } catch let problem as Problem where problem.isOfStore && (name != nil || hasFollowed) {
+      } catch let error where (name != nil || hasFollowed) && Self.isOfDatabase(error) {
         let delay = Self.retryProblemsAfter
-        observer.observe(.databaseRefused(failure: problem, retryIn: delay))
+        observer.observe(.databaseRefused(failure: Problem(of: error), retryIn: delay))
+        troubles.isAway(Problem(of: error))
         await marks.withdraw()
         pulse.begin()
         await settle()
         try await waitAlive(delay)
       }
       if Stop.current.isRequested { return }
+    }
+  }
+
+  /// Whether the database is at fault, which an operator may fix while the daemon runs.
+  private static func isOfDatabase(_ error: any Error) -> Bool {
+    switch error {
+    case let problem as Problem: problem.isOfStore
+    case let error as PostgresError: !error.isCancelled
+    default: false
     }
   }
 
@@ -79,6 +91,9 @@ actor DatabaseFollower: Service {
 
   /// The number of shards that all nodes share; nil in mode `solo`.
   var sharedShards: Int? { settings.mode == .hotcold ? settings.projections.count : nil }
+
+  /// The number of shards in the settings, whether they run yet or not.
+  var declaredShards: Int { settings.projections.count }
 
   private func settle() async {
     await onSettled?()
@@ -97,9 +112,11 @@ actor DatabaseFollower: Service {
 
   private func follow() async throws {
     let options = ConnectionOptions(settings.database)
-    let (observer, pulse) = (observer, pulse)
-    let shape = try await Startup(settings: settings, options: options, observer: observer, schema: schema) { [self] in
+    let (observer, pulse, troubles) = (observer, pulse, troubles)
+    let shape = try await Startup(settings: settings, options: options, observer: observer, schema: schema) {
+      [self] failure in
       pulse.beat()
+      troubles.isAway(failure)
       if name != nil { await settle() }
     }.run()
     let isSolo = settings.mode == .solo
@@ -117,7 +134,7 @@ actor DatabaseFollower: Service {
     // A pool of its own, so that busy shards never delay writes to Tidemark's own tables.
     let books = SessionPool(
       options, limit: 1, name: "books", prepare: { try await SessionBounds.work.apply(to: $0) })
-    // A pool of its own too: `books` waits for the positions of shards when an event arrives late, and requests must not wait with it.
+    // Another, for requests and states: `books` waits for the positions of shards when an event arrives late, and these must not wait with it.
     let requestPool = SessionPool(
       options, limit: 1, name: "requests", prepare: { try await SessionBounds.work.apply(to: $0) })
     let (marks, health, requests, node) = (marks, health, requests, node)
@@ -142,7 +159,8 @@ actor DatabaseFollower: Service {
     let leadership: any Service =
       isSolo
       ? SoloGuard(
-        locks: locks, first: firstLocks, shards: { [self] in await settings.projections.names }, observer: observer)
+        locks: locks, first: firstLocks, shards: { [self] in await settings.projections.names }, troubles: troubles,
+        observer: observer)
       : LeadershipAgent(
         locks: locks, first: firstLocks,
         scope: name.map { .database($0, of: allDatabases) } ?? .shards(schema: settings.eventStore.schema),
@@ -151,15 +169,17 @@ actor DatabaseFollower: Service {
         pulse: pulse, observer: observer)
     let agents: [any Service] = [
       HighWaterAgent(
-        shape: shape, schema: schema, options: options, settings: settings.eventStore, board: marks, pulse: pulse, observer: observer),
+        shape: shape, schema: schema, options: options, settings: settings.eventStore, board: marks, pulse: pulse,
+        troubles: troubles, observer: observer),
       LateArrivalAgent(
         shape: shape, settings: settings.eventStore, pool: books,
         takers: { [self] in
           await settings.projections.map { MarkTable.Taker(shard: "\($0.shard)", types: $0.takes) }
-        }, node: node, observer: observer),
+        }, node: node, troubles: troubles, observer: observer),
       RequestAgent(
-        board: requests, rebuilds: rebuilds, pool: requestPool, declared: { [self] in await settings.projections }),
-      HealthWriter(board: health, pool: books, node: node),
+        board: requests, rebuilds: rebuilds, pool: requestPool, troubles: troubles,
+        declared: { [self] in await settings.projections }),
+      HealthWriter(board: health, pool: requestPool, troubles: troubles, node: node),
       shards, leadership,
     ]
     do {

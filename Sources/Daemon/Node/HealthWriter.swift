@@ -9,6 +9,7 @@ import Rules
 struct HealthWriter: Service {
   var board: HealthBoard
   var pool: SessionPool
+  var troubles: TroubleBoard
   var node: String
 
   static let interval = Duration.seconds(2)
@@ -33,10 +34,12 @@ struct HealthWriter: Service {
       let changed = rows.filter { written[$0.name] != $0 }
       guard !changed.isEmpty else { continue }
       do {
-        try await pool.withSession(for: "health") { try await ShardTable().write(changed, $0) }
+        try await troubles.doing(.states) { [pool] in
+          try await pool.withSession(for: "health") { try await ShardTable().write(changed, $0) }
+        }
         for row in changed { written[row.name] = row }
       } catch {
-        // The agents report an unreachable database; the rows are written later.
+        // The rows are written later.
         continue
       }
     } while !Stop.isDue

@@ -8,6 +8,7 @@ struct RequestAgent: Service {
   var board: RequestBoard
   var rebuilds: RebuildBoard
   var pool: SessionPool
+  var troubles: TroubleBoard
   var declared: @Sendable () async -> [ProjectionDefinition]
 
   static let cadence = Duration.milliseconds(500)
@@ -15,15 +16,15 @@ struct RequestAgent: Service {
   func run() async throws {
     while !Stop.isDue {
       do {
-        let requests = try await pool.withSession(for: "requests", unlessStopped: true) {
-          try await ShardRequests().all($0)
+        let requests = try await troubles.doing(.requests) { [pool] in
+          try await pool.withSession(for: "requests", unlessStopped: true) { try await ShardRequests().all($0) }
         }
         await board.take(requests.mapValues(\.request))
         await rebuilds.take(requests, among: await declared().map(\.shard))
       } catch is CancellationError {
         break
       } catch {
-        // The high-water agent reports an unreachable database; the last requests stay in effect meanwhile.
+        // The last requests stay in effect.
       }
       await rest(for: Self.cadence)
     }

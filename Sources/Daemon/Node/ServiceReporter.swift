@@ -18,7 +18,8 @@ struct ServiceReporter: Service {
         databases.append(
           StatusLine.Database(
             name: follower.name, mark: await follower.marks.current?.sequence, shards: await follower.health.entries,
-            shared: await follower.sharedShards))
+            declared: await follower.declaredShards, shared: await follower.sharedShards, away: follower.troubles.away,
+            hindered: follower.troubles.hindered))
       }
       let line = StatusLine.text(databases)
       if line != told { manager.status(line) }

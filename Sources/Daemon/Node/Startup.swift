@@ -13,8 +13,8 @@ struct Startup: Sendable {
   var options: ConnectionOptions
   var observer: any Observer
   var schema = Schema.current
-  /// Called each time the database is unreachable, or another session blocks the schema change.
-  var onAway: @Sendable () async -> Void
+  /// Called each time the database is unreachable, or another session blocks the schema change; with the reason.
+  var onAway: @Sendable (Problem) async -> Void
 
   /// The longest wait between two attempts to connect.
   static let longestWait = Duration.seconds(5)
@@ -30,9 +30,9 @@ struct Startup: Sendable {
         return try await stoppable { try await attempt() }
       } catch let error as PostgresError where error.isCancelled {
         throw CancellationError()
-      } catch let error as PostgresError where error.isConnectionLoss {
+      } catch let error as PostgresError where error.mayPass {
         observer.observe(.databaseUnreachable(where: options.redacted, failure: Problem(error), retryIn: delay))
-        await onAway()
+        await onAway(Problem(error))
       }
       let wait = delay
       try await stoppable { try await Task.sleep(for: wait) }
@@ -73,7 +73,7 @@ struct Startup: Sendable {
         let (read, schema, observer, onAway) = (shape, schema, observer, onAway)
         _ = try await SchemaPlan.apply(session, options, within: nil) { wait in
           observer.observe(.schemaWaits(for: "\(wait)", retryIn: wait.retryIn))
-          await onAway()
+          await onAway(Problem("the schema tidemark must be updated, and waits for \(wait)"))
         } planning: {
           try await SchemaPlan.forStore($0, shape: read, schema: schema)
         }

@@ -42,13 +42,13 @@ struct SQLPages: PageApplier {
     let key = "\(context.name)"
     switch sessions {
     case .proven(let pool, let marks):
-      return try await pool.withSession(for: key, unlessStopped: true) { session in
+      return try await pool.withPageSession(for: key, unlessStopped: true) { session in
         let mark = try await marks.proven(on: session)
         guard mark.sequence >= page.ceiling else { return .beyond(mark: mark.sequence) }
         return .applied(try await projector.apply(page, mode, on: session))
       }
     case .pool(let pool):
-      return .applied(try await pool.withSession(for: key) { try await projector.apply(page, mode, on: $0) })
+      return .applied(try await pool.withPageSession(for: key) { try await projector.apply(page, mode, on: $0) })
     case .one(let session):
       return .applied(try await projector.apply(page, mode, on: session))
     }

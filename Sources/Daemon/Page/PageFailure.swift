@@ -14,6 +14,10 @@ package struct PageFailure: Error, Sendable {
   package var detail: String?
   /// The error of the lost connection, if that is why.
   package private(set) var lost: PostgresError?
+  /// How it depends on the width of the page.
+  var width = Shard.Width.independent
+  /// The session had an outdated plan.
+  private var isStalePlan = false
 
   package init(_ failureClass: FailureClass, _ failure: Problem) {
     self.failureClass = failureClass
@@ -24,6 +28,13 @@ package struct PageFailure: Error, Sendable {
   package init(_ error: PostgresError, source: SourceLocation? = nil, sequence: Int64? = nil) {
     self.init(Problem(error, source: source, sequence: sequence))
     if error.isConnectionLoss { failureClass = .connection }
+    if error.isStalePlan {
+      failureClass = .transient
+      isStalePlan = true
+    }
+    if let state = error.sqlState, TooWide.isLikely(sqlState: state.code, routine: error.routine) {
+      width = .dependent
+    }
     detail = error.detail
     lost = error.isConnectionLoss ? error : nil
   }
@@ -52,6 +63,30 @@ package struct PageFailure: Error, Sendable {
       Problem(failure.message, code: failure.kind.sqlState.map(Code.sqlState), sequence: failure.sequence).shortened)
     detail = failure.message
   }
+
+  /// Whether the session may be at fault, and not the statement: see ``SessionPool/withPageSession(for:unlessStopped:_:)``.
+  var mayBeOfSession: Bool {
+    if isStalePlan { return true }
+    guard case .sqlState = failure.code else { return false }
+    return failureClass == .definition
+  }
+
+  /// The same failure, of a page that had a session: losing that may be the page's fault.
+  func underPage() -> PageFailure {
+    var failure = self
+    if let lost, width == .independent, [nil, "57P01", "57P02"].contains(lost.sqlState) { failure.width = .suspected }
+    return failure
+  }
+
+  /// The same failure, after which the next page has fewer events, whatever numbers it spans; one event cannot be fewer.
+  func narrowed(from events: Int) -> PageFailure {
+    var failure = self
+    failure.width = events > 1 ? .narrowed : .independent
+    return failure
+  }
+
+  /// Whether the server lacks something that the end of the session may give back: memory, temporary files.
+  var exhaustsServer: Bool { failure.code?.text.hasPrefix("53") ?? false }
 
   /// The facts that `[[on_error]]` rules match.
   package func facts(projection: String) -> FailureFacts {

@@ -18,6 +18,8 @@ struct PageRunner: Sendable {
     var failed: PageFailure?
     /// The next command searches the page for the event that fails. Callers do not report this; they report what the search finds.
     var isSearch = false
+    /// The page failed, perhaps because it was wide, and the next command tries a narrower one at once.
+    var isNarrowing = false
   }
 
   /// Applies a page, whole or event by event.
@@ -25,7 +27,7 @@ struct PageRunner: Sendable {
     _ page: Page, _ mode: Projector.Mode, _ rule: inout Shard, isolation: isolated (any Actor)? = #isolation
   ) async throws -> Step {
     var applied: (Page, Duration)?
-    var step = try await attempt(&rule) { rule in
+    var step = try await attempt(&rule, page) { rule in
       let (policy, chains) = (await context.policy(), rule.passingChains)
       let began = ContinuousClock.now
       switch try await run(page, mode, policy, chains) {
@@ -59,7 +61,7 @@ struct PageRunner: Sendable {
   ///
   /// - Throws: an error that is not a failure of the step, such as `CancellationError`.
   func attempt(
-    _ rule: inout Shard, isolation: isolated (any Actor)? = #isolation,
+    _ rule: inout Shard, _ page: Page? = nil, isolation: isolated (any Actor)? = #isolation,
     _ step: (inout Shard) async throws -> Shard.Command
   ) async throws -> Step {
     let failed: PageFailure
@@ -69,8 +71,11 @@ struct PageRunner: Sendable {
       failed = try PageFailure(of: error)
     }
     let actions = await context.policy().actions(for: failed.facts(projection: context.definition.name))
-    let next = rule.failed(failed.failureClass, "\(failed.failure)", actions: actions)
+    let next = rule.failed(
+      failed.failureClass, "\(failed.failure)", actions: actions, page: page, width: failed.width)
     return Step(
-      next: next, failed: failed, isSearch: next == .wait(.zero) && actions.first?.passesEventOver ?? false)
+      next: next, failed: failed,
+      isSearch: !rule.isNarrowing && next == .wait(.zero) && actions.first?.passesEventOver ?? false,
+      isNarrowing: rule.isNarrowing)
   }
 }

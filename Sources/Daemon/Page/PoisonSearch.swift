@@ -40,10 +40,12 @@ struct PoisonSearch: Sendable {
   /// - Parameters:
   ///   - statements: the names under which the session has prepared them.
   ///   - chunk: the number of events to try together at first; 0 for all.
+  ///   - isAlone: whether the page can have only one event, whose statement then gets no more time than it would without a search.
   ///   - begin: the statements that begin the page, sent together with the search.
   /// - Returns: the events that fail, and the number of events in the page.
   func find(
-    _ statements: [(name: String, source: SourceLocation)], chunk: Int, after begin: [SQL], on session: Session
+    _ statements: [(name: String, source: SourceLocation)], chunk: Int, isAlone: Bool = false, after begin: [SQL],
+    on session: Session
   ) async throws -> (findings: [Finding], events: Int) {
     let runs = statements.map { "EXECUTE " + SQL.quoted($0.name) }
     let results = try await session.pipeline(
@@ -51,7 +53,7 @@ struct PoisonSearch: Sendable {
         // For the server the search is one statement, although it runs many: all events once for each halving, and each failing event.
         """
         SELECT set_config('statement_timeout',
-            least(100000 * extract(epoch FROM current_setting('statement_timeout')::interval), 2147483647)::integer::text, true)
+            least(\(isAlone ? 1_000 : 100_000) * extract(epoch FROM current_setting('statement_timeout')::interval), 2147483647)::integer::text, true)
         """,
         """
         SELECT seq_id, statement, code, message, detail, hint

@@ -65,13 +65,15 @@ package struct Projector: Sendable {
       return try await attempt(page, mode, on: session)
     } catch {
       await session.rollBack()
-      throw try PageFailure(of: error)
+      let failure = try PageFailure(of: error).underPage()
+      if failure.exhaustsServer { await session.close() }
+      throw failure
     }
   }
 
   private func attempt(_ page: Page, _ mode: Mode, on session: Session) async throws -> Applied {
     var begin: [SQL] =
-      ["BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"]
+      ["BEGIN ISOLATION LEVEL READ COMMITTED"]
       + target.begin(floor: page.floor, ceiling: page.ceiling, types: takes)
     if definition.onPoison == .parkStream, !target.isLetter { begin.append(search.park) }
     switch (definition.effect, mode) {
@@ -88,7 +90,7 @@ package struct Projector: Sendable {
       for (sql, source) in statements.map({ batchStatement($0, page) }) {
         prepared.append((try await session.preparedName(for: sql), source))
       }
-      let (findings, events) = try await search.find(prepared, chunk: chunk, after: begin, on: session)
+      let (findings, events) = try await find(prepared, chunk, page, after: begin, on: session)
       let (letters, ignored) = try search.decide(findings)
       _ = try await session.pipeline(search.keep(letters) + target.end + ["COMMIT"])
       return Applied(page: page, events: events, letters: letters, ignored: ignored)
@@ -101,6 +103,21 @@ package struct Projector: Sendable {
       return try await applyEvents(begun.last!, statements, page, mode, on: session)
 
     case (.plugin, _): preconditionFailure("pages of a plugin are applied by PluginProjector")
+    }
+  }
+
+  /// Has the server search the page. No function can catch a cancelled statement, so a page of one number stands for its event.
+  private func find(
+    _ statements: [(String, SourceLocation)], _ chunk: Int, _ page: Page, after begin: [SQL], on session: Session
+  ) async throws -> (findings: [PoisonSearch.Finding], events: Int) {
+    do {
+      return try await search.find(statements, chunk: chunk, isAlone: page.width == 1, after: begin, on: session)
+    } catch let error as PostgresError where error.sqlState == .queryCanceled && page.width == 1 {
+      await session.rollBack()
+      let failure = PageFailure(error, source: statements.first?.1, sequence: page.ceiling)
+      guard search.mayPass(failure) else { throw failure }
+      _ = try await session.pipeline(begin)
+      return ([PoisonSearch.Finding(sequence: page.ceiling, failure: failure)], 1)
     }
   }
 

@@ -63,7 +63,7 @@ private struct LetterPages: PluginPages {
 
   func read(_ page: Page, parks: Bool) async throws -> EventFeed.Reading {
     try await session.script(
-      "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; " + SessionBounds.bearing(silenceOf: patience))
+      "BEGIN ISOLATION LEVEL READ COMMITTED; " + SessionBounds.bearing(silenceOf: patience))
     let begun = try await session.pipeline(target.begin(floor: page.floor, ceiling: page.ceiling, types: types))
     try target.check(begun)
     let block = try await blocks.shown(page, on: session)

@@ -45,7 +45,7 @@ struct LivePages: PluginPages {
   }
 
   func commit<T: Sendable>(in life: Int, _ body: @Sendable (Session) async throws -> T) async throws -> T? {
-    try await pool.withSession(for: "\(shard)") { session in
+    try await pool.withPageSession(for: "\(shard)") { session in
       // The server has not crashed since the page was read: the high-water agent has kept its session, and its newest proof began after
       // this session was opened.
       guard try await mark(provenSince: session.openedAt).life == life else { return nil }
@@ -98,7 +98,8 @@ actor RebuildPages: PluginPages {
   }
 
   func commit<T: Sendable>(in life: Int, _ body: @Sendable (Session) async throws -> T) async throws -> T? {
-    try await pool.withSession { session in
+    // A new session is another life: the page is then read, and handed over, again.
+    try await pool.withPageSession(for: letters) { session in
       guard await self.life(of: session) == life else { return nil }
       return try await body(session)
     }

@@ -99,12 +99,17 @@ actor PluginProjector: PageApplier {
       let answer = try await handOver(slice)
       do {
         let outcome = try await take(answer, slice, search)
-        if case .applied(let applied) = outcome { keep(all.after(applied.page.ceiling), try await ahead, applied) }
+        if case .applied(let applied) = outcome {
+          pace.committed(slice.count)
+          keep(all.after(applied.page.ceiling), try await ahead, applied)
+        }
         return outcome
       } catch let failure as PageFailure {
         // A statement of the answer failed. Handing over fewer events finds the event that it belongs to.
         guard case .searchingPoison = mode, search.mayPass(failure), failure.failure.sequence == nil else {
-          throw failure
+          guard failure.width == .dependent else { throw failure }
+          pace.tooMuch(slice.count)
+          throw failure.narrowed(from: slice.count)
         }
         guard slice.count > 1 else { return try await pass(over: failure, of: slice, search) }
         slice = slice.prefix(slice.count / 2)
@@ -137,9 +142,9 @@ actor PluginProjector: PageApplier {
       let answer = try await plugin.apply(slice)
       pace.answered(slice.count, took: ContinuousClock.now - began, timeout: declaration.timeout)
       return answer
-    } catch let problem as Problem {
-      if problem.code == .plugin(.silent) { pace.timedOut(slice.count) }
-      throw problem
+    } catch let problem as Problem where problem.code == .plugin(.silent) {
+      pace.timedOut(slice.count)
+      throw PageFailure(problem).narrowed(from: slice.count)
     }
   }
 
@@ -214,7 +219,7 @@ actor PluginProjector: PageApplier {
 
   private func begin(_ slice: EventSlice, _ search: PoisonSearch) -> [SQL] {
     let (page, leftOut) = (slice.page, slice.block.leftOut)
-    return ["BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"]
+    return ["BEGIN ISOLATION LEVEL READ COMMITTED"]
       // External effects cannot be rolled back with the position.
       + target.begin(
         floor: page.floor, ceiling: page.ceiling, types: definition.takes, durable: declaration.effects == .external)
@@ -264,7 +269,7 @@ enum PluginEffects {
   /// Names the failed statement of the answer.
   static func failure(_ error: PostgresError, statements: Range<Int>) -> any Error {
     if error.isCancelled { return CancellationError() }
-    var failure = PageFailure(error)
+    var failure = PageFailure(error).underPage()
     if let index = error.statementIndex, statements.contains(index) {
       failure.failure.message =
         "statement \(index - statements.lowerBound + 1) of the plugin's answer: \(failure.failure.message)"

@@ -56,6 +56,7 @@ struct InPlaceRebuild: Sendable {
       let first = try await runner.firstPosition(session)
       let shadows = ShadowTables(runner.shape, shard: runner.shard, originals: originals)
       return try await session.transaction { session in
+        try await session.script(SessionBounds.unlimited(session, isLocal: true))
         let live = try await shadows.lockPosition(session)
         try await shadows.empty(backTo: first, session)
         try await RebuildTable().beginInPlace(row.id, position: first, target: live, node: runner.node, session)

@@ -63,7 +63,7 @@ struct RebuildClosing: Sendable {
           try await verify(row, .copy, session)
           try await looker.script(
             """
-            BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL statement_timeout = 0;
+            BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; \(SessionBounds.unlimited(looker, isLocal: true));
             SET LOCAL idle_in_transaction_session_timeout = '60s'; SELECT pg_current_snapshot()
             """)
           return position
@@ -128,7 +128,8 @@ struct RebuildClosing: Sendable {
   private func catchUp(
     _ row: RebuildTable.Row, _ session: isolated Session, _ replay: @Sendable (Int64) async throws -> Void
   ) async throws -> (target: Int64, live: Int64) {
-    try await session.script("SET LOCAL idle_in_transaction_session_timeout = '60s'; SET LOCAL statement_timeout = 0")
+    try await session.script(
+      "SET LOCAL idle_in_transaction_session_timeout = '60s'; \(SessionBounds.unlimited(session, isLocal: true))")
     let live = try await shadows.lockPosition(session)
     let target = row.request.upTo ?? live
     guard target <= live else {

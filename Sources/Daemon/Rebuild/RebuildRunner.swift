@@ -34,7 +34,10 @@ package struct RebuildRunner: Sendable {
 
   /// Runs the body while the live shard waits.
   func holding<T: Sendable>(_ body: () async throws -> T) async throws -> T {
-    try await requests?.hold(definition.shard)
+    try await watched({ [self] lasted in
+      observer.observe(
+        .rebuildWaiting(definition.shard, reason: "the shard has been finishing its page for \(lasted.brief)"))
+    }) { [requests, definition] in try await requests?.hold(definition.shard) }
     do {
       let value = try await body()
       await requests?.release(definition.shard)
@@ -60,6 +63,7 @@ package struct RebuildRunner: Sendable {
         let session = try await Session.connect(options, threadName: "rebuild")
         return try await session.closing { session in
           try await ShardSessions.prepare(session, workMemory: workMemory)
+          try await session.script(SessionBounds.unlimited(session))
           try await takeLock(session)
           backoff.reset()
           try await work(session)
@@ -76,7 +80,13 @@ package struct RebuildRunner: Sendable {
 
   /// Waits for another session that runs this rebuild; after that one ends, this one continues or finds the rebuild finished.
   private func takeLock(_ session: Session) async throws {
-    while try await !RebuildLock.take(shard, session) { try await Task.sleep(for: .milliseconds(100)) }
+    try await watched({ [self] lasted in
+      observer.observe(
+        .rebuildWaiting(
+          definition.shard, reason: "another session has been working on this rebuild for \(lasted.brief)"))
+    }) { [shard] in
+      while try await !RebuildLock.take(shard, session) { try await Task.sleep(for: .milliseconds(100)) }
+    }
   }
 
   private func work(_ session: Session) async throws {
@@ -93,7 +103,7 @@ package struct RebuildRunner: Sendable {
       }
       let kind = try RebuildFilter.check(row.request, definition)
       try await table.takeUp(row.id, node: node, session)
-      try await watched(row, session) {
+      try await unlessAborted(row, session) {
         switch (kind, row.request.way) {
         case (.replay, _): try await ReplayRebuild(runner: self).run(row)
         case (.tables, .inPlace): try await InPlaceRebuild(runner: self).run(row)
@@ -121,7 +131,7 @@ package struct RebuildRunner: Sendable {
   }
 
   /// Runs the body until an operator aborts the rebuild. `session` holds the lock, and checks for that.
-  private func watched(
+  private func unlessAborted(
     _ row: RebuildTable.Row, _ session: Session, _ body: @escaping @Sendable () async throws -> Void
   ) async throws {
     try await withThrowingTaskGroup(of: Bool.self) { group in
@@ -185,6 +195,7 @@ package struct RebuildRunner: Sendable {
     let session = try await Session.connect(options, threadName: "rebuild")
     try await session.closing { session in
       try await ShardSessions.prepare(session, workMemory: workMemory)
+      try await session.script(SessionBounds.unlimited(session))
       try await besides(row, session)
     }
   }

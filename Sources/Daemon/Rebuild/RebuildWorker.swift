@@ -96,6 +96,11 @@ actor RebuildWorker {
         .rebuild(.underWay), "another session moved the rebuild's position: \(failed.failure.message)",
         hint: "Watch that one.")
     }
+    if step.isNarrowing {
+      // At once, so also while the live shard waits.
+      context.observer.observe(.pageNarrowed(context.name, failure: failed.failure, width: rule.width.width))
+      return step.next
+    }
     switch step.next {
     case .stop, .stopAll: break
     case .awaitDatabase(let delay), .wait(let delay), .pause(let delay), .pauseAll(let delay):

@@ -22,6 +22,14 @@ package enum SessionBounds: Sendable {
     "SET LOCAL idle_in_transaction_session_timeout = \(Int((silence + timeout) / .milliseconds(1)))"
   }
 
+  /// For work that cannot be cut into pages, and must not end with a limit that the role has for statements or transactions.
+  ///
+  /// - Parameter isLocal: for the current transaction, and not for the session.
+  static func unlimited(_ session: Session, isLocal: Bool = false) -> String {
+    let settings = ["statement_timeout"] + (session.serverVersion >= 170_000 ? ["transaction_timeout"] : [])
+    return settings.map { "SET \(isLocal ? "LOCAL " : "")\($0) = 0" }.joined(separator: "; ")
+  }
+
   package func apply(to session: Session) async throws { _ = try await session.script(statements) }
 
   /// For a script that resets all settings and must set these again in the same transaction.

@@ -230,6 +230,10 @@ package struct ShardAgent: Service {
   private func told(_ step: PageRunner.Step, _ rule: Shard) -> Shard.Command {
     if let (page, took) = step.applied { observer.observe(.pageApplied(name, page, took: took)) }
     guard let failed = step.failed, !step.isSearch else { return step.next }
+    if step.isNarrowing {
+      observer.observe(.pageNarrowed(name, failure: failed.failure, width: rule.width.width))
+      return step.next
+    }
     switch step.next {
     case .awaitDatabase(let delay), .wait(let delay):
       observer.observe(.shardRetrying(name, failure: failed.failure, retryIn: delay, attempt: rule.attempt))

@@ -1,6 +1,6 @@
 /// What should be done about a failure, as its SQLSTATE tells.
 package enum FailureClass: String, Sendable, Hashable, CaseIterable {
-  /// The session or the server is lost: wait until it is back.
+  /// The session or the server is lost, or accepts no writes: wait until it is back.
   case connection
   /// The same page may well succeed a moment later.
   case transient
@@ -30,8 +30,8 @@ package enum FailureClass: String, Sendable, Hashable, CaseIterable {
     case RaisedCode.positionMoved.rawValue: return .order
     // A page, or the view, has changed since it was read: read it again.
     case RaisedCode.pageChanged.rawValue, RaisedCode.viewElsewhere.rawValue: return .transient
-    // The server ends the session with these.
-    case "57P01", "57P02", "57P03", "57P04", "57P05", "25P03": return .connection
+    // The server ends the session with these, or accepts no writes in it: a standby, or default_transaction_read_only.
+    case "57P01", "57P02", "57P03", "57P04", "57P05", "25P03", "25P04", "25006": return .connection
     // A prepared statement was deallocated: prepare it again.
     case "26000": return .transient
     default: break

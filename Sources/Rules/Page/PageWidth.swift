@@ -2,7 +2,8 @@
 ///
 /// It grows towards the width with the best measured rate while pages stay within their time, and shrinks when they do not. Wider is not
 /// always faster: a page that no longer fits the server's memory for sorting and hashing slows down, so the rate decides, not the clock
-/// alone. Between equals the wider one wins: it costs less in everything but the statement itself.
+/// alone. Between equals the wider one wins: it costs less in everything but the statement itself. A page that fails because it is wide
+/// limits the width for a while, also below the limits (``NarrowedWidth``).
 package struct PageWidth: Sendable, Hashable {
   /// How wide pages may be and how long they may take, by who waits for them.
   package struct Bounds: Sendable, Hashable {
@@ -41,6 +42,7 @@ package struct PageWidth: Sendable, Hashable {
   private var sinceProbe = 0
   /// The width to return to if the current probe is no better.
   private var home: Int64?
+  private var narrowed = NarrowedWidth()
 
   package init(_ bounds: Bounds = .live) {
     self.bounds = bounds
@@ -56,9 +58,30 @@ package struct PageWidth: Sendable, Hashable {
     return Page(floor: floor, ceiling: mark - start <= width ? mark : start + width)
   }
 
+  /// A page failed, and may have failed because of its width.
+  ///
+  /// - Returns: false if it cannot be narrower.
+  package mutating func tooWide(_ page: Page) -> Bool {
+    guard narrowed.failed(at: min(page.width, width)) else { return false }
+    width = narrowed.narrowed(width)
+    home = nil
+    sinceProbe = 0
+    return true
+  }
+
+  /// A page was searched for the events that fail. Its time says nothing about its width.
+  package mutating func searched(_ page: Page) { widen(after: page) }
+
+  private mutating func widen(after page: Page) {
+    narrowed.applied(min(page.width, width), widest: bounds.limits.upperBound)
+    // Below the limits the rate decides nothing.
+    if width < bounds.limits.lowerBound { width = clamped(bounds.limits.lowerBound) }
+  }
+
   /// Learns from a page. One that the mark or a limit of rows cut short says nothing about its width, nor one that is wider because it
   /// crossed numbers without events.
   package mutating func applied(_ page: Page, took: Duration, behind: Int64) {
+    widen(after: page)
     let target = behind > 4 * width ? bounds.farTarget : bounds.tailTarget
     if took > target {
       let share = target / took
@@ -107,6 +130,6 @@ package struct PageWidth: Sendable, Hashable {
   }
 
   private func clamped(_ width: Int64) -> Int64 {
-    min(max(width, bounds.limits.lowerBound), bounds.limits.upperBound)
+    narrowed.narrowed(min(max(width, bounds.limits.lowerBound), bounds.limits.upperBound))
   }
 }

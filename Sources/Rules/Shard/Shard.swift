@@ -74,6 +74,12 @@ package struct Shard: Sendable {
   /// The chains that asked to skip events, while pages are searched: one for each kind of failure in them.
   package private(set) var passingChains: Set<[FailureAction]> = []
   private var poison = PoisonDensity()
+  /// Failures in a row that made the next page narrower; they count as no attempt.
+  private var narrowings = 0
+  /// Sessions lost in a row under a page, without a reason that the server gave.
+  private var losses = 0
+  /// Whether the last failure made the next page narrower, so that it is tried at once.
+  package private(set) var isNarrowing = false
   private var connectionRetries = Backoff([.milliseconds(250), .milliseconds(500), .seconds(1), .seconds(5)])
 
   package init(name: ShardName, pages: PageWidth.Bounds = .live) {
@@ -106,6 +112,7 @@ package struct Shard: Sendable {
 
   /// A page was searched and its failing events were skipped; it had `events` in all.
   package mutating func pageIsolated(_ page: Page, events: Int, poison: Int) -> Command {
+    width.searched(page)
     isIsolating = poison > 0
     if !isIsolating { passingChains = [] }
     self.poison.saw(page, events: events, poison: poison)
@@ -115,14 +122,29 @@ package struct Shard: Sendable {
   private mutating func applied(_ page: Page) -> Command {
     position = page.ceiling
     attempt = 0
+    narrowings = 0
+    losses = 0
     chain = []
     connectionRetries.reset()
     condition = mark - page.ceiling > width.width ? .catchingUp : .following
     return next()
   }
 
-  /// - Parameter actions: the policy's chain for this failure; ignored when the connection is lost.
-  package mutating func failed(_ failureClass: FailureClass, _ reason: String, actions: [FailureAction]) -> Command {
+  /// - Parameters:
+  ///   - actions: the policy's chain for this failure; ignored when the connection is lost.
+  ///   - page: the page that failed, if it may be narrower.
+  ///   - width: how the failure depends on the page's width.
+  package mutating func failed(
+    _ failureClass: FailureClass, _ reason: String, actions: [FailureAction], page: Page? = nil,
+    width dependence: Width = .independent
+  ) -> Command {
+    isNarrowing = narrows(page, dependence, failureClass, actions)
+    if isNarrowing {
+      narrowings += 1
+      // Once is no trouble: the next page shows that the width was to blame.
+      if narrowings > 1 { condition = .retrying(reason) }
+      return failureClass == .connection ? .awaitDatabase(after: .zero) : .wait(.zero)
+    }
     attempt += 1
     guard failureClass != .connection else {
       condition = .retrying(reason)
@@ -163,6 +185,34 @@ package struct Shard: Sendable {
       condition = .stopped(reason)
       return .stopAll
     }
+  }
+
+  /// How a failure depends on the width of its page.
+  package enum Width: Sendable, Hashable {
+    case independent
+    /// A narrower page may pass.
+    case dependent
+    /// The session was lost under the page, for an unknown reason: the page may have been too much for the server.
+    case suspected
+    /// The next page has fewer events already, whatever numbers it spans.
+    case narrowed
+  }
+
+  /// Narrows the next page if this one may have failed because it is wide.
+  private mutating func narrows(
+    _ page: Page?, _ dependence: Width, _ failureClass: FailureClass, _ actions: [FailureAction]
+  ) -> Bool {
+    switch dependence {
+    case .independent: return false
+    case .narrowed: return true
+    case .suspected:
+      losses += 1
+      // Once is an accident.
+      guard losses > 1 else { return false }
+    // A search divides the page by itself, and knows the event in the end.
+    case .dependent: if failureClass == .event, actions.first?.passesEventOver == true { return false }
+    }
+    return page.map { width.tooWide($0) } ?? false
   }
 
   /// A new start that forgets earlier failures.

@@ -34,6 +34,37 @@ extension Observation {
 }
 
 extension Fact {
+  package static let agentHindered = Fact(
+    "a1c4e27f90b34d6c8f5a2e7d10b93f68", .warning, "A part of the daemon cannot do its work; trying again",
+    meaning:
+      "The database answers, but the agent that the field agent names has failed or waited for this long. The field meanwhile says what is not done; everything else continues.",
+    action:
+      "Fix what the error names: often the role's CONNECTION LIMIT, max_connections, a server that accepts no writes, or a session that holds a lock on one of Tidemark's tables. The log repeats it after a minute, two, and so on."
+  )
+}
+
+extension Observation {
+  package static func agentHindered(
+    _ agent: String, for length: Duration, undone: String, failure: Problem
+  ) -> Self {
+    Self(.agentHindered, failure: failure).with(.agent, agent).with(.for, length).with(.meanwhile, undone)
+  }
+}
+
+extension Fact {
+  package static let agentWorks = Fact(
+    "5e8d0f3b6a7c41d29b04c8f1e2a6d753", .notice, "A part of the daemon works again",
+    meaning: "The agent that could not do its work does it again.",
+    action: "Nothing.")
+}
+
+extension Observation {
+  package static func agentWorks(_ agent: String, after length: Duration) -> Self {
+    Self(.agentWorks).with(.agent, agent).with(.after, length)
+  }
+}
+
+extension Fact {
   package static let databaseReady = Fact(
     "987d37fc6b714cd09a1ec02924cfb74c", .notice, "Connected",
     meaning: "The database answered, and its schema is complete.",

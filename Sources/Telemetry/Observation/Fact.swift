@@ -49,7 +49,8 @@ extension Fact {
   package static let all: [Fact] = [
     .started, .ready, .stopping, .stopped, .stopTimedOut, .reloaded, .reloadRefused, .restartNeeded,
 
-    .databaseUnreachable, .databaseRefused, .databaseReady, .schemaUpdated, .schemaWaits, .serverNotice,
+    .databaseUnreachable, .databaseRefused, .agentHindered, .agentWorks, .databaseReady, .schemaUpdated, .schemaWaits,
+    .serverNotice,
     .sequenceCached, .storeAtRisk, .storeChanged,
 
     .markRestored, .markMoved, .markHeld, .markReleased, .markRefused, .markFailed, .gapsPassed, .gapsUnwatched,
@@ -58,11 +59,12 @@ extension Fact {
     .nodesChanged, .leadershipTaken, .leadershipGiven, .leadershipBlocked, .leadershipLost, .leadershipWaived,
     .otherNode,
 
-    .shardStarted, .shardCaughtUp, .pageApplied, .pageSlow, .shardRetrying, .shardPaused, .shardResumed, .shardHalted,
-    .deadLetter, .deadLettersRemoved, .definitionChanged, .statementAtRisk, .shardStopped, .shardWaiting, .shardRefused,
-    .shardEnded,
+    .shardStarted, .shardCaughtUp, .pageApplied, .pageSlow, .pageNarrowed, .shardRetrying, .shardPaused, .shardResumed,
+    .shardHalted, .deadLetter, .deadLettersRemoved, .definitionChanged, .statementAtRisk, .shardStopped, .shardWaiting,
+    .shardRefused, .shardEnded,
 
-    .rebuildStarted, .rebuildHindered, .rebuildRetrying, .rebuildCompared, .rebuildExchanged, .rebuildFailed,
+    .rebuildStarted, .rebuildWaiting, .rebuildHindered, .rebuildRetrying, .rebuildCompared, .rebuildExchanged,
+    .rebuildFailed,
     .rebuildAborted,
 
     .pluginStarted, .pluginSaid, .pluginLinesDropped, .pluginLost, .pluginEnded,

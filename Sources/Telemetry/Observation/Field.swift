@@ -94,6 +94,8 @@ extension Field where Value == Int64 {
   package static var mark: Self { Self("mark", absence: "none yet") }
   package static var position: Self { Self("position", absence: "unknown") }
   package static var sequence: Self { Self("sequence") }
+  /// Of a page: how many sequence numbers it spans.
+  package static var width: Self { Self("width") }
 }
 
 extension Field where Value == Int {
@@ -117,6 +119,7 @@ extension Field where Value == Bool {
 }
 
 extension Field where Value == String {
+  package static var agent: Self { Self("agent") }
   package static var by: Self { Self("by") }
   package static var cause: Self { Self("cause") }
   package static var detail: Self { Self("detail") }
@@ -124,6 +127,7 @@ extension Field where Value == String {
   package static var hint: Self { Self("hint") }
   package static var how: Self { Self("how") }
   package static var key: Self { Self("key") }
+  package static var meanwhile: Self { Self("meanwhile") }
   package static var problem: Self { Self("problem") }
   package static var reason: Self { Self("reason") }
   package static var severity: Self { Self("severity") }

@@ -32,6 +32,22 @@ extension Observation {
 }
 
 extension Fact {
+  package static let pageNarrowed = Fact(
+    "3f0b7c52d8a94c0e8d51b6f29e70a4c1", .notice, "Page was too much at once; trying fewer events",
+    meaning:
+      "A page failed in a way that may depend on how many events it has: a timeout, memory, locks, temporary files, a limit of the server, or a session that is lost under it again and again. It was rolled back. The shard takes half as many sequence numbers at once, down to a single one before the failure policy decides, and slowly more again later.",
+    action:
+      "Nothing, unless it is too slow that way: then raise the limit that the error and the hint name, or make the statement faster.",
+    repeats: .page)
+}
+
+extension Observation {
+  package static func pageNarrowed(_ shard: ShardName, failure: Problem, width: Int64) -> Self {
+    Self(.pageNarrowed, shard, failure: failure).with(.width, width)
+  }
+}
+
+extension Fact {
   package static let deadLetter = Fact(
     "5b0cfb0a2f3344d7a4ad8a0f0a6d4b11", .error, "An event failed and became a dead letter; the shard continues",
     meaning:

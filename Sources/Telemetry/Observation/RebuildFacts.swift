@@ -26,6 +26,22 @@ extension Fact {
   )
 }
 
+extension Fact {
+  package static let rebuildWaiting = Fact(
+    "d24f6b8e01c7439da5f3c0b97e18a264", .notice, "Rebuild is waiting",
+    meaning:
+      "The rebuild cannot begin or end yet: the field reason names the session or the page that it waits for. The live shard is not affected.",
+    action:
+      "Nothing, unless it lasts. Then `tidemark status` shows the shard and the rebuild, and pg_stat_activity the sessions named tidemark."
+  )
+}
+
+extension Observation {
+  package static func rebuildWaiting(_ shard: ShardName, reason: String) -> Self {
+    Self(.rebuildWaiting, shard).with(.reason, reason)
+  }
+}
+
 extension Observation {
   package static func rebuildHindered(_ shard: ShardName, reason: String) -> Self {
     Self(.rebuildHindered, shard).with(.reason, reason)

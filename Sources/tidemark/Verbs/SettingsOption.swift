@@ -76,7 +76,9 @@ func withSession<T>(_ settings: Settings, _ body: (Session) async throws -> T) a
   do {
     session = try await Session.connect(options, threadName: "tidemark")
   } catch {
-    throw CommandFailure(.unreachable, "cannot reach the database (\(options.redacted)): \(error.message)")
+    throw CommandFailure(
+      .unreachable, "cannot reach the database (\(options.redacted)): \(error.message)",
+      hint: Problem(error).hint)
   }
   do {
     return try await session.closing(body)
@@ -120,6 +122,9 @@ extension Settings {
 
 func commandFailure(_ error: any Error) -> any Error {
   switch error {
+  case let error as PostgresError where error.sqlState == .readOnlyTransaction:
+    CommandFailure(
+      .unreachable, "the database accepts no writes: \(error.message)", hint: Problem(error).hint)
   case let error as PostgresError where error.isConnectionLoss:
     CommandFailure(.unreachable, "the connection to the database was lost: \(error.message)")
   case is Problem, is PostgresError: CommandFailure(.failed, Problem(of: error))

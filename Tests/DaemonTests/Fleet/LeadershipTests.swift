@@ -396,7 +396,8 @@ import Testing
       #expect(try await Membership().enter(.none, other))
       #expect(try await Membership().join("two", version: "1", mode: "solo", other))
       let guardian = SoloGuard(
-        locks: locks, first: nil, shards: { settings.projections.map { "\($0.shard)" } }, observer: recorder)
+        locks: locks, first: nil, shards: { settings.projections.map { "\($0.shard)" } },
+        troubles: TroubleBoard(recorder), observer: recorder)
       let running = Task { try await guardian.run() }
       let failure = try await recorder.first("it says who") { $0.when(.otherNode)?.failure }
       #expect(failure.code == .store(.otherNode) && failure.message.contains("two (solo)"))

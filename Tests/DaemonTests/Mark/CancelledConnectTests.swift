@@ -70,7 +70,7 @@ import Testing
       try await HighWaterAgent(
         shape: StoreShape.new(schema: "public", streamIDType: "uuid"), schema: .current, options: options,
         settings: Self.settings,
-        board: MarkBoard(), pulse: Pulse(), observer: recorder
+        board: MarkBoard(), pulse: Pulse(), troubles: TroubleBoard(recorder), observer: recorder
       ).run()
     }
     #expect(told.isEmpty, "\(told)")
@@ -80,7 +80,8 @@ import Testing
     let told = try await observed { options, recorder in
       try await LateArrivalAgent(
         shape: StoreShape.new(schema: "public", streamIDType: "uuid"), settings: Self.settings,
-        pool: SessionPool(options, limit: 1, name: "test"), takers: { [] }, node: "test", observer: recorder
+        pool: SessionPool(options, limit: 1, name: "test"), takers: { [] }, node: "test",
+        troubles: TroubleBoard(recorder), observer: recorder
       ).run()
     }
     #expect(told.isEmpty, "\(told)")

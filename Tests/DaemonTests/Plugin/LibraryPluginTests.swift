@@ -19,7 +19,7 @@ extension TestDatabase {
 extension ObservationRecorder {
   /// What the shard was told the first time it failed.
   fileprivate func failure() async throws -> Problem {
-    try await first("a failure") { $0.when(.shardRetrying, .shardPaused, .shardStopped)?.failure }
+    try await first("a failure") { $0.when(.pageNarrowed, .shardRetrying, .shardPaused, .shardStopped)?.failure }
   }
 }
 

@@ -33,7 +33,7 @@ import Testing
     let count = try await database.value("SELECT count(*) FROM mt_events", as: Int.self)
     try await withDaemon(settings) { daemon in
       let failure = try await daemon.observed.first("it is told") { observation -> Problem? in
-        let troubled = observation.when(.shardRetrying, .shardPaused)
+        let troubled = observation.when(.pageNarrowed, .shardRetrying, .shardPaused)
         return troubled?.shard?.projection == "Plug" ? troubled?.failure : nil
       }
       #expect(failure.code?.text == code, "\(failure)")

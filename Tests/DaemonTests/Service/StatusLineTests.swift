@@ -29,11 +29,24 @@ import Testing
     )
     #expect(
       StatusLine.text([database("a", [:], mark: nil), database("b", [:], mark: nil)])
-        == "waiting for 2 databases · 0 shards")
+        == "waiting for 2 databases")
+  }
+
+  @Test func `has the server's last words while it waits, and how many shards wait with it`() {
+    let away = StatusLine.Database(
+      name: nil, mark: nil, shards: [:], declared: 3, away: "database \"x\" does not exist")
+    #expect(StatusLine.text([away]) == "waiting for the database: database \"x\" does not exist · 3 shards to run")
+    var acme = database("acme", ["Trip": entry(.following)], mark: 100)
+    acme.hindered = ["the reader of requests: too many connections"]
+    let globex = StatusLine.Database(name: "globex", mark: nil, shards: [:], declared: 2, away: "no password")
+    #expect(
+      StatusLine.text([acme, globex])
+        == "following with 1 of 3 shards in 1 of 2 databases · 1 unreachable: globex (no password) · not working: acme: the reader of requests: too many connections"
+    )
   }
 
   @Test func `says in a few words how all shards are`() {
-    #expect(line([:], mark: nil) == "waiting for the database · 0 shards")
+    #expect(line([:], mark: nil) == "waiting for the database")
     #expect(line(["Trip": entry(.following)]) == "following with 1 of 1 shards · mark 100")
     #expect(
       line(["Trip": entry(.following), "Day": entry(.catchingUp, at: 40)], mark: 1_234_567)

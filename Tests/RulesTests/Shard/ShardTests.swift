@@ -197,10 +197,10 @@ import Testing
     ("22012", .event),
     ("23505", .event), ("P0001", .event), ("42P01", .definition), ("42703", .definition), ("42601", .definition),
     ("42501", .definition),
-    ("0A000", .definition), ("25006", .definition), ("20000", .event), ("MY001", .event), ("UE123", .event),
+    ("0A000", .definition), ("25006", .connection), ("20000", .event), ("MY001", .event), ("UE123", .event),
     ("TM304", .definition), ("55006", .transient), ("55000", .definition), ("57000", .transient),
     ("57P04", .connection),
-    ("25P03", .connection), ("72000", .transient), ("HV000", .definition),
+    ("25P03", .connection), ("25P04", .connection), ("72000", .transient), ("HV000", .definition),
   ])
   func `follows from its SQLSTATE`(code: String, expected: FailureClass) {
     #expect(FailureClass.classify(sqlState: code) == expected)
