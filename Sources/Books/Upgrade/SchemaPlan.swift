@@ -94,6 +94,12 @@ package struct SchemaPlan: Sendable {
     }
     guard installed.number <= schema.number else {
       try installed.refuseOlder(schema, missing: (tables + objects).filter(found.isMissing))
+      guard !found.viewIsElsewhere else {
+        throw Problem(
+          .store(.schemaBehind),
+          "the view tidemark.batch does not show the event table, and belongs to a newer program",
+          hint: "Run `tidemark init` with the newer program.")
+      }
       return plan
     }
 

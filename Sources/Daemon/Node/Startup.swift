@@ -71,19 +71,20 @@ struct Startup: Sendable {
     if !plan.isEmpty {
       do {
         let (read, schema, observer, onAway) = (shape, schema, observer, onAway)
-        _ = try await SchemaPlan.apply(session, options, within: nil) { wait in
+        let ran = try await SchemaPlan.apply(session, options, within: nil) { wait in
           observer.observe(.schemaWaits(for: "\(wait)", retryIn: wait.retryIn))
           await onAway(Problem("the schema tidemark must be updated, and waits for \(wait)"))
         } planning: {
           try await SchemaPlan.forStore($0, shape: read, schema: schema)
         }
+        // Of several nodes that start at once, one changes the schema.
+        if !ran.isEmpty { observer.observe(.schemaUpdated(steps: ran.steps.map(\.title))) }
       } catch let error as PostgresError where error.sqlState == .insufficientPrivilege {
         throw Problem(
           .store(.noPrivilege),
           "the daemon's role may not create \(plan.steps.map(\.title).joined(separator: ", ")): \(error.message)",
           hint: "As the owner of the database run: tidemark init --dry-run | psql")
       }
-      observer.observe(.schemaUpdated(steps: plan.steps.map(\.title)))
       shape = try await StoreShape.read(session, schema: settings.eventStore.schema)
     }
     // Again: the objects just created may belong to another role.

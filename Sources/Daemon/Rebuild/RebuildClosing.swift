@@ -90,10 +90,7 @@ struct RebuildClosing: Sendable {
       case "23505", "23P01":
         throw Problem(
           .rebuild(.collision), "a new row has the key of an old one that stays: \(error.message)",
-          hint: [error.detail, "Nothing was changed. Rebuild all rows, or take the key from the events."].compactMap(
-            \.self
-          ).joined(
-            separator: " "))
+          hint: "Nothing was changed. Rebuild all rows, or take the key from the events.")
       default: throw error
       }
     }

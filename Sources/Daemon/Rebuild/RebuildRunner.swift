@@ -122,10 +122,11 @@ package struct RebuildRunner: Sendable {
       observer.observe(.rebuildFailed(definition.shard, failure: problem))
       throw problem
     } catch let error as PostgresError where !error.isConnectionLoss && !error.isCancelled {
+      let problem = Problem(error)
       if session.isOpen {
-        try await table.fail(row.id, error: "\(error)", hint: error.hint ?? error.detail, session)
+        try await table.fail(row.id, error: "\(problem)", hint: problem.hint ?? problem.detail, session)
       }
-      observer.observe(.rebuildFailed(definition.shard, failure: Problem(error)))
+      observer.observe(.rebuildFailed(definition.shard, failure: problem))
       throw error
     }
   }

@@ -125,6 +125,36 @@ private let projection = """
     #expect(try await nodes[1].stop().code == 0)
   }
 
+  @Test func `that break in a way that only the server knows do not end the others, and heal`() async throws {
+    let acme = try await TestDatabase.make()
+    let globex = try await TestDatabase.make()
+    let config = try config([("acme", acme.conninfo), ("globex", globex.conninfo)])
+    #expect(try await Program.run(["init", "-c", config]).code == 0)
+    let daemon = try await DaemonProcess.start(config)
+    try await acme.append(type: "a", count: 1)
+    try await eventually("it is followed") { try await seen(acme) == 1 }
+    try await acme.script("DROP VIEW tidemark.batch; CREATE TABLE tidemark.batch (seq_id bigint)")
+    try await eventually("it is let go") {
+      try await acme.value(
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()",
+        as: Int.self) == 0
+    }
+    try await globex.append(type: "a", count: 2)
+    try await eventually("the other is followed") { try await seen(globex) == 2 }
+    try await acme.script("DROP TABLE tidemark.batch")
+    try await eventually(within: .seconds(60), "the mended one has its view again") {
+      try await acme.value("SELECT to_regclass('tidemark.batch') IS NOT NULL", as: Bool.self)
+    }
+    try await acme.append(type: "a", count: 2)
+    try await eventually("and is followed") { try await seen(acme) == 3 }
+    let outcome = try await daemon.stop()
+    #expect(outcome.code == 0)
+    #expect(
+      outcome.error.split(separator: "\n").contains {
+        $0.contains("is not a view") && $0.contains("database=acme")
+      }, "\(outcome.error)")
+  }
+
   @Test func `that are away or not as they should be do not disturb the others`() async throws {
     let acme = try await TestDatabase.make()
     let empty = try await TestDatabase.make()
