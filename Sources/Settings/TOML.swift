@@ -48,7 +48,7 @@ struct TOMLError: Error, Hashable {
 }
 
 enum TOML {
-  /// Larger files are refused: nobody writes a settings file of this size by hand.
+  /// Larger files are refused: no one writes a settings file of this size by hand.
   static let sizeLimit = 1 << 20
   /// Deeper keys are refused before toml++ sees them: it recurses once per level.
   static let depthLimit = 64

@@ -19,7 +19,8 @@ private struct Manual {
     var grants: [String: [String]] = [:]
     let section = page.split(separator: ".Sh PRIVILEGES\n")[1].split(separator: "\n.Sh ")[0]
     for part in section.split(separator: ".Ss ").dropFirst() {
-      let heading = String(part.prefix { $0 != "\n" })
+      // `An` is a macro, so its heading begins with an escape.
+      let heading = String(part.prefix { $0 != "\n" }).replacing(#"\&"#, with: "")
       let blocks = part.split(separator: ".Bd -literal -offset indent\n").dropFirst().map {
         $0.split(separator: "\n.Ed")[0].replacing("\n    ", with: " ")
       }
