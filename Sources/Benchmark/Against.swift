@@ -33,7 +33,7 @@ enum Against {
     let database = try await bench.database()
     try await database.install(projection)
     _ = try await database.session.script(setup)
-    let options = ConnectionOptions(conninfo: database.conninfo)
+    let options = database.options
     let file = "\(bench.cluster.directory)/poll.sql"
     try "\(poll("psql")) \\watch 0.02\n".write(toFile: file, atomically: true, encoding: .utf8)
     let committed = try await bench.withDaemon(database, projection) { _ in

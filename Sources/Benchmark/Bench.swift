@@ -24,7 +24,7 @@ struct Bench: Sendable {
 
   func database() async throws -> Database {
     let name = try await cluster.createDatabase()
-    let options = ConnectionOptions(conninfo: cluster.conninfo(database: name))
+    let options = ConnectionOptions(conninfo: cluster.conninfo(database: name), pins: .never)
     return Database(conninfo: options.conninfo, session: try await Session.connect(options, threadName: "benchmark"))
   }
 
@@ -84,6 +84,9 @@ struct DaemonProcess: Sendable {
 struct Database: Sendable {
   let conninfo: String
   let session: Session
+
+  /// For sessions that name tables as an application does.
+  var options: ConnectionOptions { ConnectionOptions(conninfo: conninfo, pins: .never) }
 
   func settingsText(_ projections: String) -> String {
     "[database]\nurl = \"\(conninfo)\"\n[event_store]\nappend = \"quick\"\n[log]\nlevel = \"warning\"\n\(projections)\n"

@@ -102,7 +102,7 @@ enum FailOver {
 
   /// Writes about 500 events per second, so that nodes are killed in the middle of pages.
   private static func write(_ database: Database) async throws {
-    let session = try await Session.connect(ConnectionOptions(conninfo: database.conninfo), threadName: "writer")
+    let session = try await Session.connect(database.options, threadName: "writer")
     while !Task.isCancelled {
       _ = try await session.prepared(
         #"SELECT tidemark.append(gen_random_uuid(), '[{"type":"travel","data":{"Traveled":1}}]')"#)

@@ -5,7 +5,7 @@ enum Gaps {
   static func measure(_ bench: Bench) async throws -> [Figure] {
     let database = try await bench.database()
     try await database.install(Latency.projection)
-    let writer = try await Session.connect(ConnectionOptions(conninfo: database.conninfo), threadName: "writer")
+    let writer = try await Session.connect(database.options, threadName: "writer")
     let times = try await bench.withDaemon(database, Latency.projection) { _ in
       var times: [Double] = []
       for _ in 0..<(bench.isQuick ? 20 : 200) {

@@ -67,7 +67,7 @@ enum Latency {
   private static func write(
     _ database: Database, every pause: Duration, offset: Int, _ writers: Int, until end: ContinuousClock.Instant
   ) async throws -> [Moment] {
-    let session = try await Session.connect(ConnectionOptions(conninfo: database.conninfo), threadName: "writer")
+    let session = try await Session.connect(database.options, threadName: "writer")
     var commits: [Moment] = []
     var due = ContinuousClock.now + pause * offset / writers
     while due < end {
@@ -83,7 +83,7 @@ enum Latency {
   }
 
   private static func watch(_ database: Database, until end: ContinuousClock.Instant) async throws -> [Moment] {
-    let session = try await Session.connect(ConnectionOptions(conninfo: database.conninfo), threadName: "reader")
+    let session = try await Session.connect(database.options, threadName: "reader")
     var sights: [Moment] = []
     while ContinuousClock.now < end {
       let rows = try await session.prepared("SELECT last FROM seen WHERE id = 1").rows

@@ -81,7 +81,7 @@ enum Poison {
     let settings = try Settings.parse(
       database.settingsText(fixed), file: "benchmark", files: SettingsFiles(read: { .failure(.init("no file \($0)")) })
     )
-    let session = try await Session.connect(ConnectionOptions(conninfo: database.conninfo), threadName: "replay")
+    let session = try await Session.connect(database.options, threadName: "replay")
     try await ShardSessions.prepare(session)
     let replay = Replay(shape: shape, node: "benchmark")
     for row in try await DeadLetters(shape).list(DeadLetters.Filter(), limit: .max, session) {

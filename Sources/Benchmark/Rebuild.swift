@@ -78,7 +78,7 @@ enum Rebuild {
   private static func watched(
     _ database: Database, _ work: @Sendable () async throws -> Void
   ) async throws -> (fewest: Int, longest: Double) {
-    let reader = try await Session.connect(ConnectionOptions(conninfo: database.conninfo), threadName: "reader")
+    let reader = try await Session.connect(database.options, threadName: "reader")
     let ending = Ending()
     async let reading = {
       var (fewest, longest) = (Int.max, 0.0)

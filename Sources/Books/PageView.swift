@@ -20,4 +20,17 @@ package enum PageView {
       """
     ).rows[0].get(0, as: Bool.self)
   }
+
+  /// The same, and whether statements of projections find it by the name `batch`.
+  package static func isFound(_ shape: StoreShape, _ session: Session) async throws -> Bool {
+    let isNamed = try await session.execute(
+      """
+      SELECT EXISTS (
+               SELECT FROM pg_catalog.pg_namespace AS n
+                 JOIN pg_catalog.pg_class AS c ON c.relnamespace = n.oid
+                WHERE n.nspname = \(SearchPath.page) AND c.relname = 'batch' AND c.relkind = 'v')
+      """
+    ).rows[0].get(0, as: Bool.self)
+    return isNamed ? try await shows(shape, session) : false
+  }
 }

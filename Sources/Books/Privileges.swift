@@ -14,9 +14,11 @@ package enum Privileges {
       (schema, "mt_events_sequence", ["SELECT"]),
       (schema, "mt_event_progression", ["SELECT", "INSERT", "UPDATE"]),
       ("tidemark_internal", "", ["USAGE"]),
+      (SearchPath.page, "", ["USAGE"]),
       ("tidemark", "installation", ["SELECT"]),
       ("tidemark", "schema_number", ["SELECT"]),
       ("tidemark", "batch", ["SELECT"]),
+      (SearchPath.page, "batch", ["SELECT"]),
       ("tidemark", "high_water", all),
       ("tidemark", "gap", all),
       ("tidemark", "dead_letter", all),
@@ -55,7 +57,7 @@ package enum Privileges {
       """
       SELECT format('GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA %I TO %I', n.nspname, current_user::text) AS statement
         FROM pg_catalog.pg_namespace AS n
-       WHERE n.nspname = 'tidemark_internal'
+       WHERE n.nspname IN ('tidemark_internal', \(SearchPath.page))
          AND EXISTS (SELECT FROM pg_catalog.pg_proc AS p
                       WHERE p.pronamespace = n.oid AND NOT has_function_privilege(p.oid, 'EXECUTE'))
       """

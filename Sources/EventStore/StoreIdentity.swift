@@ -13,7 +13,7 @@ package struct StoreIdentity: Sendable, Hashable {
     let table = SQL.quoted(schema) + ".mt_events"
     let sequence = SQL.quoted(schema) + "." + StoreShape.sequenceName
     return """
-      SELECT concat_ws(' ', k.events, k.sequence, k.batch,
+      SELECT concat_ws(' ', k.events, k.sequence, k.batch, coalesce(k.page::text, 'no page'),
                (SELECT string_agg(concat(c.oid, ':', c.xmin), ' ' ORDER BY c.oid) FROM pg_catalog.pg_class AS c
                  WHERE c.oid IN (k.events, k.sequence, k.batch)),
                (SELECT concat('s', s.xmin) FROM pg_catalog.pg_sequence AS s WHERE s.seqrelid = k.sequence),
@@ -26,7 +26,9 @@ package struct StoreIdentity: Sendable, Hashable {
                (SELECT concat('u', count(*)) FROM pg_catalog.pg_subscription_rel AS u WHERE u.srrelid = k.events)) AS token
         FROM (SELECT to_regclass(\(table))::oid AS events, to_regclass(\(sequence))::oid AS sequence,
                      (SELECT v.oid FROM pg_catalog.pg_class AS v JOIN pg_catalog.pg_namespace AS n ON n.oid = v.relnamespace
-                       WHERE n.nspname = 'tidemark' AND v.relname = 'batch') AS batch) AS k
+                       WHERE n.nspname = 'tidemark' AND v.relname = 'batch') AS batch,
+                     (SELECT v.oid FROM pg_catalog.pg_class AS v JOIN pg_catalog.pg_namespace AS n ON n.oid = v.relnamespace
+                       WHERE n.nspname = \(SearchPath.page) AND v.relname = 'batch') AS page) AS k
       """
   }
 

@@ -44,11 +44,21 @@ package struct StoreShape: Sendable, Hashable {
     }
     // Apart, and first: what changes after it is noticed by the next proof.
     let identity = try await StoreIdentity.read(session, schema: schema)
+    try await Trust(schema: schema).refuseOthers(session)
     let found = try await session.execute(lookUp(schema: schema)).rows[0]
     guard let eventsOID = try found.get("events", as: Int64?.self) else {
+      let others = try await session.execute(
+        """
+        SELECT n.nspname::text AS name FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+         WHERE c.relname = 'mt_events' AND c.relkind IN ('r', 'p') AND n.nspname <> \(schema) ORDER BY 1
+        """
+      ).rows.map { "event_store.schema = \"\(try $0.get("name", as: String.self))\"" }
       throw Problem(
         .store(.noStore), "no event store found: table \(schema).mt_events does not exist",
-        hint: "Set event_store.schema to its schema, or run `tidemark init` to create one.")
+        hint: others.isEmpty
+          ? "Set event_store.schema to its schema, or run `tidemark init` to create one."
+          : "There is one elsewhere in this database: set \(others.joined(separator: " or "))."
+      )
     }
     guard let sequenceOID = try found.get("sequence", as: Int64?.self) else {
       throw Problem(
@@ -72,9 +82,16 @@ package struct StoreShape: Sendable, Hashable {
         hint: "It needs the columns of a Marten 7, 8 or 9 event table.")
     }
     let stream = try events.first { try $0.get("name", as: String.self) == "stream_id" }
+    let streamIDType = try stream?.get("type", as: String.self) ?? "uuid"
+    // It becomes part of scripts, and other types have no hash that divides streams among workers.
+    guard ["uuid", "character varying", "text"].contains(streamIDType) else {
+      throw Problem(
+        .store(.unfitStore), "\(schema).mt_events.stream_id has the type \(streamIDType)",
+        hint: "Tidemark follows streams whose ids are uuid, varchar or text.")
+    }
     var shape = StoreShape(
       schema: schema,
-      streamIDType: try stream?.get("type", as: String.self) ?? "uuid",
+      streamIDType: streamIDType,
       eventColumns: eventColumns,
       streamColumns: Set(try streams.map { try $0.get("name", as: String.self) }),
       sequenceCache: try found.get("cache", as: Int64.self),
@@ -148,8 +165,11 @@ package struct StoreShape: Sendable, Hashable {
                             WHERE a.attrelid = i.indrelid AND a.attnum = ANY (i.indkey))
                           IN (ARRAY['seq_id'], ARRAY['is_archived', 'seq_id'])) AS has_key,
            to_regclass(\(raw: schemaLiteral(schema, "mt_event_progression"))) IS NOT NULL AS has_progression,
-           to_regclass(\(raw: schemaLiteral(schema, "mt_high_water_skips"))) IS NOT NULL AS has_skips,
-           to_regclass(\(raw: schemaLiteral(schema, "mt_doc_deadletterevent"))) IS NOT NULL AS has_letters,
+           -- A table that another role made first is not Marten's.
+           EXISTS (SELECT FROM pg_catalog.pg_class AS c WHERE c.oid = to_regclass(\(raw: schemaLiteral(schema, "mt_high_water_skips")))
+                      AND \(Trust(schema: schema).isTrusted("c.relowner"))) AS has_skips,
+           EXISTS (SELECT FROM pg_catalog.pg_class AS c WHERE c.oid = to_regclass(\(raw: schemaLiteral(schema, "mt_doc_deadletterevent")))
+                      AND \(Trust(schema: schema).isTrusted("c.relowner"))) AS has_letters,
            (SELECT d.oid::bigint FROM pg_catalog.pg_database AS d WHERE d.datname = current_database()) AS database
       FROM (SELECT to_regclass(\(raw: schemaLiteral(schema, "mt_events")))::oid AS oid) AS events,
            (SELECT to_regclass(\(raw: schemaLiteral(schema, sequenceName)))::oid AS oid) AS sequence

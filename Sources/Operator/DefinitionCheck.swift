@@ -1,4 +1,6 @@
+import Books
 import PluginHost
+import ReadModels
 import Daemon
 package import EventStore
 import Plugins
@@ -17,27 +19,20 @@ package struct DefinitionCheck: Sendable {
 
   package func findings(_ projections: [ProjectionDefinition], _ session: Session) async throws -> [Problem] {
     try await ShardSessions.prepare(session)
-    var findings = try await checkBatchIsOurs(projections, session)
+    var findings: [Problem] = []
     for projection in projections { findings += try await check(projection, session) }
     return findings
   }
 
-  private func checkBatchIsOurs(_ projections: [ProjectionDefinition], _ session: Session) async throws
-    -> [Problem]
-  {
-    let hidden = try await session.execute(
-      """
-      SELECT n.nspname::text AS schema FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
-       WHERE c.oid = to_regclass('batch') AND n.nspname <> 'tidemark'
-      """
-    ).rows.first?.get("schema", as: String.self)
-    guard let hidden else { return [] }
-    return projections.filter { if case .batch = $0.effect { true } else { false } }.map {
-      Problem(
-        "\"batch\" names your own relation in schema \(hidden), not the view of the page's events",
-        hint: "Write tidemark.batch in the statement, or rename \(hidden).batch.", source: $0.source,
-        key: $0.settingsKey)
-    }
+  /// A relation of the operator's with the name `batch`, which statements find only with its schema.
+  package func warnings(_ projections: [ProjectionDefinition], _ session: Session) async throws -> [String] {
+    guard projections.contains(where: { $0.plugin == nil }),
+      let other = try await DeclaredTable("batch", of: "").find(session)
+    else { return [] }
+    let name = DeclaredTable.written(other.parts)
+    return [
+      "in `sql`, batch means the events of the page, and not your own \(name)\n    hint: Write \(name) in the statements that mean it."
+    ]
   }
 
   private func check(_ projection: ProjectionDefinition, _ session: Session) async throws -> [Problem] {
@@ -55,14 +50,20 @@ package struct DefinitionCheck: Sendable {
   private func inTransaction(_ projection: ProjectionDefinition, _ session: Session) async throws -> [Problem] {
     var findings: [Problem] = []
     var isMade = true
-    for table in projection.tables {
-      let isThere = try await session.execute("SELECT to_regclass(\(table)) IS NOT NULL AS here").rows[0]
-      isMade = try isThere.get("here", as: Bool.self) && isMade
+    do {
+      for table in projection.tables {
+        isMade = try await DeclaredTable(table, of: projection.name).find(session) != nil && isMade
+      }
+    } catch var problem as Problem {
+      problem.source = projection.source
+      return [problem]
     }
     if !isMade, let setup = projection.setup {
       do {
         try await session.script("SAVEPOINT one")
+        try await session.execute(SearchPath.set(SearchPath.text(session.operatorPath.homes)))
         try await session.script(setup.text)
+        try await session.execute(SearchPath.set(SearchPath.ours))
       } catch {
         findings.append(try finding(error, projection, setup))
         try await session.script("ROLLBACK TO SAVEPOINT one")
@@ -99,12 +100,14 @@ package struct DefinitionCheck: Sendable {
   ) async throws -> Problem? {
     try await session.script("SAVEPOINT one")
     do {
+      try await session.execute(PagePath(session.operatorPath, .live(shard: "\(projection.shard)")).enter)
       try await session.prepare(sql, name: "checked")
       let nulls = Array(repeating: "NULL", count: parameters).joined(separator: ", ")
       if SQLText.isPlanned(statement.text) {
         try await session.script("EXPLAIN EXECUTE checked\(parameters > 0 ? "(\(nulls))" : "")")
       }
       try await session.script("DEALLOCATE checked")
+      try await session.execute(SearchPath.set(SearchPath.ours))
       try await session.script("RELEASE SAVEPOINT one")
       return nil
     } catch {
@@ -122,7 +125,11 @@ package struct DefinitionCheck: Sendable {
     guard let error = error as? PostgresError, let state = error.sqlState, !error.isConnectionLoss else { throw error }
     var hint = error.hint
     if state == .undefinedTable, projection.setup != nil || !projection.tables.isEmpty {
-      hint = hint ?? "Create the table, or declare `setup` and run `tidemark init`."
+      let capitals = projection.tables.filter { $0.contains { $0.isUppercase } && !$0.contains("\"") }
+      hint =
+        hint
+        ?? (capitals.first.map { "In SQL a name with capitals needs quotes: \(SQL.quoted($0))." }
+          ?? "Create the table, or declare `setup` and run `tidemark init`.")
     }
     return Problem(
       .sqlState(state.code), error.message, hint: hint,

@@ -23,7 +23,7 @@ package struct StartCheck: Sendable {
         position > 0 && ShardName(parsing: name).map { $0.projection == projection.name } ?? false
       }
       guard let other = others.keys.sorted().last,
-        let filled = try await OriginalTables.filled(projection.tables, session).first
+        let filled = try await OriginalTables.filled(projection.tables, of: projection.name, session).first
       else { continue }
       notes.append(
         "note: \(projection.shard) will apply past events to table \(filled), where \(other) has already applied them. Use other tables for the new version, or keep `version` and run `tidemark rebuild`"

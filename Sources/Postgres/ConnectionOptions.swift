@@ -13,15 +13,26 @@ package struct ConnectionOptions: Sendable {
   package var applicationName: String
   /// The longest wait for a connection to one host, unless `conninfo` sets `connect_timeout`.
   package var connectTimeout: Duration
+  /// Whether a session begins with ``SearchPath/ours``.
+  package var pins = Pinning.always
+
+  package enum Pinning: Sendable {
+    case always
+    /// Unless a pooler stands between, whose next session might get ours: see `PoolerCheck`.
+    case ifDirect
+    /// Names mean what they mean for the role: for sessions that run the statements of others.
+    case never
+  }
 
   package init(
     conninfo: String, password: @escaping @Sendable () -> String? = { nil }, applicationName: String = "tidemark",
-    connectTimeout: Duration = .seconds(10)
+    connectTimeout: Duration = .seconds(10), pins: Pinning = .always
   ) {
     self.conninfo = conninfo
     self.password = password
     self.applicationName = applicationName
     self.connectTimeout = connectTimeout
+    self.pins = pins
   }
 
   /// The parts that identify the database to a person: `host=… port=… dbname=… user=…`, defaults included.

@@ -17,14 +17,20 @@ package actor Session {
   package nonisolated let serverVersion: Int
   /// The pid of the server process for this session.
   package nonisolated let processID: Int32
+  /// The search path that role, database or connection string had set when the session was opened.
+  package nonisolated let operatorPath: SearchPath
+  /// No pooler stands between this process and the server.
+  package nonisolated let isDirect: Bool
 
   package nonisolated var unownedExecutor: UnownedSerialExecutor { thread.asUnownedSerialExecutor() }
 
   /// False once the connection is known to be lost, or was closed.
   package nonisolated var isOpen: Bool { connection.isOpen }
 
-  private init(thread: SessionThread, connection: Connection) {
+  private init(thread: SessionThread, connection: Connection, _ beginning: Connection.Beginning) {
     self.thread = thread
+    operatorPath = beginning.operatorPath
+    isDirect = beginning.isDirect
     self.connection = connection
     openedAt = .now
     serverVersion = Int(PQserverVersion(connection.pointer))
@@ -54,7 +60,8 @@ package actor Session {
         operation.cancel()
       }
       switch result {
-      case .success(let connection): return Session(thread: thread, connection: connection)
+      case .success(let (connection, beginning)):
+        return Session(thread: thread, connection: connection, beginning)
       case .failure(let error): failures.append((attempt, error))
       }
       if failures.last?.error.isCancelled == true { break }
@@ -73,9 +80,17 @@ package actor Session {
     func connect(
       _ options: ConnectionOptions, _ attempt: ConnectionOptions.Attempt, _ operation: Operation, _ wakeup: Wakeup,
       _ onNotice: (@Sendable (ServerMessage) -> Void)?
-    ) -> Result<Connection, PostgresError> {
+    ) -> Result<(Connection, Connection.Beginning), PostgresError> {
       Result { () throws(PostgresError) in
-        try Connection(options, attempt, operation: operation, wakeup: wakeup, onNotice: onNotice)
+        let connection = try Connection(options, attempt, operation: operation, wakeup: wakeup, onNotice: onNotice)
+        do throws(PostgresError) {
+          return (connection, try connection.begin(options.pins, operation))
+        } catch {
+          connection.close()
+          // The time was that for connecting.
+          if case .timedOut(let limit) = error.kind { throw PostgresError(.connection("no answer within \(limit)")) }
+          throw error
+        }
       }
     }
   }

@@ -74,11 +74,10 @@ package struct OriginalTables: Sendable {
     }
     var tables: [Table] = []
     for name in declared {
-      let row = try await session.execute(lookUp(name)).rows.first
-      guard let row else {
-        throw Problem(
-          .rebuild(.noTables), "table \(name) of projection \(projection) does not exist", hint: "Run `tidemark init`.")
-      }
+      let table = DeclaredTable(name, of: projection)
+      guard let found = try await table.find(session),
+        let row = try await session.execute(lookUp(found.oid)).rows.first
+      else { throw table.missing }
       let kind = try row.get("kind", as: String.self)
       guard ["r", "p"].contains(kind) else {
         throw Problem(
@@ -104,12 +103,13 @@ package struct OriginalTables: Sendable {
   }
 
   /// The tables that exist and have rows.
-  package static func filled(_ declared: [String], _ session: Session) async throws -> [String] {
+  package static func filled(
+    _ declared: [String], of projection: String, _ session: Session
+  ) async throws -> [String] {
     var filled: [String] = []
     for name in declared {
-      let found = try await session.execute("SELECT to_regclass(\(name))::text AS relation").rows[0]
-      guard let relation = try found.get("relation", as: String?.self) else { continue }
-      let rows = try await session.execute(SQL(text: "SELECT FROM \(relation) LIMIT 1")).rows
+      guard let found = try await DeclaredTable(name, of: projection).find(session) else { continue }
+      let rows = try await session.execute("SELECT FROM \(raw: found.qualified) LIMIT 1").rows
       if !rows.isEmpty { filled.append(name) }
     }
     return filled
@@ -120,7 +120,7 @@ package struct OriginalTables: Sendable {
   }
 
   /// `pg_depend` lists the objects that depend on a table; parts of the table itself do not count.
-  private static func lookUp(_ name: String) -> SQL {
+  private static func lookUp(_ oid: Int64) -> SQL {
     """
     WITH keys AS (
         SELECT i.indrelid AS relation, string_agg(quote_ident(a.attname), ', ' ORDER BY a.attnum) AS columns,
@@ -130,7 +130,7 @@ package struct OriginalTables: Sendable {
           FROM pg_catalog.pg_index AS i
           JOIN LATERAL unnest(i.indkey::smallint[]) WITH ORDINALITY AS u (number, place) ON u.place <= i.indnkeyatts
           JOIN pg_catalog.pg_attribute AS a ON a.attrelid = i.indrelid AND a.attnum = u.number
-         WHERE i.indrelid = to_regclass(\(name)) AND i.indisunique AND i.indexprs IS NULL
+         WHERE i.indrelid = \(oid)::oid AND i.indisunique AND i.indexprs IS NULL
          GROUP BY i.indrelid, i.indexrelid)
     SELECT c.oid::bigint AS oid, n.nspname::text AS schema, c.relname::text AS name, c.relkind::text AS kind,
            (SELECT string_agg(a.attname, chr(31)) FROM pg_catalog.pg_attribute AS a
@@ -194,7 +194,7 @@ package struct OriginalTables: Sendable {
            ) AS o) AS obstacles
       FROM pg_catalog.pg_class AS c
       JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
-     WHERE c.oid = to_regclass(\(name))
+     WHERE c.oid = \(oid)::oid
     """
   }
 

@@ -182,14 +182,18 @@ package struct ShadowTables: Sendable {
     try await session.execute(
       """
       SELECT tidemark_internal.copy_rows(\(order.map(\.oid))::bigint[]::oid[]::regclass[], \(order.map(shadow))::text[]::regclass[],
-                                \(filter.column), \(filter.values))
+                                \(filter.column), \(filter.values), \(SearchPath.text(session.operatorPath.schemas)))
       """)
   }
 
   /// Empties the old tables and sets the shard back, for a rebuild without new tables.
   package func empty(backTo first: Int64, _ session: isolated Session) async throws {
+    // Triggers of the tables run here and at COMMIT.
+    let path = SearchPath.text(session.operatorPath.schemas)
+    try await session.execute(SearchPath.set(path))
     try await session.script("SET CONSTRAINTS ALL DEFERRED")
     for original in originals.inOrder.reversed() { try await session.script("DELETE FROM \(original.only)") }
+    try await session.execute(SearchPath.set(SearchPath.ours))
     try await session.execute("DELETE FROM tidemark.dead_letter WHERE shard = \(shard)")
     try await session.execute(
       """

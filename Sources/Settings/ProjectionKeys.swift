@@ -44,7 +44,10 @@ struct ProjectionDraft: Hashable, Sendable {
     ),
     Key(
       path: "tables", form: "an array of table names, like [\"trip\"]",
-      meaning: "The tables that the projection fills. `tidemark init` runs `setup` if one of them is missing.",
+      meaning: """
+        The tables that the projection fills, each as in SQL: with its schema if it is not on the search_path, and in quotes within the
+        quotes, ['"Orders"'], where a name has capitals. `tidemark init` runs `setup` if one of them is missing.
+        """,
       example: "[\"trip\"]",
       decode: { toml, root throws(Mismatch) in root.tables = try Settings.strings(toml) },
       show: { $0.tables.isEmpty ? nil : TOMLText.strings($0.tables) }),
@@ -86,7 +89,10 @@ struct ProjectionDraft: Hashable, Sendable {
       }),
     .text(
       "setup", \.setup, "SQL statements", example: "CREATE TABLE trip (…)",
-      "Creates the tables; `tidemark init` runs it if one of `tables` is missing, or each time if `tables` is empty."),
+      """
+      Creates the tables; `tidemark init` runs it if one of `tables` is missing, or each time if `tables` is empty. Tables without a schema
+      are made in the first schema of the search_path that is not the role's own.
+      """),
     .text(
       "setup_file", \.setupFile, "the path of a file", example: "trip-tables.sql",
       "A file with the statements of `setup`; relative to the directory of this one."),

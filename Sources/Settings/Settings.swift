@@ -119,4 +119,9 @@ package struct EventStoreSettings: Hashable, Sendable {
   package var accept: Set<Preflight.Acceptance> = []
 
   package enum Dialect: String, CaseIterable, Sendable { case marten }
+
+  /// Whether a schema holds objects of Tidemark's own, and so no event store.
+  package static func isOurs(schema: String) -> Bool {
+    ["tidemark", "tidemark_internal", "tidemark_page"].contains(schema) || schema.hasPrefix("tidemark_rebuild_")
+  }
 }

@@ -27,10 +27,21 @@ extension Settings {
 
   private static let store: [Key<Settings>] = [
     .choice("event_store.dialect", \.eventStore.dialect, "The table layout of the event store."),
-    .string(
-      "event_store.schema", \.eventStore.schema, "the name of a schema",
-      "The schema of the event store, as PostgreSQL spells it: without quotes, and in lower case unless it was created with quotes."
-    ),
+    Key(
+      path: "event_store.schema", form: "the name of a schema",
+      meaning:
+        "The schema of the event store, as PostgreSQL spells it: without quotes, and in lower case unless it was created with quotes.",
+      decode: { toml, root throws(Mismatch) in
+        guard case .string(let schema) = toml.content, !schema.isEmpty else { throw Mismatch() }
+        // One schema would then be two: that of the events, and that of Tidemark's own tables.
+        guard !EventStoreSettings.isOurs(schema: schema) else {
+          throw Mismatch(
+            expected: "the schema of the event store", found: "\"\(schema)\", which is for Tidemark's own objects",
+            hint: "name the schema that has, or is to have, the table mt_events; \"public\" for example")
+        }
+        root.eventStore.schema = schema
+      },
+      show: { TOMLText.string($0.eventStore.schema) }, take: { $1.eventStore.schema = $0.eventStore.schema }),
     .choice(
       "event_store.append", \.eventStore.append,
       """

@@ -7,7 +7,7 @@ enum SharedCluster {
   private static let starting = Task { try await PrivateCluster.start(settings: ["fsync": "off"], listensOnTCP: true) }
 
   static func options() async throws -> ConnectionOptions {
-    ConnectionOptions(conninfo: try await starting.value.conninfo(database: "postgres"))
+    ConnectionOptions(conninfo: try await starting.value.conninfo(database: "postgres"), pins: .never)
   }
 }
 

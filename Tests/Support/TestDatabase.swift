@@ -18,7 +18,7 @@ package struct TestDatabase {
     self.conninfo = conninfo
   }
 
-  package var options: ConnectionOptions { ConnectionOptions(conninfo: conninfo) }
+  package var options: ConnectionOptions { ConnectionOptions(conninfo: conninfo, pins: .never) }
 
   package static func make() async throws -> TestDatabase {
     let cluster = try await SharedCluster.running()

@@ -27,6 +27,7 @@ enum Sample {
     .serverNotice(severity: "NOTICE", message: "two words"),
     .sequenceCached(size: 32),
     .storeAtRisk(failure: Problem("the event table is unlogged", hint: "ALTER TABLE")), .storeChanged,
+    .pathOpen(failure: Problem("PUBLIC may create in schema public", hint: "REVOKE CREATE")),
 
     .markRestored(nil), .markRestored(7),
     .markMoved(from: 7, to: 12),

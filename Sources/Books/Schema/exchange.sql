@@ -30,14 +30,16 @@ SET search_path = pg_catalog, pg_temp
 AS $function$
 DECLARE
     key    smallint[];
+    index  oid;
     kept   smallint[];
     name   text;
     wanted text;
+    equals text;
 BEGIN
     -- Tables that inherit from this one have rows of their own; partitions have its rows.
     source := CASE WHEN (SELECT c.relkind FROM pg_catalog.pg_class AS c WHERE c.oid = original) = 'r' THEN 'ONLY ' ELSE '' END || original;
     -- Without the columns that an index only includes. No row references one whose key is null.
-    SELECT k.columns, k.is_referenced INTO key, is_referenced
+    SELECT i.indexrelid, k.columns, k.is_referenced INTO index, key, is_referenced
       FROM pg_catalog.pg_index AS i,
            LATERAL (SELECT array_agg(u.number) AS columns,
                            EXISTS (SELECT FROM pg_catalog.pg_constraint AS f
@@ -57,24 +59,55 @@ BEGIN
     SELECT string_agg(quote_ident(a.attname), ', ' ORDER BY a.attnum) FILTER (WHERE a.attnum <> ALL (kept)),
            string_agg(format('%1$I = n.%1$I', a.attname), ', ' ORDER BY a.attnum)
                FILTER (WHERE a.attidentity <> 'a' AND a.attnum <> ALL (kept) AND (key IS NULL OR a.attnum <> ALL (key))),
-           string_agg(format('o.%1$I = n.%1$I', a.attname), ' AND ') FILTER (WHERE a.attnum = ANY (key)),
            -- Byte for byte, which works for every type, even one without an equality operator.
-           format('record_image_eq(ROW(%s), ROW(%s))',
+           format('pg_catalog.record_image_eq(ROW(%s), ROW(%s))',
                   string_agg('o.' || quote_ident(a.attname), ', ' ORDER BY a.attnum) FILTER (WHERE a.attnum <> ALL (kept)),
                   string_agg('n.' || quote_ident(a.attname), ', ' ORDER BY a.attnum) FILTER (WHERE a.attnum <> ALL (kept)))
-      INTO columns, changes, match, same
+      INTO columns, changes, same
       FROM pg_catalog.pg_attribute AS a
      WHERE a.attrelid = original AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = '';
+    -- Every column of the key, a generated one too, with the index's own operator and collation: what the index keeps apart are two rows.
+    SELECT string_agg(format('o.%1$I OPERATOR(%2$I.%3$s) n.%1$I%4$s', a.attname, coalesce(s.nspname, 'pg_catalog'), coalesce(q.oprname, '='),
+                             CASE WHEN i.indcollation[u.place - 1] NOT IN (0, a.attcollation)
+                                  THEN (SELECT format(' COLLATE %I.%I', z.nspname, l.collname)
+                                          FROM pg_catalog.pg_collation AS l JOIN pg_catalog.pg_namespace AS z ON z.oid = l.collnamespace
+                                         WHERE l.oid = i.indcollation[u.place - 1])
+                                  ELSE '' END), ' AND ' ORDER BY u.place)
+      INTO match
+      FROM pg_catalog.pg_index AS i
+      JOIN LATERAL unnest(i.indkey::smallint[]) WITH ORDINALITY AS u (number, place) ON u.place <= i.indnkeyatts
+      JOIN pg_catalog.pg_attribute AS a ON a.attrelid = original AND a.attnum = u.number
+      JOIN pg_catalog.pg_opclass AS c ON c.oid = i.indclass[u.place - 1]
+      -- 3 is equality.
+      LEFT JOIN (pg_catalog.pg_amop AS m
+                 JOIN pg_catalog.pg_operator AS q ON q.oid = m.amopopr
+                 JOIN pg_catalog.pg_namespace AS s ON s.oid = q.oprnamespace)
+             ON m.amopfamily = c.opcfamily AND m.amoplefttype = c.opcintype AND m.amoprighttype = c.opcintype AND m.amopstrategy = 3
+     WHERE i.indexrelid = index;
     only_old := 'true';
     only_new := 'true';
     IF only_column IS NOT NULL THEN
         -- By the column's own equality, for which there may be an index, and also exactly, as events are selected: a case-insensitive
         -- column would include rows of other streams.
-        SELECT quote_ident(a.attname), format('%L::text[]::%s[]', only_values, format_type(a.atttypid, -1)) INTO name, wanted
+        -- All names with their schemas: the statement runs with the operator's search path.
+        SELECT quote_ident(a.attname), format('%L::pg_catalog.text[]::%I.%I[]', only_values, tn.nspname, t.typname),
+               coalesce((SELECT format('OPERATOR(%I.%s)', s.nspname, q.oprname)
+                           FROM pg_catalog.pg_opclass AS c
+                           JOIN pg_catalog.pg_am AS y ON y.oid = c.opcmethod AND y.amname = 'btree'
+                           JOIN pg_catalog.pg_amop AS m ON m.amopfamily = c.opcfamily AND m.amoplefttype = c.opcintype
+                                                       AND m.amoprighttype = c.opcintype AND m.amopstrategy = 3
+                           JOIN pg_catalog.pg_operator AS q ON q.oid = m.amopopr
+                           JOIN pg_catalog.pg_namespace AS s ON s.oid = q.oprnamespace
+                          WHERE c.opcdefault AND c.opcintype IN (a.atttypid, t.typbasetype) LIMIT 1), 'OPERATOR(pg_catalog.=)')
+          INTO name, wanted, equals
           FROM pg_catalog.pg_attribute AS a
+          JOIN pg_catalog.pg_type AS t ON t.oid = a.atttypid
+          JOIN pg_catalog.pg_namespace AS tn ON tn.oid = t.typnamespace
          WHERE a.attrelid = original AND a.attname = only_column AND NOT a.attisdropped;
-        only_old := format('(o.%1$s = ANY (%2$s) AND o.%1$s::text COLLATE "C" = ANY (%2$s::text[]))', name, wanted);
-        only_new := format('(n.%1$s = ANY (%2$s) AND n.%1$s::text COLLATE "C" = ANY (%2$s::text[]))', name, wanted);
+        only_old := format('(o.%1$s %3$s ANY (%2$s) AND o.%1$s::pg_catalog.text COLLATE pg_catalog."C" OPERATOR(pg_catalog.=) ANY (%2$s::pg_catalog.text[]))',
+                           name, wanted, equals);
+        only_new := format('(n.%1$s %3$s ANY (%2$s) AND n.%1$s::pg_catalog.text COLLATE pg_catalog."C" OPERATOR(pg_catalog.=) ANY (%2$s::pg_catalog.text[]))',
+                           name, wanted, equals);
     END IF;
 END
 $function$;
@@ -146,17 +179,18 @@ BEGIN
 END
 $function$;
 
--- ## FUNCTION tidemark_internal.copy_rows(regclass[], regclass[], text, text[])
+-- ## FUNCTION tidemark_internal.copy_rows(regclass[], regclass[], text, text[], text)
 -- Makes the rows of the old tables equal to those of the new ones, and changes only rows that differ: first deletes rows, the last table
 -- first, then writes, so that each row exists before those that reference it. If other tables reference the table, a changed row is
 -- updated in place. Sequences continue after the higher value of both. With single streams or tenants it never touches rows of others:
 -- a new row with the key of one of theirs is an error, and so is a new row of another stream or tenant (SQLSTATE TM307).
 --
--- It uses the caller's search path, because triggers of the tables run here, and the operators of their columns' types may be the
--- operator's own.
-CREATE OR REPLACE FUNCTION tidemark_internal.copy_rows(originals regclass[], shadows regclass[], only_column text, only_values text[])
+-- path is the operator's search path, for the triggers of the tables.
+CREATE OR REPLACE FUNCTION tidemark_internal.copy_rows(
+    originals regclass[], shadows regclass[], only_column text, only_values text[], path text)
 RETURNS void
 LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
 AS $function$
 DECLARE
     original regclass;
@@ -165,6 +199,7 @@ DECLARE
     p        record;
     item     record;
     others   bigint;
+    change   text;
 BEGIN
     FOR number IN REVERSE cardinality(originals) .. 1 LOOP
         original := originals[number];
@@ -175,23 +210,32 @@ BEGIN
             RAISE EXCEPTION 'the rebuild made % rows of table % that belong to others by column %', others, original, only_column
                 USING ERRCODE = 'TM307', HINT = 'The key does not tell which rows belong to which stream or tenant. Fix it, or rebuild all rows.';
         END IF;
-        EXECUTE format('DELETE FROM %s AS o WHERE %s', p.source, p.only_old)
+        change := format('DELETE FROM %s AS o WHERE %s', p.source, p.only_old)
             || CASE WHEN p.has_key
                     THEN format(' AND NOT EXISTS (SELECT FROM %s AS n WHERE %s AND %s)', shadow, p.match,
                                 CASE WHEN p.is_referenced THEN 'true' ELSE p.same END)
                     ELSE '' END;
+        PERFORM set_config('search_path', path, true);
+        EXECUTE change;
+        SET LOCAL search_path = pg_catalog, pg_temp;
     END LOOP;
     FOR number IN 1 .. cardinality(originals) LOOP
         original := originals[number];
         shadow := shadows[number];
         p := tidemark_internal.row_parts(original, is_alone, only_column, only_values);
         IF p.has_key AND p.is_referenced AND p.changes IS NOT NULL THEN
-            EXECUTE format('UPDATE %s AS o SET %s FROM %s AS n WHERE %s AND NOT %s AND %s', p.source, p.changes, shadow, p.match, p.same,
-                           p.only_old);
+            change := format('UPDATE %s AS o SET %s FROM %s AS n WHERE %s AND NOT %s AND %s', p.source, p.changes, shadow, p.match, p.same,
+                             p.only_old);
+            PERFORM set_config('search_path', path, true);
+            EXECUTE change;
+            SET LOCAL search_path = pg_catalog, pg_temp;
         END IF;
-        EXECUTE format('INSERT INTO %s (%s) OVERRIDING SYSTEM VALUE SELECT %s FROM %s AS n', original, p.columns, p.columns, shadow)
+        change := format('INSERT INTO %s (%s) OVERRIDING SYSTEM VALUE SELECT %s FROM %s AS n', original, p.columns, p.columns, shadow)
             || CASE WHEN p.has_key THEN format(' WHERE NOT EXISTS (SELECT FROM %s AS o WHERE %s AND %s)', p.source, p.match, p.only_old)
                     ELSE '' END;
+        PERFORM set_config('search_path', path, true);
+        EXECUTE change;
+        SET LOCAL search_path = pg_catalog, pg_temp;
         FOR item IN
             SELECT pairs.*, s.seqincrement > 0 AS goes_up FROM (
                 SELECT pg_get_serial_sequence(original::text, a.attname) AS old, pg_get_serial_sequence(shadow::text, a.attname) AS new
@@ -210,12 +254,11 @@ $function$;
 
 -- ## FUNCTION tidemark_internal.compare_rows(regclass, regclass, boolean, text, text[])
 -- Counts rows in the old table, in the new one, in only one of them, and changed ones, and gives a few examples of each difference.
---
--- It uses the caller's search path, as copy_rows does.
 CREATE OR REPLACE FUNCTION tidemark_internal.compare_rows(
     original regclass, shadow regclass, is_alone boolean, only_column text, only_values text[])
 RETURNS jsonb
 LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
 AS $function$
 DECLARE
     p        record := tidemark_internal.row_parts(original, is_alone, only_column, only_values);

@@ -1,7 +1,36 @@
 -- Pages of a live shard, in the schema tidemark_internal, which is on no search path.
 --
--- Our functions must not pick up the caller's objects by name: all but three have a search path of their own. Each of the three says why
--- it has none.
+-- Our functions must not pick up the caller's objects by name: all but one have a search path of their own, and set the operator's
+-- around the operator's statements alone. The one says why it has none.
+
+-- ## FUNCTION tidemark_page.tidemark_batch()
+-- The rows of tidemark.batch, for the view tidemark_page.batch: by way of a function, a view does not depend on tidemark.batch, which a
+-- migration may drop. The server makes it part of the statement that reads it, which it could not if it had a search path of its own.
+DROP FUNCTION IF EXISTS tidemark_page.tidemark_batch() CASCADE;
+
+CREATE FUNCTION tidemark_page.tidemark_batch()
+RETURNS TABLE (seq_id bigint, id uuid, stream_id {{stream_id_type}}, version bigint, type text, data jsonb, "timestamp" timestamptz,
+               tenant_id text, headers jsonb, causation_id text, correlation_id text, is_binary boolean)
+LANGUAGE sql
+STABLE
+AS $function$
+    SELECT b.seq_id::bigint, b.id::pg_catalog.uuid, b.stream_id::pg_catalog.{{stream_id_name}}, b.version::bigint, b.type,
+           b.data::pg_catalog.jsonb, b."timestamp"::pg_catalog.timestamptz, b.tenant_id, b.headers, b.causation_id, b.correlation_id,
+           b.is_binary
+      FROM tidemark.batch AS b
+$function$;
+
+-- ## VIEW tidemark_page.batch
+-- The events of the current page, as in tidemark.batch: what the name batch means in statements of projections.
+--
+-- Its schema comes first on their search path, and holds nothing else, so that no name of the operator's ever means a table of Tidemark's.
+CREATE OR REPLACE VIEW tidemark_page.batch AS
+SELECT b.seq_id, b.id, b.stream_id, b.version, b.type, b.data, b."timestamp", b.tenant_id, b.headers, b.causation_id, b.correlation_id,
+       b.is_binary
+  FROM tidemark_page.tidemark_batch() AS b;
+
+-- Nobody gets more by it than by tidemark.batch, which it reads as the caller.
+GRANT SELECT ON tidemark_page.batch TO PUBLIC;
 
 -- ## FUNCTION tidemark_internal.passed_over(bigint, bigint)
 -- The numbers that a page leaves out because the mark had skipped them; NULL if there are none.
@@ -40,6 +69,10 @@ AS $function$
 BEGIN
     -- This locks the tables below the view too. A session that wants to change one of them waits for the page, or the page for it.
     LOCK TABLE tidemark.batch IN ACCESS SHARE MODE;
+    IF to_regclass('tidemark_page.batch') IS NULL THEN
+        RAISE EXCEPTION 'the view tidemark_page.batch is missing, by which statements find batch'
+            USING ERRCODE = 'TM308', HINT = 'The daemon creates it again. If it lacks the privilege, run `tidemark init`.';
+    END IF;
     IF NOT EXISTS (
         SELECT FROM pg_rewrite AS r
           JOIN pg_depend AS d ON d.classid = 'pg_rewrite'::regclass AND d.objid = r.oid

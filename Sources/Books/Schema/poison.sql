@@ -33,11 +33,11 @@ BEGIN
 END
 $function$;
 
--- ## FUNCTION tidemark_internal.isolate(text[], integer, text[], boolean)
+-- ## FUNCTION tidemark_internal.isolate(text[], integer, text[], boolean, text)
 -- Applies the events of the current page and finds those that fail, in order, under savepoints. It returns the failing events; all
 -- others are applied when it ends. The setting tidemark.events then says how many events the page has.
 --
--- It uses the caller's search path, because it runs the operator's statements.
+-- path is the operator's search path, which holds while one of the operator's statements runs, and at no other time.
 --
 -- It runs statements by EXECUTE over ever narrower bounds of tidemark.batch; chunk is how many events halving tries together at
 -- first, 0 for all. It searches only for failures whose SQLSTATE matches a pattern of isolable, and raises any other. With park, it
@@ -46,9 +46,10 @@ $function$;
 -- At first it guesses: it cuts a failing range at the row of mt_events that the statement had reached, since the server counts the
 -- rows it fetches, and the count outlives the rollback. The events before that row must then succeed, and its event must fail alone.
 -- If nothing is counted, or a guess is wrong (a statement may read ahead before it computes), everything is done again by halving.
-CREATE OR REPLACE FUNCTION tidemark_internal.isolate(statements text[], chunk integer, isolable text[], park boolean)
+CREATE OR REPLACE FUNCTION tidemark_internal.isolate(statements text[], chunk integer, isolable text[], park boolean, path text)
 RETURNS TABLE (seq_id bigint, statement integer, code text, message text, detail text, hint text, stream_id text, type text)
 LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
 AS $function$
 #variable_conflict use_column
 DECLARE
@@ -121,10 +122,14 @@ BEGIN
                         SET CONSTRAINTS ALL DEFERRED;
                     END IF;
                     FOR i IN 1 .. cardinality(statements) LOOP
+                        PERFORM set_config('search_path', path, true);
                         EXECUTE statements[i];
+                        SET LOCAL search_path = pg_catalog, pg_temp;
                     END LOOP;
                     IF may_wait THEN
+                        PERFORM set_config('search_path', path, true);
                         SET CONSTRAINTS ALL IMMEDIATE;
+                        SET LOCAL search_path = pg_catalog, pg_temp;
                     END IF;
                     CONTINUE;
                 END IF;
@@ -135,10 +140,14 @@ BEGIN
                     FOR i IN 1 .. cardinality(statements) LOOP
                         step := i;
                         fetched := pg_stat_get_xact_tuples_fetched(by_number);
+                        PERFORM set_config('search_path', path, true);
                         EXECUTE statements[i];
+                        SET LOCAL search_path = pg_catalog, pg_temp;
                     END LOOP;
                     IF may_wait THEN
+                        PERFORM set_config('search_path', path, true);
                         SET CONSTRAINTS ALL IMMEDIATE;
+                        SET LOCAL search_path = pg_catalog, pg_temp;
                     END IF;
                     is_fine := true;
                 EXCEPTION WHEN OTHERS OR ASSERT_FAILURE THEN

@@ -35,7 +35,7 @@ extension StoreShape {
     return [
       "store": store, "events_literal": SQL.quoted(literal: "\(store).mt_events"),
       "sequence": sequence, "sequence_literal": SQL.quoted(literal: sequence),
-      "stream_id_type": streamIDType,
+      "stream_id_type": streamIDType, "stream_id_name": streamIDType == "character varying" ? "varchar" : streamIDType,
       "stream_hash": streamIDType == "uuid" ? "uuid_hash(e.stream_id)" : "hashtext(e.stream_id)",
       // A cast that fails raises the error without a function, which each reader of the view would need the privilege to execute.
       "data": hasBinary

@@ -89,6 +89,8 @@ struct SchemaObject: Sendable, Hashable {
   var commentStatement: String
 
   var schema: String { String(name.prefix { $0 != "." }) }
+  /// The view on the event table.
+  var isBatch: Bool { name == "tidemark.batch" }
   var plainName: String { String(name.dropFirst(schema.count + 1).prefix { $0 != "(" }) }
   /// A function's argument types, as PostgreSQL writes them.
   var arguments: String { String(name.drop { $0 != "(" }.dropFirst().dropLast()) }

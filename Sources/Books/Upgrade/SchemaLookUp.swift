@@ -7,6 +7,7 @@ struct SchemaLookUp: Sendable {
   /// Nothing is missing.
   var isComplete = false
   var hasInternalSchema = false
+  var hasPageSchema = false
   /// The view `batch` reads another table than the event table: one that was renamed when the event table was recreated.
   var viewIsElsewhere = false
   /// Internal functions of programs before number 5, which had them in the schema `tidemark`; quoted, with their argument types.
@@ -16,13 +17,8 @@ struct SchemaLookUp: Sendable {
 
   func isMissing(_ object: SchemaObject) -> Bool { !present.contains(object.name) }
 
-  /// The roles that get a new function: those that may use its schema. A new schema for internal functions goes to the roles that may read
-  /// `tidemark.node`.
-  func roles(for function: SchemaObject) -> [String] {
-    function.schema == "tidemark" ? users["tidemark"] ?? [] : internalRoles
-  }
-
-  var internalRoles: [String] { users[hasInternalSchema ? "tidemark_internal" : "tidemark.node"] ?? [] }
+  /// The roles that get a new function of the schema `tidemark`: those that may use it.
+  var callers: [String] { users["tidemark"] ?? [] }
 
   /// The roles that may read the number of the schema.
   var readers: [String] { users["tidemark.installation"] ?? [] }
@@ -48,10 +44,12 @@ struct SchemaLookUp: Sendable {
     let rows = try await session.execute(presence(of: objects)).rows
     found.present = Set(try rows.map { try $0.get("name", as: String.self) })
     found.isComplete = found.present.count == objects.count
-    found.hasInternalSchema = try await session.execute(
-      "SELECT EXISTS (SELECT FROM pg_catalog.pg_namespace AS n WHERE n.nspname = 'tidemark_internal')"
-    ).rows[0].get(0, as: Bool.self)
-    if objects.contains(where: { $0.kind == .view && !found.isMissing($0) }) {
+    let schemas = try await session.execute(
+      "SELECT n.nspname::text AS name FROM pg_catalog.pg_namespace AS n WHERE n.nspname = ANY (\(SearchPath.ownSchemas)::text[])"
+    ).rows.map { try $0.get("name", as: String.self) }
+    found.hasInternalSchema = schemas.contains("tidemark_internal")
+    found.hasPageSchema = schemas.contains(SearchPath.page)
+    if objects.contains(where: { $0.isBatch && !found.isMissing($0) }) {
       found.viewIsElsewhere = try await !PageView.shows(shape, session)
     }
     return found
@@ -63,11 +61,11 @@ struct SchemaLookUp: Sendable {
       """
       SELECT g.what, CASE WHEN a.grantee = 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(a.grantee)) END AS role
         FROM (SELECT n.nspname::text AS what, n.nspacl AS acl, n.nspowner AS owner, 'USAGE' AS privilege
-                FROM pg_catalog.pg_namespace AS n WHERE n.nspname IN ('tidemark', 'tidemark_internal')
+                FROM pg_catalog.pg_namespace AS n WHERE n.nspname = 'tidemark'
                UNION ALL
               SELECT format('%s.%s', n.nspname, c.relname), c.relacl, c.relowner, 'SELECT'
                 FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
-               WHERE n.nspname = 'tidemark' AND c.relname IN ('node', 'installation')) AS g,
+               WHERE n.nspname = 'tidemark' AND c.relname = 'installation') AS g,
              aclexplode(g.acl) AS a
        WHERE a.privilege_type = g.privilege AND a.grantee <> g.owner
        ORDER BY 1, 2

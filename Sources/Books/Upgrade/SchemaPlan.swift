@@ -10,21 +10,26 @@ package struct SchemaPlan: Sendable {
     /// The purpose of the step, in a few words.
     package var title: String
     package var script: String
-    /// Whether it runs the operator's own statements, with the operator's search path.
-    package var isOperators = false
+    /// The search path of its statements; nil for our own. With another, it runs the operator's own statements.
+    package var searchPath: String?
     /// Whether it creates a table again whose rows are lost and cannot be recovered, so that an operator must ask for it.
     package var losesRows = false
 
-    package init(title: String, script: String, isOperators: Bool = false) {
+    package init(title: String, script: String, searchPath: String? = nil) {
       self.title = title
       self.script = script
-      self.isOperators = isOperators
+      self.searchPath = searchPath
     }
 
-    /// The statements as they run: ours cannot pick up another owner's objects by name.
+    /// The statements as they run: ours cannot pick up another owner's objects by name, and the operator's make theirs in the same schema
+    /// whoever runs the script.
     var statements: String {
-      "SET LOCAL search_path \(isOperators ? "TO DEFAULT" : "= pg_catalog, pg_temp");\n\(script)"
+      let path = searchPath.map { $0.isEmpty ? "''" : $0 } ?? SearchPath.ours
+      return "SET LOCAL search_path = \(path);\n\(script)"
     }
+
+    /// A name in it may have any characters, and a line break would end the comment.
+    var heading: String { "-- \(String(title.map { $0.isNewline ? " " : $0 }))" }
   }
 
   package private(set) var steps: [Step] = []
@@ -33,11 +38,15 @@ package struct SchemaPlan: Sendable {
 
   package var isEmpty: Bool { steps.isEmpty }
 
-  /// All steps as one script for `psql`, in one transaction. It waits for a lock for a few seconds at most, because later sessions that
-  /// want the same lock wait behind it.
+  /// All steps as one script for `psql`: ours in one transaction, and each of the operator's in its own, so that one that fails takes no
+  /// other back. It waits for a lock for a few seconds at most, because later sessions that want the same lock wait behind it.
   package var script: String {
-    "BEGIN;\nSET LOCAL lock_timeout = '3s';\n\n"
-      + steps.map { "-- \($0.title)\n\n\($0.statements)" }.joined(separator: "\n") + "\nCOMMIT;\n"
+    let ours = steps.filter { $0.searchPath == nil }
+    let others = steps.filter { $0.searchPath != nil }
+    return ([ours] + others.map { [$0] }).filter { !$0.isEmpty }.map { steps in
+      "BEGIN;\nSET LOCAL lock_timeout = '3s';\n\n"
+        + steps.map { "\($0.heading)\n\n\($0.statements)" }.joined(separator: "\n") + "\nCOMMIT;\n"
+    }.joined(separator: "\n")
   }
 
   /// For verbs that only use the schema.
@@ -72,11 +81,11 @@ package struct SchemaPlan: Sendable {
     guard let installed = try await Installation.read(session, found, tables: tables) else {
       plan.add("Tidemark's own tables", schemaStatement + tables.map(\.script).joined(separator: "\n"))
       plan.add("the event store they serve", Installation.insert(schema, shape))
-      plan.add("Tidemark's view and functions", internalSchema(found) + made(objects, found))
+      plan.add("Tidemark's view and functions", schemas(found) + made(objects, found))
       return plan
     }
     // The same table in another schema is the same store: the view followed it.
-    let hasView = objects.contains { $0.kind == .view && !found.isMissing($0) }
+    let hasView = objects.contains { $0.isBatch && !found.isMissing($0) }
     let hasMoved = installed.storeSchema != shape.schema && hasView && !found.viewIsElsewhere
     if hasMoved && !shape.hasProgression {
       throw Problem(
@@ -114,16 +123,17 @@ package struct SchemaPlan: Sendable {
       plan.add("the comments of the tables", known.map(\.commentStatement).joined())
       // Before number 5 PUBLIC could execute them.
       plan.add(
-        "Tidemark's view and functions", internalSchema(found) + made(objects, found, areNew: installed.number < 5))
+        "Tidemark's view and functions", schemas(found) + made(objects, found, areNew: installed.number < 5))
       plan.add("record the number", Installation.advance(from: installed.number, to: schema, shape))
     } else if installed.shapeHash != shape.hash || hasMoved {
       if hasMoved { plan.add("the event store moved to schema \(shape.schema)", Installation.move(to: shape)) }
       plan.add(
-        "Tidemark's view and functions, for the event store as it is now", internalSchema(found) + made(objects, found))
+        "Tidemark's view and functions, for the event store as it is now", schemas(found) + made(objects, found))
       plan.add("record the columns they were made for", Installation.remember(shape))
     } else {
       if !found.hasInternalSchema { plan.add("schema tidemark_internal, which is missing", internalSchema(found)) }
-      for object in objects where found.isMissing(object) || (object.kind == .view && found.viewIsElsewhere) {
+      if !found.hasPageSchema { plan.add("schema \(SearchPath.page), which is missing", pageSchema(found)) }
+      for object in objects where found.isMissing(object) || (object.isBatch && found.viewIsElsewhere) {
         let why = found.isMissing(object) ? "which is missing" : "on the current event table"
         plan.add("\(object.kind.rawValue.lowercased()) \(object.name), \(why)", made([object], found))
       }
@@ -146,16 +156,34 @@ package struct SchemaPlan: Sendable {
 
     """
 
-  /// Creates the schema of the internal functions if it is missing.
+  private static func schemas(_ found: SchemaLookUp) -> String { internalSchema(found) + pageSchema(found) }
+
+  /// Creates the schema of the internal functions if it is missing. Every role may use it: its functions run with the rights of the caller,
+  /// so what protects positions and letters are the privileges on their tables, which a daemon's role needs anyway.
   private static func internalSchema(_ found: SchemaLookUp) -> String {
     guard !found.hasInternalSchema else { return "" }
-    let roles = found.internalRoles
     return """
       CREATE SCHEMA tidemark_internal;
 
       COMMENT ON SCHEMA tidemark_internal IS 'Tidemark: functions for its own nodes and verbs; on no search path';
 
-      \(roles.isEmpty ? "" : "GRANT USAGE ON SCHEMA tidemark_internal TO \(roles.joined(separator: ", "));\n\n")
+      GRANT USAGE ON SCHEMA tidemark_internal TO PUBLIC;
+
+
+      """
+  }
+
+  /// Creates the schema of the view `batch` if it is missing. Every role may use it: its objects read `tidemark.batch` as the caller.
+  private static func pageSchema(_ found: SchemaLookUp) -> String {
+    guard !found.hasPageSchema else { return "" }
+    return """
+      CREATE SCHEMA \(SearchPath.page);
+
+      COMMENT ON SCHEMA \(SearchPath.page) IS 'Tidemark: the view batch, as statements of projections find it; first on their search path';
+
+      GRANT USAGE ON SCHEMA \(SearchPath.page) TO PUBLIC;
+
+
       """
   }
 
@@ -164,14 +192,20 @@ package struct SchemaPlan: Sendable {
   /// - Parameter areNew: whether existing functions count as new too.
   private static func made(_ objects: [SchemaObject], _ found: SchemaLookUp, areNew: Bool = false) -> String {
     var script = ""
-    if found.viewIsElsewhere, objects.contains(where: { $0.kind == .view }) {
+    if found.viewIsElsewhere, objects.contains(where: \.isBatch) {
       script += "DROP VIEW tidemark.batch;\n\n"
     }
     script += objects.map(\.script).joined(separator: "\n")
     for object in objects where object.kind == .function && (areNew || found.isMissing(object)) {
+      // Said where it is the default too: a hardened database has another.
+      guard object.schema == "tidemark" else {
+        script += "\nGRANT EXECUTE ON FUNCTION \(object.name) TO PUBLIC;\n"
+        continue
+      }
       script += "\nREVOKE EXECUTE ON FUNCTION \(object.name) FROM PUBLIC;\n"
-      let roles = found.roles(for: object)
-      if !roles.isEmpty { script += "GRANT EXECUTE ON FUNCTION \(object.name) TO \(roles.joined(separator: ", "));\n" }
+      if !found.callers.isEmpty {
+        script += "GRANT EXECUTE ON FUNCTION \(object.name) TO \(found.callers.joined(separator: ", "));\n"
+      }
     }
     return script
   }

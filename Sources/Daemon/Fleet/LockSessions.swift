@@ -36,10 +36,11 @@ struct LockSessions: Sendable {
   /// - Throws: ``Problem`` if a pooler shares the session, or another node excludes this one for longer than ``patience``.
   func open(former: Int32?, shards: [String]) async throws -> Session {
     let options = options
-    let session = try await stoppable { try await Session.connect(options, threadName: "locks") }
+    let session = try await stoppable {
+      try await PoolerCheck(options: options).connect(threadName: "locks", orThrow: Self.pooled)
+    }
     do {
       try await stoppable {
-        if try await PoolerCheck(options: options).isShared(session) { throw Self.pooled }
         try await (exclusivity == .shared ? SessionBounds.leadership : .work).apply(to: session)
         if let former { try await membership.endFormer(former, of: node, session) }
         try await patiently(

@@ -82,7 +82,7 @@ struct HighWaterAgent: Service {
     try await HighWaterReads.refuseStandby(session)
     let shape = try await StoreShape.read(session, schema: settings.schema)
     let preflight = try await Preflight.pass(session, schema: settings.schema, accepted: settings.accept)
-    guard shape.isSame(as: self.shape), try await PageView.shows(shape, session) else { throw StoreChanged() }
+    guard shape.isSame(as: self.shape), try await PageView.isFound(shape, session) else { throw StoreChanged() }
     for warning in preflight?.warnings ?? [] {
       observer.observe(.storeAtRisk(failure: Problem(warning.message, hint: warning.hint)))
     }

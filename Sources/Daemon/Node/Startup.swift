@@ -41,18 +41,13 @@ struct Startup: Sendable {
   }
 
   private func attempt() async throws -> StoreShape {
-    let session = try await Session.connect(options, threadName: "startup")
+    let session = try await PoolerCheck(options: options).connect(threadName: "startup", orThrow: PoolerCheck.refusal)
     return try await session.closing { session in
-      if try await PoolerCheck(options: options).isShared(session) {
-        throw Problem(
-          .store(.pooled),
-          "database.url leads to a pooler in transaction mode, which gives the daemon no session of its own and hides a crash of the server",
-          hint:
-            "Give the daemon its own pooler entry with pool_mode = session, or a direct connection. The entry's pool_size limits the daemon's connections."
-        )
-      }
       let shape = try await prepare(session)
       observer.observe(.databaseReady(where: options.redacted, serverVersion: session.serverVersion))
+      for warning in try await NameWarnings(schema: settings.eventStore.schema).all(settings.projections, session) {
+        observer.observe(.pathOpen(failure: warning))
+      }
       return shape
     }
   }

@@ -39,17 +39,18 @@ struct PoisonSearch: Sendable {
   ///
   /// - Parameters:
   ///   - statements: the names under which the session has prepared them.
+  ///   - path: in effect at the call, and not afterwards.
   ///   - chunk: the number of events to try together at first; 0 for all.
   ///   - isAlone: whether the page can have only one event, whose statement then gets no more time than it would without a search.
-  ///   - begin: the statements that begin the page, sent together with the search.
   /// - Returns: the events that fail, and the number of events in the page.
   func find(
-    _ statements: [(name: String, source: SourceLocation)], chunk: Int, isAlone: Bool = false, after begin: [SQL],
+    _ statements: [(name: String, source: SourceLocation)], _ path: PagePath, chunk: Int, isAlone: Bool = false,
     on session: Session
   ) async throws -> (findings: [Finding], events: Int) {
     let runs = statements.map { "EXECUTE " + SQL.quoted($0.name) }
     let results = try await session.pipeline(
-      begin + [
+      [
+        PagePath.leave,
         // For the server the search is one statement, although it runs many: all events once for each halving, and each failing event.
         """
         SELECT set_config('statement_timeout',
@@ -57,7 +58,7 @@ struct PoisonSearch: Sendable {
         """,
         """
         SELECT seq_id, statement, code, message, detail, hint
-          FROM tidemark_internal.isolate(\(runs), \(chunk)::integer, \(policy.isolable), \(parks))
+          FROM tidemark_internal.isolate(\(runs), \(chunk)::integer, \(policy.isolable), \(parks), \(path.text))
         """,
         "SELECT current_setting('tidemark.events')::integer AS events",
       ])

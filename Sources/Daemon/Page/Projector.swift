@@ -76,23 +76,26 @@ package struct Projector: Sendable {
       ["BEGIN ISOLATION LEVEL READ COMMITTED"]
       + target.begin(floor: page.floor, ceiling: page.ceiling, types: takes)
     if definition.onPoison == .parkStream, !target.isLetter { begin.append(search.park) }
+    let path = PagePath(session.operatorPath, target)
     switch (definition.effect, mode) {
     case (.batch(let statements), .whole):
-      let begun = try await session.pipeline(begin + ["SELECT EXISTS (SELECT FROM tidemark.batch) AS any"])
-      let isEmpty = !(try begun.last!.rows[0].get("any", as: Bool.self))
+      let begun = try await session.pipeline(begin + [path.look])
+      let isEmpty = !(try PagePath.hasEvents(begun.last!.rows[0]))
       try check(begun, isEmpty: isEmpty)
       if isEmpty { return try await commitEmpty(page, on: session) }
-      try await commit(statements.map { batchStatement($0, page) }, on: session)
+      try await commit(statements.map { batchStatement($0, page) }, path, on: session)
       return Applied(page: page)
 
     case (.batch(let statements), .searchingPoison(let chunk)):
       var prepared: [(String, SourceLocation)] = []
+      let begun = try await session.pipeline(begin + [path.look])
+      guard try PagePath.hasEvents(begun.last!.rows[0]) else { return try await commitEmpty(page, on: session) }
       for (sql, source) in statements.map({ batchStatement($0, page) }) {
         prepared.append((try await session.preparedName(for: sql), source))
       }
-      let (findings, events) = try await find(prepared, chunk, page, after: begin, on: session)
+      let (findings, events) = try await find(prepared, path, chunk, page, after: begin, on: session)
       let (letters, ignored) = try search.decide(findings)
-      _ = try await session.pipeline(search.keep(letters) + target.end + ["COMMIT"])
+      _ = try await session.pipeline(search.keep(letters) + target.end + [path.enter, "COMMIT"])
       return Applied(page: page, events: events, letters: letters, ignored: ignored)
 
     case (.perEvent(let statements), _):
@@ -100,7 +103,7 @@ package struct Projector: Sendable {
       let isEmpty = begun.last!.rows.isEmpty
       try check(begun, isEmpty: isEmpty)
       if isEmpty { return try await commitEmpty(page, on: session) }
-      return try await applyEvents(begun.last!, statements, page, mode, on: session)
+      return try await applyEvents(begun.last!, statements, page, mode, path, on: session)
 
     case (.plugin, _): preconditionFailure("pages of a plugin are applied by PluginProjector")
     }
@@ -108,10 +111,11 @@ package struct Projector: Sendable {
 
   /// Has the server search the page. No function can catch a cancelled statement, so a page of one number stands for its event.
   private func find(
-    _ statements: [(String, SourceLocation)], _ chunk: Int, _ page: Page, after begin: [SQL], on session: Session
+    _ statements: [(String, SourceLocation)], _ path: PagePath, _ chunk: Int, _ page: Page, after begin: [SQL],
+    on session: Session
   ) async throws -> (findings: [PoisonSearch.Finding], events: Int) {
     do {
-      return try await search.find(statements, chunk: chunk, isAlone: page.width == 1, after: begin, on: session)
+      return try await search.find(statements, path, chunk: chunk, isAlone: page.width == 1, on: session)
     } catch let error as PostgresError where error.sqlState == .queryCanceled && page.width == 1 {
       await session.rollBack()
       let failure = PageFailure(error, source: statements.first?.1, sequence: page.ceiling)
@@ -142,7 +146,8 @@ package struct Projector: Sendable {
   }
 
   private func applyEvents(
-    _ events: ResultSet, _ statements: [String: BoundStatement], _ page: Page, _ mode: Mode, on session: Session
+    _ events: ResultSet, _ statements: [String: BoundStatement], _ page: Page, _ mode: Mode, _ path: PagePath,
+    on session: Session
   ) async throws -> Applied {
     var steps: [Step] = []
     var unknown: [PoisonSearch.Finding] = []
@@ -179,12 +184,14 @@ package struct Projector: Sendable {
     let applied = Page(floor: page.floor, ceiling: ceiling)
     guard case .searchingPoison = mode else {
       try await commit(
-        steps.map { ($0.sql, $0.source) }, end + search.keep(letters), sequences: steps.map(\.sequence), on: session)
+        steps.map { ($0.sql, $0.source) }, path, entering: true, end + search.keep(letters),
+        sequences: steps.map(\.sequence), on: session)
       return Applied(page: applied, events: count, letters: letters)
     }
-    let found = try search.decide(try await applyOneByOne(steps, on: session))
+    try await session.prepared(path.enter)
+    let found = try search.decide(try await applyOneByOne(steps, path, on: session))
     letters = (letters + found.letters).sorted { $0.sequence < $1.sequence }
-    _ = try await session.pipeline(end + search.keep(letters) + target.end + ["COMMIT"])
+    _ = try await session.pipeline(path.outside(end + search.keep(letters) + target.end) + ["COMMIT"])
     return Applied(page: applied, events: count, letters: letters, ignored: found.ignored)
   }
 
@@ -192,7 +199,9 @@ package struct Projector: Sendable {
   private static let group = 64
 
   /// Applies events in order, group by group. The statement that fails shows which event fails, and the group is applied again without it.
-  private func applyOneByOne(_ steps: [Step], on session: Session) async throws -> [PoisonSearch.Finding] {
+  private func applyOneByOne(
+    _ steps: [Step], _ path: PagePath, on session: Session
+  ) async throws -> [PoisonSearch.Finding] {
     var findings: [PoisonSearch.Finding] = []
     var parked: Set<String> = []
     var remaining = steps[...]
@@ -201,7 +210,7 @@ package struct Projector: Sendable {
       remaining = remaining.dropFirst(group.count)
       while !group.isEmpty {
         if !parked.isEmpty {
-          let streams = try await streams(of: group.map(\.sequence), on: session)
+          let streams = try await streams(of: group.map(\.sequence), path, on: session)
           group.removeAll { step in streams[step.sequence].map(parked.contains) ?? false }
           if group.isEmpty { break }
         }
@@ -230,7 +239,7 @@ package struct Projector: Sendable {
           _ = try search.decide([PoisonSearch.Finding(sequence: step.sequence, failure: failure)])
           findings.append(PoisonSearch.Finding(sequence: step.sequence, failure: failure))
           if definition.onPoison == .parkStream {
-            parked.formUnion(try await streams(of: [step.sequence], on: session).values)
+            parked.formUnion(try await streams(of: [step.sequence], path, on: session).values)
           }
         }
       }
@@ -238,10 +247,13 @@ package struct Projector: Sendable {
     return findings
   }
 
-  private func streams(of sequences: [Int64], on session: Session) async throws -> [Int64: String] {
-    let rows = try await session.prepared(
-      "SELECT seq_id, stream_id::text AS stream FROM tidemark.batch WHERE seq_id = ANY (\(sequences)::bigint[])"
-    ).rows
+  private func streams(
+    of sequences: [Int64], _ path: PagePath, on session: Session
+  ) async throws -> [Int64: String] {
+    let rows = try await session.pipeline(
+      path.outside([
+        "SELECT seq_id, stream_id::text AS stream FROM tidemark.batch WHERE seq_id = ANY (\(sequences)::bigint[])"
+      ]))[1].rows
     return try rows.reduce(into: [:]) {
       $0[try $1.get("seq_id", as: Int64.self)] = try $1.get("stream", as: String?.self)
     }
@@ -254,19 +266,25 @@ package struct Projector: Sendable {
   }
 
   private func commit(
-    _ effects: [(SQL, SourceLocation)], _ last: [SQL] = [], sequences: [Int64] = [], on session: Session
+    _ effects: [(SQL, SourceLocation)], _ path: PagePath, entering: Bool = false, _ last: [SQL] = [],
+    sequences: [Int64] = [], on session: Session
   ) async throws {
+    let enter = entering ? [path.enter] : []
     do {
-      _ = try await session.pipeline(effects.map(\.0) + last + target.end + ["COMMIT"])
+      _ = try await session.pipeline(enter + effects.map(\.0) + path.outside(last + target.end) + ["COMMIT"])
     } catch {
-      throw failure(error, effects, sequences)
+      throw failure(error, effects, sequences, after: enter.count)
     }
   }
 
   /// Names the statement and the event behind an error of the pipeline.
-  private func failure(_ error: PostgresError, _ effects: [(SQL, SourceLocation)], _ sequences: [Int64]) -> any Error {
+  private func failure(
+    _ error: PostgresError, _ effects: [(SQL, SourceLocation)], _ sequences: [Int64], after first: Int
+  ) -> any Error {
     if error.isCancelled { return CancellationError() }
-    guard let index = error.statementIndex, index < effects.count else { return PageFailure(error) }
+    guard let index = error.statementIndex.map({ $0 - first }), effects.indices.contains(index) else {
+      return PageFailure(error)
+    }
     let (sql, source) = effects[index]
     return PageFailure(
       error, source: source.offset(in: sql.text, by: error.statementPosition),

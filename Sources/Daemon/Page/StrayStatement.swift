@@ -36,7 +36,8 @@ struct StrayStatement: Sendable {
     guard SQLText.isPlanned(failed.text) else { return nil }
     let plan = SQL(text: "EXPLAIN " + failed.text, binds: failed.binds)
     do throws(PostgresError) {
-      _ = try await session.pipeline(begin + effects.prefix(index) + [plan] + target.end + ["ROLLBACK"])
+      let work = begin + effects.prefix(index) + [plan, PagePath.leave]
+      _ = try await session.pipeline(work + target.end + ["ROLLBACK"])
       return nil
     } catch {
       if error.isCancelled || error.isConnectionLoss { throw error }

@@ -197,10 +197,13 @@ actor PluginProjector: PageApplier {
     let begin = pages.areBegun ? [] : begin(slice, search)
     let isEmpty = slice.count == 0 && !pages.areBegun
     let look = isEmpty ? [Positions(context.shape).nextEvent(after: page.ceiling)] : []
-    let work = begin + effects + search.keep(letters) + look + target.end + ["COMMIT"]
-    let range = begin.count..<begin.count + effects.count
-    let stray = StrayStatement(target: target, begin: begin, effects: effects)
-    let results = try await pages.commit(in: life) { session in
+    let last = search.keep(letters) + look + target.end
+    let results = try await pages.commit(in: life) { [target] session in
+      let path = PagePath(session.operatorPath, target)
+      let begin = begin + (effects.isEmpty ? [] : [path.enter])
+      let work = begin + effects + (effects.isEmpty ? last : path.outside(last)) + ["COMMIT"]
+      let range = begin.count..<begin.count + effects.count
+      let stray = StrayStatement(target: target, begin: begin, effects: effects)
       do throws(PostgresError) {
         return try await session.pipeline(work)
       } catch {

@@ -60,6 +60,7 @@ struct InPlaceRebuild: Sendable {
         let live = try await shadows.lockPosition(session)
         try await shadows.empty(backTo: first, session)
         try await RebuildTable().beginInPlace(row.id, position: first, target: live, node: runner.node, session)
+        try await session.execute(SearchPath.set(SearchPath.text(session.operatorPath.schemas)))
         return live
       }
     }

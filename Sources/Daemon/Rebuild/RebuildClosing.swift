@@ -118,6 +118,8 @@ struct RebuildClosing: Sendable {
       }
     }
     try await shadows.conclude(row, choice, at: target, live: live, comparison: comparison, session)
+    // Deferred triggers of the tables run at COMMIT.
+    try await session.execute(SearchPath.set(SearchPath.text(session.operatorPath.schemas)))
     return target
   }
 

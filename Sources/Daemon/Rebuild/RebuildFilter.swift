@@ -54,10 +54,12 @@ package enum RebuildFilter {
         hint: "Declare \(name) = \"…\", the column of its tables; or omit \(option) and rebuild all rows.")
     }
     if let table = originals.tables.first(where: { !$0.columns.contains(column) }) {
+      let alike = table.columns.first { $0.lowercased() == column.lowercased() }
       throw Problem(
         .rebuild(.noKey),
         "table \(table.declared) has no column \(column), which \(name) of projection \(definition.name) names",
-        hint: "Add it to every table of the projection, or omit \(option) and rebuild all rows.")
+        hint: alike.map { "Write it as the table has it: \(name) = \"\($0)\"." }
+          ?? "Add it to every table of the projection, or omit \(option) and rebuild all rows.")
     }
     if let table = originals.tables.first(where: { !$0.numberedKeys.isEmpty }) {
       throw Problem(

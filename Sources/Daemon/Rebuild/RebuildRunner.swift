@@ -179,15 +179,10 @@ package struct RebuildRunner: Sendable {
   }
 
   /// Sessions for the pages of a rebuild.
-  func pool(
-    limit: Int = 1, prepare: @escaping @Sendable (Session) async throws -> Void = { _ in }
-  ) -> SessionPool {
+  func pool(limit: Int = 1) -> SessionPool {
     SessionPool(
       options, limit: limit, name: "rebuild",
-      prepare: { [workMemory] in
-        try await ShardSessions.prepare($0, workMemory: workMemory)
-        try await prepare($0)
-      })
+      prepare: { [workMemory] in try await ShardSessions.prepare($0, workMemory: workMemory) })
   }
 
   // MARK: New tables beside the old
@@ -233,7 +228,7 @@ package struct RebuildRunner: Sendable {
     let target = { @Sendable number in
       PageTarget.rebuild(id: begun.id, worker: number, shard: shard, schema: schema, originals: originals.oids)
     }
-    let pool = pool(limit: row.request.workers) { try await RedirectionCheck.redirect($0, to: schema) }
+    let pool = pool(limit: row.request.workers)
     try await pool.closing { pool in
       // A plugin has one worker.
       try await withWorker(begun, target(0), pool) { first in

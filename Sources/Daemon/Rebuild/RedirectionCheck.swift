@@ -1,3 +1,4 @@
+import Books
 import ReadModels
 package import EventStore
 package import Postgres
@@ -13,13 +14,6 @@ package struct RedirectionCheck: Sendable {
   package let shape: StoreShape
 
   package init(shape: StoreShape) { self.shape = shape }
-
-  /// Puts a schema first on a session's search path.
-  static func redirect(_ session: Session, to schema: String) async throws {
-    try await session.execute(
-      "SELECT set_config('search_path', concat_ws(', ', quote_ident(\(schema)), current_setting('search_path')), false)"
-    )
-  }
 
   /// The statements of a projection that cannot be redirected; none if it declares no tables, or its tables do not exist yet.
   package func strays(
@@ -39,10 +33,12 @@ package struct RedirectionCheck: Sendable {
       for table in originals.tables {
         try await session.script("CREATE TEMP TABLE \(SQL.quoted(table.name)) (LIKE \(table.qualified) INCLUDING ALL)")
       }
-      try await Self.redirect(session, to: "pg_temp")
+      let path = PagePath(
+        SearchPath(schemas: ["pg_temp"] + session.operatorPath.schemas), .live(shard: "\(definition.shard)")
+      )
       var findings: [Problem] = []
       for (sql, statement) in statements(of: definition) {
-        guard let found = try await look(sql, originals, session) else { continue }
+        guard let found = try await look(sql, path, originals, session) else { continue }
         findings.append(
           Problem(found, hint: strayHint, source: statement.source, key: definition.settingsKey))
       }
@@ -65,11 +61,13 @@ package struct RedirectionCheck: Sendable {
 
   /// Checks one statement in a transaction that is rolled back; returns nil if it uses only the new tables, or cannot be planned, which
   /// ``DefinitionCheck`` reports.
-  private func look(_ sql: SQL, _ originals: OriginalTables, _ session: Session) async throws -> String? {
+  private func look(
+    _ sql: SQL, _ path: PagePath, _ originals: OriginalTables, _ session: Session
+  ) async throws -> String? {
     try await session.script("BEGIN")
     do {
-      let stray = try await plan(sql, originals, session)
-      let function = stray == nil ? try await functions(sql, originals, session) : nil
+      let stray = try await plan(sql, path, originals, session)
+      let function = stray == nil ? try await functions(sql, path, originals, session) : nil
       try await session.script("ROLLBACK")
       try await session.script("DEALLOCATE ALL")
       return stray ?? function
@@ -80,12 +78,16 @@ package struct RedirectionCheck: Sendable {
     }
   }
 
-  private func plan(_ sql: SQL, _ originals: OriginalTables, _ session: Session) async throws -> String? {
+  private func plan(
+    _ sql: SQL, _ path: PagePath, _ originals: OriginalTables, _ session: Session
+  ) async throws -> String? {
+    try await session.execute(path.enter)
     try await session.prepare(sql, name: "looked_at")
     let nulls = sql.binds.isEmpty ? "" : "(\(sql.binds.map { _ in "NULL" }.joined(separator: ", ")))"
     if SQLText.isPlanned(sql.text) {
       try await session.script("EXPLAIN EXECUTE looked_at\(nulls)")
     }
+    try await session.execute(PagePath.leave)
     let rows = try await session.execute(
       "SELECT relation, is_written FROM tidemark_internal.stray_relations('', \(originals.oids)::bigint[]::oid[])"
     ).rows
@@ -100,10 +102,12 @@ package struct RedirectionCheck: Sendable {
   /// path.
   ///
   /// In the catalog a function with a parsed body depends on all that it uses, so the check makes the statement the body of a function.
-  private func functions(_ sql: SQL, _ originals: OriginalTables, _ session: Session) async throws -> String? {
+  private func functions(
+    _ sql: SQL, _ path: PagePath, _ originals: OriginalTables, _ session: Session
+  ) async throws -> String? {
     try await session.script("SAVEPOINT probe")
     do {
-      try await makeProbe(sql, session)
+      try await makeProbe(sql, path, session)
     } catch let error as PostgresError where error.sqlState != nil && !error.isConnectionLoss {
       // The pages of the rebuild check statements that cannot be a function's body.
       try await session.script("ROLLBACK TO SAVEPOINT probe")
@@ -139,17 +143,19 @@ package struct RedirectionCheck: Sendable {
       + "function \(try row.get("function", as: String.self)) uses \(try row.get("qualified", as: String.self)) regardless of the search path"
   }
 
-  private func makeProbe(_ sql: SQL, _ session: Session) async throws {
+  private func makeProbe(_ sql: SQL, _ path: PagePath, _ session: Session) async throws {
     var types: [String] = []
     for bind in sql.binds {
       let row = try await session.execute("SELECT format_type(\(Int64(bind.type))::oid, NULL)").rows[0]
       types.append(try row.get(0, as: String.self))
     }
+    try await session.execute(path.enter)
     try await session.script(
       """
       CREATE FUNCTION pg_temp.tidemark_probe(\(types.joined(separator: ", "))) RETURNS void LANGUAGE sql BEGIN ATOMIC
       \(sql.text);
       END
       """)
+    try await session.execute(PagePath.leave)
   }
 }

@@ -1,11 +1,42 @@
-import Postgres
+package import Postgres
+package import Rules
 
 /// Finds out whether a pooler in transaction mode shares a session: then any free session of the server runs each statement.
 ///
 /// Locks would stay behind in all of them. The proof of the high-water mark also needs a session that ends when the server does, and such
 /// a pooler hides that.
-struct PoolerCheck: Sendable {
-  var options: ConnectionOptions
+package struct PoolerCheck: Sendable {
+  let options: ConnectionOptions
+
+  package init(options: ConnectionOptions) {
+    var options = options
+    options.pins = .ifDirect
+    self.options = options
+  }
+
+  /// Opens a session with the search path of our own, unless a pooler shares it: then others would get that path with their next
+  /// transaction.
+  ///
+  /// - Throws: `refusal` if it is shared.
+  package func connect(threadName: String, orThrow refusal: Problem) async throws -> Session {
+    let session = try await Session.connect(options, threadName: threadName)
+    guard !session.isDirect else { return session }
+    do {
+      if try await isShared(session) { throw refusal }
+      try await session.script(SearchPath.pin)
+      return session
+    } catch {
+      await session.close()
+      throw error
+    }
+  }
+
+  package static let refusal = Problem(
+    .store(.pooled),
+    "database.url leads to a pooler in transaction mode, which gives the daemon no session of its own and hides a crash of the server",
+    hint:
+      "Give the daemon its own pooler entry with pool_mode = session, or a direct connection. The entry's pool_size limits the daemon's connections."
+  )
 
   /// How long to wait for a second session of the pooler.
   private static let patience = Duration.seconds(3)
@@ -13,8 +44,8 @@ struct PoolerCheck: Sendable {
   /// A pooler gives itself away by its process number, which is not the server's. In session mode it is harmless. So a second session asks
   /// for a backend: in transaction mode it gets the one that the first session just used, or the first session gets another one.
   func isShared(_ session: Session) async throws -> Bool {
+    guard !session.isDirect else { return false }
     let backend = try await Self.backend(session)
-    guard backend != session.processID else { return false }
     let other = try await Session.connect(options, threadName: "probe")
     return try await other.closing { other in
       for _ in 1...5 {
@@ -35,6 +66,6 @@ struct PoolerCheck: Sendable {
 
   /// The server's process that runs the session's statement.
   static func backend(_ session: Session) async throws -> Int32 {
-    try await session.execute("SELECT pg_backend_pid()").rows[0].get(0, as: Int32.self)
+    try await session.execute("SELECT pg_catalog.pg_backend_pid()").rows[0].get(0, as: Int32.self)
   }
 }

@@ -33,7 +33,9 @@ package enum SessionBounds: Sendable {
   package func apply(to session: Session) async throws { _ = try await session.script(statements) }
 
   /// For a script that resets all settings and must set these again in the same transaction.
-  var statements: String { settings.map { "SET \($0.name) = '\($0.value)'" }.joined(separator: "; ") }
+  var statements: String {
+    ([SearchPath.pin] + settings.map { "SET \($0.name) = '\($0.value)'" }).joined(separator: "; ")
+  }
 
   private var settings: [(name: String, value: String)] {
     let silence = "\(Int(Self.silence / .milliseconds(1)))ms"

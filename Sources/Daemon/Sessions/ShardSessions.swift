@@ -13,19 +13,17 @@ package enum ShardSessions {
   static func clean(_ session: Session, workMemory: String? = nil) async throws {
     _ = try await session.script(
       """
-      RESET ALL; RESET ROLE; RESET SESSION AUTHORIZATION; \(SessionBounds.work.statements);
+      RESET ALL; \(SearchPath.pin); RESET ROLE; RESET SESSION AUTHORIZATION; \(SessionBounds.work.statements);
       SELECT pg_advisory_unlock_all(); DISCARD TEMP; UNLISTEN *
       """)
     try await lead(session, workMemory: workMemory)
   }
 
-  /// Puts `tidemark` last on the search path: statements find `batch` without its schema, and it hides none of the operator's tables. Turns
-  /// JIT off: each page plans its statements again, and compiling wide ones each time costs more than it gains.
+  /// Turns JIT off: each page plans its statements again, and compiling wide ones each time costs more than it gains.
   private static func lead(_ session: Session, workMemory: String?) async throws {
     try await session.execute(
       """
-      SELECT set_config('search_path', concat_ws(', ', nullif(current_setting('search_path'), ''), 'tidemark'), false),
-             set_config('jit', 'off', false),
+      SELECT set_config('jit', 'off', false),
              CASE WHEN \(workMemory)::text IS NOT NULL THEN set_config('work_mem', \(workMemory)::text, false) END
       """
     )

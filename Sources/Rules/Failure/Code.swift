@@ -97,6 +97,7 @@ package enum StoreCode: String, ProblemCode {
   case pooled = "TM212"
   case notAtRest = "TM213"
   case schemaBusy = "TM214"
+  case untrusted = "TM217"
   case unproven = "TM220"
 
   package var meaning: String {
@@ -116,6 +117,8 @@ package enum StoreCode: String, ProblemCode {
     case .pooled: "A connection goes through a pooler that runs each statement in a different session."
     case .unproven: "The proof of the high-water mark does not hold for the event table as it is declared."
     case .notAtRest: "A shard cannot take over from the application while events are still being appended."
+    case .untrusted:
+      "An object with one of Tidemark's names, or a part of the event store, belongs to a role that nothing speaks for."
     case .schemaBusy: "Tidemark's own schema could not be changed because another session held a lock for too long."
     }
   }

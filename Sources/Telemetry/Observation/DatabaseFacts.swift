@@ -148,6 +148,18 @@ extension Observation {
 }
 
 extension Fact {
+  package static let pathOpen = Fact(
+    "5d0f6a5be0a14c0f9c7b83c3a1b6e2d4", .warning, "Another role may have its code run by statements of projections",
+    meaning:
+      "PostgreSQL looks up functions and operators along the search_path, and takes the one whose arguments fit best; triggers run as the role that writes. A role that may create in a schema of the path, or owns the table of a read model, can so have its code run with the rights of the daemon's role. Statements of Tidemark's own are not affected.",
+    action: "Follow `hint`.")
+}
+
+extension Observation {
+  package static func pathOpen(failure: Problem) -> Self { Self(.pathOpen, failure: failure) }
+}
+
+extension Fact {
   package static let storeChanged = Fact(
     "d7d1a16c87ed49f09d90edd7960e1013", .notice, "The event store changed; looking it up again",
     meaning:

@@ -51,7 +51,7 @@ extension Fact {
 
     .databaseUnreachable, .databaseRefused, .agentHindered, .agentWorks, .databaseReady, .schemaUpdated, .schemaWaits,
     .serverNotice,
-    .sequenceCached, .storeAtRisk, .storeChanged,
+    .sequenceCached, .storeAtRisk, .pathOpen, .storeChanged,
 
     .markRestored, .markMoved, .markHeld, .markReleased, .markRefused, .markFailed, .gapsPassed, .gapsUnwatched,
     .lateArrival,

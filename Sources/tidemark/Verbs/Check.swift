@@ -52,6 +52,12 @@ struct Check {
       for warning in StartCheck.widthWarnings(settings.projections) {
         print("\(settings.prefix)warning: \(warning.placed)" + (warning.hint.map { "\n    hint: \($0)" } ?? ""))
       }
+      for warning in try await NameWarnings(schema: store.schema).all(settings.projections, session) {
+        print("\(settings.prefix)warning: \(warning.message)\n    hint: \(warning.hint ?? "")")
+      }
+      for warning in try await DefinitionCheck(shape: shape).warnings(settings.projections, session) {
+        print("\(settings.prefix)warning: \(warning)")
+      }
       let notes = try await StartCheck(shape: shape).notes(settings.projections, session)
       for note in settings.projections.compactMap(Self.note) + notes { print("\(settings.prefix)\(note)") }
       print(

@@ -80,7 +80,9 @@ private struct DemoShow: Service {
       """
     try Data(text.utf8).write(to: URL(filePath: file))
     let settings = try Settings.load(path: file, environment: [:])
-    let options = ConnectionOptions(settings.database)
+    var options = ConnectionOptions(settings.database)
+    // For the recount, which names tables as an application does.
+    options.pins = .never
     let session = try await Session.connect(options, threadName: "demo")
     let installer = Installer(settings: settings)
     let plan = try await installer.install(session, streamIDType: "uuid")

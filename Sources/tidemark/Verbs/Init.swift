@@ -42,17 +42,18 @@ struct Init {
         return
       }
       let last = Mutex<SchemaWait?>(nil)
-      let plan = try await setup.install(session, streamIDType: streamIDType) { wait in
-        // Once for each that is in the way, and not once a second.
-        let before = last.withLock { last in
-          defer { last = wait }
-          return last
-        }
-        if let before, before.isFor(wait) { return }
-        printNote("\(settings.prefix)waiting for \(wait)")
-      }
+      let plan = try await setup.install(
+        session, streamIDType: streamIDType,
+        waits: { wait in
+          // Once for each that is in the way, and not once a second.
+          let before = last.withLock { last in
+            defer { last = wait }
+            return last
+          }
+          if let before, before.isFor(wait) { return }
+          printNote("\(settings.prefix)waiting for \(wait)")
+        }, made: { print("\(settings.prefix)made \($0.title)") })
       if plan.isEmpty { print("\(settings.prefix)nothing to do: everything exists") }
-      for step in plan.steps { print("\(settings.prefix)made \(step.title)") }
     }
   }
 }

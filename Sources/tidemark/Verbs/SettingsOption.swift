@@ -74,11 +74,13 @@ func withSession<T>(_ settings: Settings, _ body: (Session) async throws -> T) a
   let options = ConnectionOptions(settings.database)
   let session: Session
   do {
-    session = try await Session.connect(options, threadName: "tidemark")
-  } catch {
+    session = try await PoolerCheck(options: options).connect(threadName: "tidemark", orThrow: PoolerCheck.refusal)
+  } catch let error as PostgresError {
     throw CommandFailure(
       .unreachable, "cannot reach the database (\(options.redacted)): \(error.message)",
       hint: Problem(error).hint)
+  } catch {
+    throw commandFailure(error)
   }
   do {
     return try await session.closing(body)

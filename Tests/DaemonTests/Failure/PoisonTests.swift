@@ -123,7 +123,7 @@ import Testing
         observer: ObservationRecorder()), policy: FailurePolicy())
     try await database.connected { session in
       try await ShardSessions.prepare(session)
-      _ = try await session.script("INSERT INTO mt_event_progression VALUES ('Sum:All', 0)")
+      _ = try await session.script("INSERT INTO public.mt_event_progression VALUES ('Sum:All', 0)")
       // The index, as in a store that is larger than the page.
       _ = try await session.script("SET enable_seqscan = off; SET enable_bitmapscan = off")
       let applied = try await projector.apply(Page(floor: 0, ceiling: 10_000), .searchingPoison(chunk: 0), on: session)

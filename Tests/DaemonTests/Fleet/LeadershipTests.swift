@@ -320,7 +320,7 @@ import Testing
     try await Fleet.with(counters: 3) { fleet in
       let database = fleet.database
       let host = try await Session.connect(
-        ConnectionOptions(conninfo: database.conninfo + " application_name=marten-host"))
+        ConnectionOptions(conninfo: database.conninfo + " application_name=marten-host", pins: .never))
       let key = LeaderLock.key(schema: "public", shard: "P1:All")
       // As versions from 8.32 on take it.
       _ = try await host.script("BEGIN; SELECT pg_advisory_xact_lock(\(key))")

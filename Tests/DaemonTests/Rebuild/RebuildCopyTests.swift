@@ -135,7 +135,7 @@ import Testing
     ),
     (
       "CREATE TABLE trip (stream uuid PRIMARY KEY, legs bigint); CREATE MATERIALIZED VIEW long AS SELECT * FROM trip",
-      "materialized view long"
+      "materialized view public.long"
     ),
   ])
   func `are copied where the table cannot be swapped`(table: String, reason: String) async throws {

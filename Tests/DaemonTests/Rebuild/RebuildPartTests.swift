@@ -137,7 +137,7 @@ import Testing
     let first = try await database.value("SELECT md5('1')::uuid::text", as: String.self)
     let mistaken = try database.settings(seats.replacing("key = \"trip\"", with: "key = \"other\""))
     let refused = try await problem { try await database.rebuild(mistaken, "Seat", request(streams: [first])) }
-    #expect(refused.code == "TM327" && refused.message.contains("2 rows of table seat"), "\(refused)")
+    #expect(refused.code == "TM327" && refused.message.contains("2 rows of table public.seat"), "\(refused)")
     #expect(try await database.value("SELECT count(*) FROM seat", as: Int.self) == 2)
   }
 }

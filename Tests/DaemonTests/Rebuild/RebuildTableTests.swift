@@ -147,7 +147,9 @@ import Testing
     let row = try await database.rebuild(settings, "Trip")
     #expect(row.state == .done && row.chosenWay == .copy, "\(row)")
     let reason = row.wayReason ?? ""
-    for part in ["view busy", "constraint ticket_trip_fkey on table ticket", "trigger watch", "publication changes"] {
+    for part in [
+      "view public.busy", "constraint ticket_trip_fkey on table public.ticket", "trigger watch", "publication changes",
+    ] {
       #expect(reason.contains(part), "\(reason)")
     }
     #expect(try await database.value(Self.description, as: String.self) == before)

@@ -130,9 +130,9 @@ import Testing
         "it reads public.sums"
       ),
       ("INSERT INTO log SELECT count(*) FROM batch", "it writes public.log"),
-      ("SELECT named() FROM batch", "function named() uses public.sums"),
-      ("SELECT fixed() FROM batch", "function fixed() uses public.sums"),
-      ("SELECT outer_one() FROM batch", "function parsed() uses public.sums"),
+      ("SELECT named() FROM batch", "function public.named() uses public.sums"),
+      ("SELECT fixed() FROM batch", "function public.fixed() uses public.sums"),
+      ("SELECT outer_one() FROM batch", "function public.parsed() uses public.sums"),
     ] {
       let (check, rebuild) = try await strays(database, sql)
       #expect(check.code == 1 && check.error.contains(words), "\(check)")
@@ -179,6 +179,7 @@ import Testing
       """
       CREATE ROLE \(role) LOGIN; GRANT USAGE ON SCHEMA tidemark TO \(role);
       GRANT ALL ON ALL TABLES IN SCHEMA public, tidemark TO \(role); GRANT SELECT ON mt_events_sequence TO \(role);
+      REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA tidemark_internal FROM PUBLIC
       """)
     let config = try Program.settings("\(database.conninfo) user=\(role)", Self.sums)
     let lost = try await Program.run(["rebuild", "Sum", "--here", "-c", config])

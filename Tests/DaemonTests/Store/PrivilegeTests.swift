@@ -112,7 +112,7 @@ private struct Manual {
           .get(0, as: Bool.self)
         #expect(waited)
         for refused in [
-          "SELECT data FROM mt_events", "SELECT tidemark_internal.begin_page('Trip:All', 1, 2, NULL, false)",
+          "SELECT data FROM public.mt_events", "SELECT tidemark_internal.begin_page('Trip:All', 1, 2, NULL, false)",
           "DELETE FROM tidemark.dead_letter", "SELECT * FROM tidemark.batch",
         ] {
           let error = await #expect(throws: PostgresError.self) { try await session.execute(SQL(text: refused)) }
@@ -157,7 +157,9 @@ private struct Manual {
       }
     }
     try await connected(settings) { session in
-      let error = await #expect(throws: PostgresError.self) { try await session.execute("SELECT data FROM mt_events") }
+      let error = await #expect(throws: PostgresError.self) {
+        try await session.execute("SELECT data FROM public.mt_events")
+      }
       #expect(error?.sqlState == .insufficientPrivilege, "bodies of events stay unseen")
     }
     for grant in grants {

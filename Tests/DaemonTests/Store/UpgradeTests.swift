@@ -64,7 +64,7 @@ extension TestDatabase {
     try await connected { session in
       try await session.execute(
         """
-        WITH ours AS (SELECT oid, nspname FROM pg_namespace WHERE nspname IN ('tidemark', 'tidemark_internal')),
+        WITH ours AS (SELECT oid, nspname FROM pg_namespace WHERE nspname IN ('tidemark', 'tidemark_internal', 'tidemark_page')),
              class AS (SELECT c.*, o.nspname FROM pg_class AS c JOIN ours AS o ON o.oid = c.relnamespace)
         SELECT format('column %s.%s %s %s %s', c.relname, a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull,
                       pg_get_expr(d.adbin, d.adrelid)) AS line
@@ -169,7 +169,8 @@ extension TestDatabase {
         == "append,wait_for")
   }
 
-  /// A role that could call them before can after, and nobody else can.
+  /// A role that could call the functions of applications before can after, and nobody else can. Internal functions run with the rights of
+  /// the caller, and need no grant.
   @Test func `gives its functions to those who used them`() async throws {
     let database = try await Fixture.database("v4")
     let (app, node) = ("\(database.name)_app", "\(database.name)_node")
@@ -183,19 +184,25 @@ extension TestDatabase {
       """
       SELECT string_agg(concat_ws(' ', r.role, f.name), ',' ORDER BY r.role, f.name)
         FROM unnest(ARRAY['\(raw: app)', '\(raw: node)']) AS r (role),
-             unnest(ARRAY['tidemark.append(uuid,jsonb,bigint,text,text)', 'tidemark_internal.is_alive(bigint)']) AS f (name)
+             unnest(ARRAY['tidemark.append(uuid,jsonb,bigint,text,text)', 'tidemark.wait_for(text,interval)']) AS f (name)
        WHERE has_function_privilege(r.role, f.name, 'EXECUTE')
       """, as: String.self)
     #expect(
       rights
-        == "\(app) tidemark.append(uuid,jsonb,bigint,text,text),\(node) tidemark.append(uuid,jsonb,bigint,text,text),\(node) tidemark_internal.is_alive(bigint)"
+        == "\(app) tidemark.append(uuid,jsonb,bigint,text,text),\(app) tidemark.wait_for(text,interval),\(node) tidemark.append(uuid,jsonb,bigint,text,text),\(node) tidemark.wait_for(text,interval)"
     )
     #expect(
       try await database.value(
         """
         SELECT count(*) FROM pg_proc AS p, aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) AS a
-         WHERE p.pronamespace IN ('tidemark'::regnamespace, 'tidemark_internal'::regnamespace) AND a.grantee = 0
+         WHERE p.pronamespace = 'tidemark'::regnamespace AND a.grantee = 0
         """, as: Int.self) == 0)
+    // None of them lends its owner's rights.
+    #expect(
+      try await database.value(
+        "SELECT count(*) FROM pg_proc WHERE pronamespace::regnamespace::text LIKE 'tidemark%' AND prosecdef",
+        as: Int.self)
+        == 0)
   }
 }
 
@@ -275,26 +282,26 @@ extension TestDatabase {
 }
 
 @Suite(.gated) struct `An object of the schema` {
-  @Test func `has a comment, and a search path of its own unless it runs the operator's statements`() async throws {
+  @Test func `has a comment, and a search path of its own`() async throws {
     let database = try await TestDatabase.make()
     _ = try await database.install(seen)
     let bare = try await database.value(
       """
       SELECT string_agg(what, ',') FROM (
           SELECT c.relname FROM pg_class AS c WHERE c.relkind IN ('r', 'v') AND obj_description(c.oid, 'pg_class') IS NULL
-             AND c.relnamespace IN ('tidemark'::regnamespace, 'tidemark_internal'::regnamespace)
+             AND c.relnamespace IN ('tidemark'::regnamespace, 'tidemark_internal'::regnamespace, 'tidemark_page'::regnamespace)
            UNION ALL
           SELECT p.proname FROM pg_proc AS p WHERE obj_description(p.oid, 'pg_proc') IS NULL
-             AND p.pronamespace IN ('tidemark'::regnamespace, 'tidemark_internal'::regnamespace)) AS w (what)
+             AND p.pronamespace IN ('tidemark'::regnamespace, 'tidemark_internal'::regnamespace, 'tidemark_page'::regnamespace)) AS w (what)
       """, as: String?.self)
     #expect(bare == nil)
     #expect(
       try await database.value(
         """
         SELECT string_agg(p.proname, ',' ORDER BY p.proname) FROM pg_proc AS p
-         WHERE p.pronamespace IN ('tidemark'::regnamespace, 'tidemark_internal'::regnamespace)
+         WHERE p.pronamespace IN ('tidemark'::regnamespace, 'tidemark_internal'::regnamespace, 'tidemark_page'::regnamespace)
            AND NOT coalesce(p.proconfig, '{}') @> '{"search_path=pg_catalog, pg_temp"}'
-        """) == "compare_rows,copy_rows,isolate")
+        """) == "tidemark_batch")
     #expect(
       try await database.value(
         "SELECT string_agg(proname, ',' ORDER BY proname) FROM pg_proc WHERE pronamespace = 'tidemark'::regnamespace")
