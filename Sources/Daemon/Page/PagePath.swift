@@ -9,10 +9,11 @@ import Rules
 package struct PagePath: Sendable {
   package let text: String
 
-  /// - Parameter target: the tables of a rebuild come before those that they are to replace.
+  /// - Parameter target: the tables of a rebuild come before those that they are to replace, and before all, where what a statement makes
+  ///   is noticed.
   package init(_ path: SearchPath, _ target: PageTarget) {
     var schemas = [SearchPath.page]
-    if case .rebuild(_, _, _, let schema, _) = target { schemas.append(schema) }
+    if case .rebuild(_, _, _, let schema, _) = target { schemas.insert(schema, at: 0) }
     text = SearchPath.text(schemas + path.schemas)
   }
 

@@ -129,9 +129,9 @@ import Testing
       let applied = try await projector.apply(Page(floor: 0, ceiling: 10_000), .searchingPoison(chunk: 0), on: session)
       #expect(applied.letters.map(\.sequence) == [7_777])
       #expect(applied.events == 10_000)
-      let runs = try await session.execute("SELECT last_value FROM runs").rows[0].get(0, as: Int.self)
+      let runs = try await session.execute("SELECT last_value FROM public.runs").rows[0].get(0, as: Int.self)
       #expect(cost.contains(runs), "\(runs)")
-      #expect(try await session.execute("SELECT count(*) FROM sum").rows[0].get(0, as: Int.self) == 9_999)
+      #expect(try await session.execute("SELECT count(*) FROM public.sum").rows[0].get(0, as: Int.self) == 9_999)
     }
   }
 
