@@ -38,13 +38,15 @@ package struct ShardRequests: Sendable {
   /// Records a request for each shard.
   ///
   /// - Parameter length: of a pause; nil for until the next request.
+  /// - Returns: the number of the request for each shard.
+  @discardableResult
   package func write(
     _ kind: OperatorRequest.Kind, for length: Duration? = nil, shards: [String], by: String, _ session: Session
   )
-    async throws
+    async throws -> [String: Int64]
   {
     let seconds = length.map { $0 / .seconds(1) }
-    _ = try await session.pipeline(
+    let results = try await session.pipeline(
       shards.map { name in
         """
         INSERT INTO tidemark.shard AS s (name, desired, desired_until, desired_by, desired_serial)
@@ -52,8 +54,42 @@ package struct ShardRequests: Sendable {
         ON CONFLICT (name) DO UPDATE
            SET desired = excluded.desired, desired_until = excluded.desired_until, desired_by = excluded.desired_by,
                desired_serial = s.desired_serial + 1
+        RETURNING desired_serial
         """
       })
+    return try zip(shards, results).reduce(into: [:]) {
+      $0[$1.0] = try $1.1.rows[0].get("desired_serial", as: Int64.self)
+    }
+  }
+
+  /// What has become of the requests for some shards.
+  package struct Answer: Sendable, Hashable {
+    /// The number of the latest request that was carried out.
+    package var obeyed: Int64
+    package var condition: String
+    package var reason: String?
+    /// The node that wrote this last; empty if none has.
+    package var node: String
+    /// Whether a live node has the shard in its settings.
+    package var hasNode: Bool
+  }
+
+  package func answers(of shards: [String], _ session: Session) async throws -> [String: Answer] {
+    let rows = try await session.prepared(
+      """
+      SELECT s.name, s.obeyed_serial, s.condition, s.reason, s.node,
+             EXISTS (SELECT FROM tidemark.node AS n
+                      WHERE (n.mode = 'solo' OR n.shards IS NULL OR s.name = ANY (n.shards))
+                        AND tidemark_internal.is_alive(n.lock_key)) AS has_node
+        FROM tidemark.shard AS s WHERE s.name = ANY (\(shards)::text[])
+      """
+    ).rows
+    return try rows.reduce(into: [:]) { all, row in
+      all[try row.get("name", as: String.self)] = Answer(
+        obeyed: try row.get("obeyed_serial", as: Int64.self), condition: try row.get("condition", as: String.self),
+        reason: try row.get("reason", as: String?.self), node: try row.get("node", as: String.self),
+        hasNode: try row.get("has_node", as: Bool.self))
+    }
   }
 
   /// Records the fingerprint of a shard's current statements. Returns whether it ran with others before.

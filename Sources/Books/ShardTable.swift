@@ -12,21 +12,26 @@ package struct ShardTable: Sendable {
     /// The recent rate, in sequences a second.
     package var rate: Double
     package var node: String
+    /// The number of the latest request that the node has carried out.
+    package var obeyed: Int64
     /// When the condition began, as PostgreSQL writes a `timestamptz`.
     package var since: String?
-    /// When a node last wrote the row.
-    package var updatedAt: String?
+    /// How long ago a node last wrote the row.
+    package var age: Duration?
 
-    package init(name: String, state: ShardState, reason: String?, rate: Double, node: String) {
-      self.init(name: name, condition: state.rawValue, reason: reason, rate: rate, node: node)
+    package init(name: String, state: ShardState, reason: String?, rate: Double, node: String, obeyed: Int64 = 0) {
+      self.init(name: name, condition: state.rawValue, reason: reason, rate: rate, node: node, obeyed: obeyed)
     }
 
-    fileprivate init(name: String, condition: String, reason: String?, rate: Double, node: String) {
+    fileprivate init(
+      name: String, condition: String, reason: String?, rate: Double, node: String, obeyed: Int64 = 0
+    ) {
       self.name = name
       self.condition = condition
       self.reason = reason
       self.rate = rate
       self.node = node
+      self.obeyed = obeyed
     }
   }
 
@@ -39,10 +44,11 @@ package struct ShardTable: Sendable {
       ["SELECT set_config('lock_timeout', '2s', true)"]
       + health.map { row in
         """
-        INSERT INTO tidemark.shard AS s (name, condition, reason, rate, node)
-        VALUES (\(row.name), \(row.condition), \(row.reason), \(row.rate), \(row.node))
+        INSERT INTO tidemark.shard AS s (name, condition, reason, rate, node, obeyed_serial)
+        VALUES (\(row.name), \(row.condition), \(row.reason), \(row.rate), \(row.node), \(row.obeyed))
         ON CONFLICT (name) DO UPDATE
            SET condition = excluded.condition, reason = excluded.reason, rate = excluded.rate, node = excluded.node,
+               obeyed_serial = excluded.obeyed_serial,
                since = CASE WHEN (s.condition, s.node) = (excluded.condition, excluded.node) THEN s.since ELSE now() END, updated_at = now()
          -- Once another node runs the shard, its previous node must not overwrite the row.
          WHERE excluded.condition <> \(ShardState.ended.rawValue) OR s.node = excluded.node OR s.node = ''
@@ -70,7 +76,8 @@ package struct ShardTable: Sendable {
     let rows = try await session.execute(
       """
       SELECT name, condition, reason, rate, node,
-             to_char(since, 'YYYY-MM-DD HH24:MI:SS') AS since, to_char(updated_at, 'YYYY-MM-DD HH24:MI:SS') AS updated_at
+             to_char(since, 'YYYY-MM-DD HH24:MI:SS') AS since,
+             extract(epoch FROM clock_timestamp() - updated_at)::float8 AS age
         FROM tidemark.shard
       """
     ).rows
@@ -80,7 +87,7 @@ package struct ShardTable: Sendable {
         reason: try row.get("reason", as: String?.self), rate: try row.get("rate", as: Double.self),
         node: try row.get("node", as: String.self))
       health.since = try row.get("since", as: String?.self)
-      health.updatedAt = try row.get("updated_at", as: String?.self)
+      health.age = .seconds(max(0, try row.get("age", as: Double.self)))
       all[health.name] = health
     }
   }

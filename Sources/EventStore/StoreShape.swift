@@ -54,7 +54,7 @@ package struct StoreShape: Sendable, Hashable {
         """
       ).rows.map { "event_store.schema = \"\(try $0.get("name", as: String.self))\"" }
       throw Problem(
-        .store(.noStore), "no event store found: table \(schema).mt_events does not exist",
+        .store(.noStore), "there is no event store: table \(schema).mt_events does not exist",
         hint: others.isEmpty
           ? "Set event_store.schema to its schema, or run `tidemark init` to create one."
           : "There is one elsewhere in this database: set \(others.joined(separator: " or "))."

@@ -29,6 +29,10 @@ package struct StatusReport: Sendable, Encodable {
     package var reason: String?
     package var since: String?
     package var node: String?
+    /// Seconds since its node wrote condition, reason and rate; nil if none has.
+    package var age: Double?
+    /// Why condition, reason and rate may no longer be true; nil if they are as of now.
+    package var stale: String?
     /// False for a shard that has a position but is not in the settings file.
     package var declared: Bool
   }
@@ -56,6 +60,8 @@ package struct StatusReport: Sendable, Encodable {
     let health = try await ShardTable().all(session)
     let names = Set(declared.map { "\($0)" })
     let mark = statistics.mark
+    let nodes = try await Membership().live(session)
+    let live = Set(nodes.map(\.name))
     let shards = names.union(health.keys).sorted().map { name in
       let position = positions[name]
       let row = health[name]
@@ -63,7 +69,8 @@ package struct StatusReport: Sendable, Encodable {
         name: name, position: position, lag: position.flatMap { at in mark.map { max(0, $0 - at) } },
         rate: row?.rate ?? 0, condition: row?.condition ?? ShardState.neverRun.rawValue, reason: row?.reason,
         since: row?.since,
-        node: row?.node,
+        node: row?.node, age: row?.age.map { ($0 / .seconds(1)).rounded() },
+        stale: row.flatMap { Staleness.reason($0, liveNodes: live) },
         declared: names.contains(name))
     }
     return StatusReport(
@@ -73,7 +80,7 @@ package struct StatusReport: Sendable, Encodable {
         events_are_estimated: statistics.eventsAreEstimated, missing_numbers: statistics.missingNumbers,
         recorded_gaps: statistics.recordedGaps, late_arrivals: statistics.lateArrivals,
         dead_letters: statistics.deadLetters),
-      nodes: try await Membership().live(session), shards: shards,
+      nodes: nodes, shards: shards,
       rebuilds: try await RebuildTable().all(session).filter { $0.state.isOpen || $0.isHalfDone }.map {
         Rebuild(
           shard: $0.shard, state: $0.state.rawValue, position: $0.position, target: $0.target, node: $0.node,

@@ -16,7 +16,7 @@ import Testing
     let unmade = try await Program.run(["check", "-c", config])
     #expect(
       unmade.code == 1
-        && unmade.error.contains("no event store found: table public.mt_events does not exist (TM201)"))
+        && unmade.error.contains("there is no event store: table public.mt_events does not exist (TM201)"))
     #expect(unmade.error.contains("tidemark init"))
     let made = try await Program.run(["init", "-c", config])
     #expect(made.code == 0 && made.output.contains("made the tables of projection Trip"))
@@ -136,7 +136,7 @@ import Testing
     let database = try await TestDatabase.make()
     let outcome = try await Program.run(["run", "-c", try Program.settings(database.conninfo)])
     #expect(outcome.code == 1)
-    #expect(outcome.error.contains("no event store found") && outcome.error.contains("tidemark init"))
+    #expect(outcome.error.contains("there is no event store") && outcome.error.contains("tidemark init"))
   }
 
   @Test func `prints the settings in effect without secrets`() async throws {

@@ -90,6 +90,8 @@ CREATE TABLE tidemark.shard (
     desired_by      text,
     -- Counts the requests, so that nodes notice a repeated one.
     desired_serial  bigint           NOT NULL DEFAULT 0,
+    -- The latest request that the shard's node has carried out.
+    obeyed_serial   bigint           NOT NULL DEFAULT 0,
     -- Of the statements that brought the shard to its position.
     fingerprint     text,
     -- Where the shard began, and where a rebuild begins; NULL if the shard began before this column existed.

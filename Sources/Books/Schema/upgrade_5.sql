@@ -5,6 +5,8 @@ ALTER TABLE tidemark.node
     ADD COLUMN IF NOT EXISTS shards        text[],
     ADD COLUMN IF NOT EXISTS schema_number integer;
 
-ALTER TABLE tidemark.shard ADD COLUMN IF NOT EXISTS first_position bigint;
+ALTER TABLE tidemark.shard
+    ADD COLUMN IF NOT EXISTS first_position bigint,
+    ADD COLUMN IF NOT EXISTS obeyed_serial  bigint NOT NULL DEFAULT 0;
 
 ALTER TABLE tidemark.installation ADD COLUMN IF NOT EXISTS shape_hash text;

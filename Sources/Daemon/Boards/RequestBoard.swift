@@ -22,6 +22,9 @@ package actor RequestBoard {
   /// The halt that keeps a shard from running now, and its revision, which changes with every new request.
   func current(_ shard: ShardName) -> (halt: Halt?, revision: Halts.Revision) { rule.current(shard, at: .now) }
 
+  /// The number of the latest request; read it before ``current(_:)``, which then heeds it.
+  func serial(of shard: ShardName) -> Int64 { rule.serial(of: shard) }
+
   /// Returns when the shard's revision changes.
   func change(_ shard: ShardName, from revision: Halts.Revision) async throws {
     while current(shard).revision == revision { try await waiters.wait() }

@@ -69,14 +69,15 @@ package struct ShardAgent: Service {
       do {
         if !knowsRequests { try await untilRequestsAreKnown() }
         knowsRequests = true
+        let serial = await requests.serial(of: name)
         let (halt, revision) = await requests.current(name)
         command = rule.halted(by: halt, before: command)
         if case .halt(let halt) = command {
-          command = try await standStill(halt, &rule, revision)
+          command = try await standStill(halt, &rule, revision, obeying: serial)
           continue
         }
         await health.set(
-          name, state: rule.condition.state, reason: rule.condition.reason, position: rule.position)
+          name, state: rule.condition.state, reason: rule.condition.reason, position: rule.position, obeyed: serial)
         command = try await perform(command, &rule, revision)
       } catch let error as CancellationError {
         // A stop of the daemon ends a wait at once, a page only after its grace period.
@@ -167,14 +168,15 @@ package struct ShardAgent: Service {
 
   /// Makes the shard wait for an operator, a rule for all shards, or a rebuild, until that changes or its time is over.
   private func standStill(
-    _ halt: Halt, _ rule: inout Shard, _ revision: Halts.Revision
+    _ halt: Halt, _ rule: inout Shard, _ revision: Halts.Revision, obeying serial: Int64? = nil
   ) async throws -> Shard.Command {
     // So that the operator may replace the program meanwhile. A rebuild runs its own instance of the plugin, and this one may remember the
     // old read model.
     await plugin?.standDown()
     let left = halt.end.map { ContinuousClock.now.duration(to: $0) }
     let until = left.map { ", until \(timeOfDay(in: $0))" } ?? ""
-    await health.set(name, state: halt.state, reason: "by \(halt.source)\(until)", position: rule.position)
+    await health.set(
+      name, state: halt.state, reason: "by \(halt.source)\(until)", position: rule.position, obeyed: serial)
     observer.observe(.shardHalted(name, by: "\(halt.source)", for: left))
     await requests.standsStill(name, at: revision)
     if let end = halt.end {

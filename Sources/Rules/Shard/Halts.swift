@@ -51,6 +51,9 @@ package struct Halts: Sendable {
     return (everyone.halt, revision)
   }
 
+  /// The number of the latest request for a shard that is known here. Read it before ``current(_:at:)``, which then heeds it.
+  package func serial(of shard: ShardName) -> Int64 { slots["\(shard)"]?.serial ?? 0 }
+
   /// Takes over the requests that the database has, by shard name.
   ///
   /// - Returns: whether anything in them is new.

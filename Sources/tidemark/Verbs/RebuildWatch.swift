@@ -95,6 +95,8 @@ final class RebuildWatch: Observer {
   private func words(_ observation: Observation) -> String? {
     let failure = observation.failure?.description ?? ""
     return switch observation.fact {
+    case .rebuildWaiting: "waiting: \(observation[.reason] ?? "")"
+    case .pageNarrowed: "trying fewer events at once: \(failure)"
     case .rebuildHindered: "exchange delayed: \(observation[.reason] ?? "")"
     case .rebuildRetrying: "trying again in \((observation[.retryIn] ?? .zero).brief): \(failure)"
     case .pluginSaid: "\(observation.level): \(observation[.text] ?? "")"

@@ -12,7 +12,10 @@ import Telemetry
 struct Status {
   static let verb = Verb(
     "status", about: "Show the event store, the high-water mark, and the state of every shard.",
-    discussion: "For every shard: its position, its lag behind the mark, and its rate.",
+    discussion: """
+      For every shard: its position, its lag behind the mark, its rate and its condition. Position and lag are as of now. AGE is the time
+      since the shard's node wrote the rest, at most ten seconds; what is older is marked as stale, with the reason.
+      """,
     options: SettingsOption.options + [watch, OutputOption.json],
     examples: [
       Example("tidemark status --watch", "Watch the shards move."),
@@ -86,16 +89,18 @@ extension StatusReport {
       notes.append(
         "\(printable(node.name)) (\(node.mode), \(counted(leads, "shard")), since \(node.since))")
     }
+    if nodes.isEmpty, !shards.isEmpty { lines.append("no node runs; positions are as of now, conditions as they were") }
     if !nodes.isEmpty { lines.append("nodes: " + notes.suffix(nodes.count).joined(separator: " · ")) }
     var table = TextTable([
       ("SHARD", .left), ("POSITION", .right), ("LAG", .right), ("RATE/S", .right), ("CONDITION", .left),
-      ("SINCE", .left),
-      ("NODE", .left),
+      ("SINCE", .left), ("AGE", .right), ("NODE", .left),
     ])
     for shard in shards {
       table.add([
         shard.name, shard.position.map(grouped) ?? "-", shard.lag.map(grouped) ?? "-", grouped(Int64(shard.rate)),
-        shard.condition + (shard.declared ? "" : " (not in the settings)"), shard.since ?? "-", shard.node ?? "-",
+        shard.condition + (shard.stale == nil ? "" : " (stale)") + (shard.declared ? "" : " (not in the settings)"),
+        shard.since ?? "-",
+        shard.age.map { Duration.seconds($0).brief } ?? "-", shard.node ?? "-",
       ])
     }
     lines += ["", table.text]
@@ -104,6 +109,12 @@ extension StatusReport {
       let end = rebuild.target.map { " of \(grouped($0))" } ?? ""
       let error = rebuild.error.map { ": \(printable($0))" } ?? ""
       lines.append("rebuild of \(rebuild.shard): \(rebuild.state), \(grouped(rebuild.position))\(end)\(error)")
+    }
+    let stale = shards.filter { $0.stale != nil }
+    if !stale.isEmpty { lines.append("") }
+    for shard in stale {
+      let age = shard.age.map { " \(Duration.seconds($0).brief) old" } ?? " old"
+      lines.append("\(shard.name): this is\(age): \(printable(shard.stale ?? ""))")
     }
     let reasons = shards.filter { $0.reason != nil }
     if !reasons.isEmpty { lines.append("") }

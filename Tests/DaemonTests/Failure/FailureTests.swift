@@ -98,7 +98,7 @@ private let counter = """
       try await database.script("UPDATE mt_events SET data = '{\"n\": \"3\"}' WHERE data->>'n' = 'one'")
       let config = try Program.file(
         "[database]\nurl = \"\(database.conninfo)\"\n[projections.Bad]\nsql = \"SELECT 1 FROM batch\"\n")
-      #expect(try await Program.run(["start", "Bad", "-c", config]).output == "Bad:All starts\n")
+      #expect(try await Program.run(["start", "Bad", "-c", config]).output == "Bad:All started\n")
       try await daemon.caughtUp()
       #expect(try await database.value("SELECT sum(n) FROM bad", as: Int.self) == 7)
     }

@@ -50,7 +50,7 @@ private let projection = """
     #expect(!one.output.contains("acme"))
 
     #expect(
-      try await Program.run(["pause", "Seen", "--database", "acme", "-c", config]).output == "acme: Seen:All pauses\n")
+      try await Program.run(["pause", "Seen", "--database", "acme", "-c", config]).output == "acme: Seen:All paused\n")
     try await eventually("the pause") {
       try await acme.value("SELECT condition FROM tidemark.shard WHERE name = 'Seen:All'") == "paused"
     }

@@ -19,7 +19,7 @@ import Testing
     try await withDaemon(settings) { daemon in
       try await database.append(type: "n", count: 2, data: #"{"n": "1"}"#)
       try await daemon.caughtUp()
-      #expect(try await Program.run(["stop", "Sum", "-c", config]).output == "Sum:All stops\n")
+      #expect(try await Program.run(["stop", "Sum", "-c", config]).output == "Sum:All stopped\n")
       _ = try await daemon.observed.first(within: .seconds(5), "it waits") { observation -> Bool? in
         if observation.fact == .shardHalted, let name = observation.shard, observation[.for] == nil {
           name.projection == "Sum" ? true : nil
