@@ -132,27 +132,9 @@ final class Connection: @unchecked Sendable {
 
   /// Closes the broken connection, and returns the error to throw.
   func lost(_ what: String) -> PostgresError {
-    let error = reasonReceived().map { PostgresError(.server($0)) } ?? connectionError(what)
+    let error = connectionError(what)
     close()
     return error
-  }
-
-  /// The server's reason for ending the session, if it arrived together with the end: libpq has read it then, and reports only the end.
-  private func reasonReceived() -> ServerMessage? {
-    // Two nils in a row end a pipeline; the bound is for a copy, which would give the same result for ever.
-    var nils = 0
-    for _ in 0..<1_000 where nils < 2 {
-      guard let result = PQgetResult(pointer) else {
-        nils += 1
-        continue
-      }
-      nils = 0
-      defer { PQclear(result) }
-      guard PQresultStatus(result) == PGRES_FATAL_ERROR else { continue }
-      let message = ServerMessage(result)
-      if ["FATAL", "PANIC"].contains(message.severity) { return message }
-    }
-    return nil
   }
 
   private func connectionError(_ what: String) -> PostgresError {

@@ -61,6 +61,7 @@ extension Connection {
       case PGRES_FATAL_ERROR, PGRES_BAD_RESPONSE:
         failure = failure ?? cancelling.error(for: ServerMessage(result))
         PQclear(result)
+        try throwIfFinal(failure)
       case PGRES_COPY_IN, PGRES_COPY_OUT, PGRES_COPY_BOTH:
         PQclear(result)
         close()
@@ -72,6 +73,13 @@ extension Connection {
     try throwIfFailed(failure)
     if all.isEmpty { throw PostgresError(.usage("there was no statement")) }
     return all
+  }
+
+  /// Throws an error with which the server ends the session: to read on would find only the end, and not the reason.
+  private func throwIfFinal(_ failure: PostgresError?) throws(PostgresError) {
+    guard let failure, ["FATAL", "PANIC"].contains(failure.server?.severity) else { return }
+    close()
+    throw failure
   }
 
   /// Throws the error; a FATAL one also ends the session, so that the next statement does not have to find out.
@@ -112,6 +120,7 @@ extension Connection {
         failure = failure ?? cancelling.error(for: ServerMessage(result)).at(step.index)
         if case .prepare(let index) = step { prepared.forget(statements[index]) }
         PQclear(result)
+        try throwIfFinal(failure)
       case PGRES_COPY_IN, PGRES_COPY_OUT, PGRES_COPY_BOTH:
         // libpq cannot continue from here: it would return this result again and again.
         PQclear(result)

@@ -163,6 +163,19 @@ import Testing
     #expect(notices.withLock { $0.map(\.message) } == ["low tide"])
   }
 
+  @Test func `that ends under its own statement has the server's reason, with its code`() async throws {
+    let sql: SQL = "SELECT pg_terminate_backend(pg_backend_pid())"
+    for run: @Sendable (Session) async throws -> Void in [
+      { try await $0.execute(sql) }, { _ = try await $0.pipeline(["SELECT 1", sql, "SELECT 2"]) },
+    ] {
+      try await withSession { session async throws in
+        let error = await #expect(throws: PostgresError.self) { try await run(session) }
+        #expect(error?.sqlState?.code == "57P01" && error?.isConnectionLoss == true, "\(error!)")
+        #expect(!session.isOpen)
+      }
+    }
+  }
+
   @Test func `that was terminated reports it, and is not open`() async throws {
     try await withSession { session async throws in
       _ = try await withSession { try await $0.execute("SELECT pg_terminate_backend(\(Int(session.processID))::int)") }
