@@ -99,8 +99,8 @@ extension PluginMessage {
   /// Enough of a line to recognize it by; the plugin chose its text, which may have any length.
   static func beginning(of line: some Collection<UInt8>) -> String {
     let text = String(decoding: line.prefix(80), as: UTF8.self).unicodeScalars
-      .reduce(into: "") { $0 += $1.value < 0x20 || $1.value == 0x7F ? "·" : String($1) }
-    return line.count > 80 ? text + "…" : text
+      .reduce(into: "") { $0 += $1.value < 0x20 || $1.value == 0x7F ? "." : String($1) }
+    return line.count > 80 ? text + "..." : text
   }
 
   private static func explanation(_ error: any Error) -> String {

@@ -76,11 +76,16 @@ package final class PrivateCluster: Sendable {
   }
 
   /// Creates an empty database and returns its name.
-  package func createDatabase() async throws -> String {
+  /// - Parameter encoding: such as `LATIN1`; nil for that of the cluster.
+  package func createDatabase(encoding: String? = nil) async throws -> String {
     let name = "test_\(databases.wrappingAdd(1, ordering: .relaxed).newValue)"
     let session = try await Session.connect(
       ConnectionOptions(conninfo: conninfo(database: "postgres")), threadName: "cluster")
-    _ = try await session.closing { try await $0.execute("CREATE DATABASE \(identifier: name)", timeout: .seconds(60)) }
+    _ = try await session.closing { session in
+      let options: SQL =
+        encoding.map { "TEMPLATE template0 ENCODING \(raw: SQL.quoted(literal: $0)) LC_COLLATE 'C' LC_CTYPE 'C'" } ?? ""
+      try await session.execute("CREATE DATABASE \(identifier: name) \(raw: options.text)", timeout: .seconds(60))
+    }
     return name
   }
 

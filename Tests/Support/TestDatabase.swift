@@ -20,9 +20,9 @@ package struct TestDatabase {
 
   package var options: ConnectionOptions { ConnectionOptions(conninfo: conninfo, pins: .never) }
 
-  package static func make() async throws -> TestDatabase {
+  package static func make(encoding: String? = nil) async throws -> TestDatabase {
     let cluster = try await SharedCluster.running()
-    let name = try await cluster.createDatabase()
+    let name = try await cluster.createDatabase(encoding: encoding)
     return TestDatabase(cluster: cluster, name: name, conninfo: cluster.conninfo(database: name))
   }
 

@@ -11,7 +11,7 @@
 --
 -- The data of an event that Marten wrote in binary is empty, so reading it is an error; is_binary tells such events.
 --
--- The scalar sub-selects matter: the server evaluates them once a page, but a bare current_setting(…)::text[] once a row. Each has a
+-- The scalar sub-selects matter: the server evaluates them once a page, but a bare current_setting(...)::text[] once a row. Each has a
 -- cost whenever the statement begins, and a search for poison begins it thousands of times: so there is one for each filter, whose NULL
 -- lets every row pass.
 CREATE OR REPLACE VIEW tidemark.batch AS
@@ -52,7 +52,7 @@ SELECT e.seq_id,
 -- ## FUNCTION tidemark.append({{stream_id_type}}, jsonb, bigint, text, text)
 -- Appends events to a stream, in order, and returns the stream's new version and the sequence of the last event.
 --
---   SELECT * FROM tidemark.append('…', '[{"type": "trip_started", "data": {"Driver": 7}}]', 0);
+--   SELECT * FROM tidemark.append('...', '[{"type": "trip_started", "data": {"Driver": 7}}]', 0);
 --
 -- events is an array of objects with `type` and `data`, and optionally `id`, `headers`, `causation_id`, `correlation_id`.
 -- expected_version is the stream's version before the call, 0 for a new stream; NULL appends at any version.

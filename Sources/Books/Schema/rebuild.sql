@@ -149,7 +149,7 @@ END
 $function$;
 
 -- ## FUNCTION tidemark_internal.make_shadow(regclass, text)
--- Creates the new table for a table, with all that CREATE TABLE … (LIKE … INCLUDING ALL) leaves out: the names of indexes, constraints,
+-- Creates the new table for a table, with all that CREATE TABLE ... (LIKE ... INCLUDING ALL) leaves out: the names of indexes, constraints,
 -- statistics and sequences, options, targets, replica identity, comments; but not foreign keys, triggers and policies.
 CREATE OR REPLACE FUNCTION tidemark_internal.make_shadow(original regclass, schema text)
 RETURNS regclass

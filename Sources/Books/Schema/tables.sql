@@ -72,7 +72,8 @@ CREATE TABLE tidemark.dead_letter (
     PRIMARY KEY (shard, seq_id)
 );
 
-CREATE INDEX dead_letter_stream ON tidemark.dead_letter (shard, stream_id, seq_id);
+-- A hash takes an identifier of any length, as the store does.
+CREATE INDEX dead_letter_by_stream ON tidemark.dead_letter USING hash (stream_id);
 
 -- ## TABLE tidemark.shard
 -- The state of each shard, as its node last wrote it, and the latest request of an operator for it.

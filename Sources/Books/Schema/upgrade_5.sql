@@ -10,3 +10,7 @@ ALTER TABLE tidemark.shard
     ADD COLUMN IF NOT EXISTS obeyed_serial  bigint NOT NULL DEFAULT 0;
 
 ALTER TABLE tidemark.installation ADD COLUMN IF NOT EXISTS shape_hash text;
+
+-- An identifier of more than 2,700 bytes did not fit.
+DROP INDEX IF EXISTS tidemark.dead_letter_stream;
+CREATE INDEX IF NOT EXISTS dead_letter_by_stream ON tidemark.dead_letter USING hash (stream_id);

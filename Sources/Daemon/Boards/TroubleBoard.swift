@@ -121,6 +121,6 @@ extension Problem {
   var lastWords: String {
     let line = message.split(whereSeparator: \.isNewline).last.map(String.init) ?? message
     let said = line.firstRange(of: "FATAL:  ").map { String(line[$0.upperBound...]) } ?? line
-    return said.count > 160 ? said.prefix(160) + "…" : said
+    return said.count > 160 ? said.prefix(160) + "..." : said
   }
 }

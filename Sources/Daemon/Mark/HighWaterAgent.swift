@@ -80,9 +80,13 @@ struct HighWaterAgent: Service {
     // Read again for each session: the database may have been restored meanwhile, and the agent would never see a hold on a sequence
     // with another identifier.
     try await HighWaterReads.refuseStandby(session)
-    let shape = try await StoreShape.read(session, schema: settings.schema)
-    let preflight = try await Preflight.pass(session, schema: settings.schema, accepted: settings.accept)
-    guard shape.isSame(as: self.shape), try await PageView.isFound(shape, session) else { throw StoreChanged() }
+    let (store, expected) = (settings, self.shape)
+    let (shape, preflight) = try await stoppable {
+      let shape = try await StoreShape.read(session, schema: store.schema)
+      let preflight = try await Preflight.pass(session, schema: store.schema, accepted: store.accept)
+      guard shape.isSame(as: expected), try await PageView.isFound(shape, session) else { throw StoreChanged() }
+      return (shape, preflight)
+    }
     for warning in preflight?.warnings ?? [] {
       observer.observe(.storeAtRisk(failure: Problem(warning.message, hint: warning.hint)))
     }
@@ -148,15 +152,15 @@ private struct Ticker {
   mutating func tick() async throws -> Bool {
     let before = rule.mark
     var provenAt = ContinuousClock.now
-    let numbers = try await reads.numbers(session)
+    let numbers = try await look { try await $0.numbers($1) }
     if rule.needsHolders(handedOut: numbers.handedOut, highestVisible: numbers.highestVisible) {
       provenAt = .now
-      let (numbers, holders) = try await reads.numbersAndHolders(session)
+      let (numbers, holders) = try await look { try await $0.numbersAndHolders($1) }
       try await perform(rule.read(HighWater.Reading(numbers, holders)))
       try await reportHold()
       identityLookedUpAt = .now
     } else if ContinuousClock.now - identityLookedUpAt > HighWaterAgent.identityCadence {
-      try await reads.refuseChanged(session)
+      try await look { try await $0.refuseChanged($1) }
       identityLookedUpAt = .now
     }
     if ContinuousClock.now - objectsLookedUpAt > HighWaterAgent.identityCadence {
@@ -169,6 +173,14 @@ private struct Ticker {
     return rule.mark != before
   }
 
+  /// Looks, and leaves off when the daemon stops: a session that holds a lock on the event table must not hold up the end.
+  private func look<T: Sendable>(
+    _ body: @escaping @Sendable (HighWaterReads, Session) async throws -> T
+  ) async throws -> T {
+    let (reads, session) = (reads, session)
+    return try await stoppable { try await body(reads, session) }
+  }
+
   private mutating func perform(_ command: HighWater.Command) async throws {
     switch command {
     case .done: break
@@ -179,7 +191,7 @@ private struct Ticker {
         hint:
           "The sequence was reset or the database restored to an earlier state. See RECOVERY in tidemark(7).")
     case .lookUpGaps(let from, let limit, let events):
-      let (gaps, end) = try await reads.gaps(from: from, upTo: limit, events: events, session)
+      let (gaps, end) = try await look { try await $0.gaps(from: from, upTo: limit, events: events, $1) }
       let advance = rule.lookedUp(gaps: gaps, from: from, to: end)
       try await record(advance.passed)
     }

@@ -30,7 +30,8 @@ struct LateArrivalAgent: Service {
     while !Stop.isDue {
       let isFull = ContinuousClock.now >= fullLookDue
       do {
-        try await troubles.doing(.gaps) { try await look(within: isFull ? nil : settings.lateArrivalWindow) }
+        let window = isFull ? nil : settings.lateArrivalWindow
+        try await troubles.doing(.gaps) { try await stoppable { try await look(within: window) } }
         if isFull { fullLookDue = .now + Self.fullCadence }
       } catch let error where error is CancellationError || (error as? PostgresError)?.isCancelled == true {
         break

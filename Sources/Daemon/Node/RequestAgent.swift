@@ -16,8 +16,11 @@ struct RequestAgent: Service {
   func run() async throws {
     while !Stop.isDue {
       do {
+        // A stop does not wait for a session that has locked the table.
         let requests = try await troubles.doing(.requests) { [pool] in
-          try await pool.withSession(for: "requests", unlessStopped: true) { try await ShardRequests().all($0) }
+          try await stoppable {
+            try await pool.withSession(for: "requests", unlessStopped: true) { try await ShardRequests().all($0) }
+          }
         }
         await board.take(requests.mapValues(\.request))
         await rebuilds.take(requests, among: await declared().map(\.shard))

@@ -103,8 +103,9 @@ package struct ShardAgent: Service {
         if isFirst {
           observer.observe(.shardStarted(name, position: position))
           for risk in definition.widthDependences { observer.observe(.statementAtRisk(name, failure: risk)) }
-          let hasChanged = try await pool.withSession(for: key, unlessStopped: true) {
-            try await ShardRequests().remember(definition.fingerprint.work, of: key, $0)
+          let (pool, key, work) = (pool, key, definition.fingerprint.work)
+          let hasChanged = try await stoppable {
+            try await pool.withSession(for: key) { try await ShardRequests().remember(work, of: key, $0) }
           }
           if hasChanged, position > 0 { observer.observe(.definitionChanged(name, position: position)) }
           // The shard has started, so earlier failures no longer count.

@@ -68,5 +68,5 @@ package struct Problem: Error, Hashable, Sendable, CustomStringConvertible {
 extension String {
   fileprivate var nonEmpty: String? { isEmpty ? nil : self }
 
-  fileprivate func shortened(to limit: Int) -> String { count > limit ? prefix(limit) + " …" : self }
+  fileprivate func shortened(to limit: Int) -> String { count > limit ? prefix(limit) + " ..." : self }
 }

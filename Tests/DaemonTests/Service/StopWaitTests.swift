@@ -105,6 +105,24 @@ import Testing
     #expect(try await first.stop().code == 0)
   }
 
+  @Test(arguments: ["tidemark.shard", "tidemark.gap", "mt_events"])
+  func `for a lock on a table that an agent looks at`(table: String) async throws {
+    let database = try await TestDatabase.make()
+    try await Self.makeStore(database)
+    let config = try Program.settings(database.conninfo)
+    let locker = try await Session.connect(database.options, threadName: "locker")
+    try await Self.expectQuickEnd {
+      await locker.rollBack()
+      let daemon = try await Self.readyDaemon(config)
+      try await locker.script("BEGIN; LOCK TABLE \(table) IN ACCESS EXCLUSIVE MODE")
+      try await eventually("an agent waits for the lock") {
+        try await database.value(
+          "SELECT EXISTS (SELECT FROM pg_locks WHERE relation = \(table)::regclass AND NOT granted)", as: Bool.self)
+      }
+      return daemon
+    }
+  }
+
   @Test func `for a transaction that holds a shard's position`() async throws {
     let database = try await TestDatabase.make()
     let config = try Program.settings(database.conninfo, "[projections.One]\nsql = \"SELECT 1 FROM batch\"")
