@@ -16,10 +16,15 @@ extension Problem {
   /// - Parameter source: of the operator's statement that failed; nil for one of our own.
   package init(_ error: PostgresError, source: SourceLocation? = nil, sequence: Int64? = nil) {
     let isOurs = source == nil && error.sqlState == .insufficientPrivilege
+    // Not even the owner of the schema may create there.
+    let isHomeless = error.sqlState == .insufficientPrivilege && error.message.contains(SearchPath.page)
     self.init(
       serverMessage: error.message, detail: error.detail,
-      hint: error.hint ?? (isOurs ? "See PRIVILEGES in tidemark(7) for the grants that each role needs." : nil)
-        ?? error.sqlState.flatMap { ServerHint.of(sqlState: $0.code) },
+      hint: error.hint
+        ?? (isHomeless
+          ? "What a statement, or a function that it calls, creates needs its schema in the name: see NAMES in tidemark(7)."
+          : nil) ?? (isOurs ? "See PRIVILEGES in tidemark(7) for the grants that each role needs." : nil)
+            ?? error.sqlState.flatMap { ServerHint.of(sqlState: $0.code) },
       sqlState: error.sqlState?.code, source: source, sequence: sequence)
   }
 

@@ -118,7 +118,9 @@ struct ProjectionCheck {
       isFine = false
     }
     for statement in statements {
-      guard let (problem, hint) = SQLText.objection(to: statement.text, isSetup: key.hasPrefix("setup")) else {
+      let isSetup = key.hasPrefix("setup")
+      let home = isSetup ? nil : SQLText.objection(toHomeOf: statement.text)
+      guard let (problem, hint) = SQLText.objection(to: statement.text, isSetup: isSetup) ?? home else {
         continue
       }
       add(

@@ -196,6 +196,12 @@ package struct SchemaPlan: Sendable {
       script += "DROP VIEW tidemark.batch;\n\n"
     }
     script += objects.map(\.script).joined(separator: "\n")
+    if objects.contains(where: { $0.schema == SearchPath.page }) {
+      // Statements of pages search this schema first, and would make there what they make without a schema: not even its owner may, outside
+      // of this script.
+      let role = "ON SCHEMA \(SearchPath.page)"
+      script = "GRANT CREATE \(role) TO CURRENT_USER;\n\n\(script)\nREVOKE CREATE \(role) FROM CURRENT_USER;\n"
+    }
     for object in objects where object.kind == .function && (areNew || found.isMissing(object)) {
       // Said where it is the default too: a hardened database has another.
       guard object.schema == "tidemark" else {

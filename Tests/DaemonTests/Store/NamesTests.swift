@@ -133,6 +133,41 @@ extension TestDatabase {
     #expect(try await database.schema(of: "trip") == "public")
   }
 
+  /// A page makes nothing in the schema that it searches first, even where the daemon owns that; with its schema it does.
+  @Test func `is refused for what a page creates, and a name with a schema is not`() async throws {
+    let database = try await TestDatabase.make()
+    let role = "\(database.name)_own"
+    try await database.script(
+      """
+      CREATE ROLE \(role) LOGIN;
+      CREATE FUNCTION public.keep(name text) RETURNS void LANGUAGE plpgsql AS
+        $$ BEGIN EXECUTE format('CREATE TABLE IF NOT EXISTS %s (n bigint)', name); END $$
+      """)
+    let toml = { (name: String) in
+      """
+      [projections.Made]
+      sql = "SELECT keep('\(name)') FROM batch"
+
+      """
+    }
+    let settings = try await database.settings(role, toml("made"), owns: true)
+    try await database.install(settings)
+    try await database.append(type: "x", count: 1)
+    try await withDaemon(settings) { daemon in
+      let failure = try await daemon.observed.first("it stops") { $0.when(.shardStopped)?.failure }
+      #expect(
+        failure.message == "permission denied for schema tidemark_page"
+          && failure.hint?.contains("needs its schema in the name") == true, "\(failure)")
+    }
+    #expect(try await database.schema(of: "made") == nil)
+    // The advice, followed; and init makes the view again where it is missing, as the owner who may not create there otherwise.
+    try await database.script("DROP SCHEMA tidemark_page CASCADE")
+    let told = try await database.settings(role, toml("public.made"))
+    try await database.install(told)
+    try await withDaemon(told) { try await $0.caughtUp() }
+    #expect(try await database.schema(of: "made") == "public")
+  }
+
   /// Deferred triggers run at COMMIT, and find the operator's tables there.
   @Test func `is found by triggers of the read model, in pages, rebuilds and replays`() async throws {
     let database = try await TestDatabase.make()

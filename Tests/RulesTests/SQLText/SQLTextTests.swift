@@ -78,6 +78,18 @@ import Testing
     #expect((SQLText.objection(to: statement) != nil) == isRefused)
   }
 
+  @Test(arguments: [
+    ("CREATE TABLE IF NOT EXISTS trip (id int)", true), ("create unlogged table \"Trip\" (id int)", true),
+    ("CREATE OR REPLACE FUNCTION f() RETURNS int LANGUAGE sql AS 'SELECT 1'", true),
+    ("CREATE MATERIALIZED VIEW v AS SELECT 1", true), ("CREATE TABLE trip", true),
+    ("CREATE TABLE public.trip (id int)", false), ("CREATE TABLE IF NOT EXISTS \"a b\" . \"c\" (id int)", false),
+    ("CREATE TEMP TABLE trip AS SELECT 1", false), ("CREATE TEMPORARY VIEW v AS SELECT 1", false),
+    ("CREATE INDEX ON trip (id)", false), ("CREATE SCHEMA s", false), ("INSERT INTO t SELECT 'CREATE TABLE a'", false),
+  ])
+  func `of what a page creates need their schema`(statement: String, isRefused: Bool) {
+    #expect((SQLText.objection(toHomeOf: statement) != nil) == isRefused)
+  }
+
   @Test(arguments: ["SELECT $1", "SELECT 'a", "SELECT /* a", "SELECT $$ a", "SELECT \"a"])
   func `are not looked for in what cannot be read`(text: String) {
     #expect(throws: SQLTextError.self) { try SQLText.bind(Statement(text: text)) }
