@@ -15,6 +15,9 @@ enum AdvisoryLocks {
   /// Held by the session that works on the rebuild of a shard.
   static func rebuild(_ shard: String) -> Int64 { key("tidemark rebuild \(shard)") }
 
+  /// Held to the end of the transaction that gives a shard its first position: of two that fill one table, only one begins.
+  static let claim = key("tidemark claim")
+
   /// Held while a node records gaps, and for a moment by each page that reads them; as SQL.
   static let gaps = "hashtextextended('tidemark.gap', 0)"
 

@@ -1,4 +1,4 @@
-import Rules
+package import Rules
 package import EventStore
 package import Postgres
 
@@ -120,6 +120,7 @@ package struct MarkTable: Sendable {
     package var type: String
     package var streamID: String
     package var gapPassedAt: String
+    package var isArchived: Bool
   }
 
   /// Looks again at the gaps passed within `window`, or at every gap on record, and returns the events that have become visible in them
@@ -127,10 +128,11 @@ package struct MarkTable: Sendable {
   package func lateArrivals(within window: Duration?, _ session: Session) async throws -> [LateArrival] {
     let rows = try await session.prepared(
       """
-      SELECT e.seq_id, e.type::text AS type, e.stream_id::text AS stream_id, g.passed_at::text AS passed_at
+      SELECT e.seq_id, e.type::text AS type, e.stream_id::text AS stream_id, g.passed_at::text AS passed_at,
+             \(raw: shape.archivedFlag) AS is_archived
         FROM tidemark.gap AS g
         JOIN \(raw: shape.store).mt_events AS e
-          ON e.seq_id BETWEEN g.first_seq_id AND g.last_seq_id AND NOT e.seq_id = ANY (g.arrived) AND \(raw: shape.livePredicate)
+          ON e.seq_id BETWEEN g.first_seq_id AND g.last_seq_id AND NOT e.seq_id = ANY (g.arrived) AND \(raw: shape.eventPredicate)
        WHERE g.passed_at > now() - \(window?.components.seconds ?? Int64(Int32.max)) * interval '1 second'
        ORDER BY e.seq_id
        LIMIT 1000
@@ -139,7 +141,8 @@ package struct MarkTable: Sendable {
     return try rows.map { row in
       LateArrival(
         sequence: try row.get("seq_id", as: Int64.self), type: try row.get("type", as: String.self),
-        streamID: try row.get("stream_id", as: String.self), gapPassedAt: try row.get("passed_at", as: String.self))
+        streamID: try row.get("stream_id", as: String.self), gapPassedAt: try row.get("passed_at", as: String.self),
+        isArchived: try row.get("is_archived", as: Bool.self))
     }
   }
 
@@ -147,10 +150,16 @@ package struct MarkTable: Sendable {
   package struct Taker: Sendable, Hashable {
     package var shard: String
     package var types: [String]?
+    package var archived: Archived
 
-    package init(shard: String, types: [String]?) {
+    package init(shard: String, types: [String]?, archived: Archived = .keep) {
       self.shard = shard
       self.types = types
+      self.archived = archived
+    }
+
+    func takes(_ arrival: LateArrival) -> Bool {
+      (types?.contains(arrival.type) ?? true) && !(arrival.isArchived && archived == .skip)
     }
   }
 
@@ -227,8 +236,7 @@ package struct MarkTable: Sendable {
       var kept: [Kept] = []
       for arrival in arrivals {
         let past = all.filter { taker in
-          (taker.types?.contains(arrival.type) ?? true)
-            && positions[taker.shard].map { $0 >= arrival.sequence } ?? false
+          taker.takes(arrival) && positions[taker.shard].map { $0 >= arrival.sequence } ?? false
         }.map(\.shard)
         for shard in past {
           try await session.execute(

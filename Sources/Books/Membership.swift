@@ -109,7 +109,7 @@ package struct Membership: Sendable {
   package func view(of name: String, timeout: Duration, _ session: Session) async throws -> View {
     let rows = try await session.prepared(
       """
-      SELECT n.name, n.mode, array_to_string(n.shards, E'\\n') AS shards, pg_backend_pid() AS pid
+      SELECT n.name, n.mode, n.shards, pg_backend_pid() AS pid
         FROM tidemark.node AS n
        WHERE CASE WHEN n.name = \(name) THEN true ELSE NOT pg_try_advisory_xact_lock_shared(n.lock_key) END
       """, timeout: timeout
@@ -118,9 +118,8 @@ package struct Membership: Sendable {
     for row in rows {
       view.processID = try row.get("pid", as: Int32.self)
       guard try row.get("mode", as: String.self) == "hotcold" else { continue }
-      let shards = try row.get("shards", as: String?.self)
-      view.nodes[try row.get("name", as: String.self)] = .some(
-        shards.map { Set($0.split(separator: "\n").map(String.init)) })
+      let shards = try row.get("shards", as: [String]?.self)
+      view.nodes[try row.get("name", as: String.self)] = .some(shards.map { Set($0) })
     }
     return view
   }

@@ -1,5 +1,6 @@
 package import EventStore
 package import Postgres
+package import Rules
 
 /// The target of a page: the position it moves, and the statements that this adds to its transaction.
 package enum PageTarget: Sendable, Hashable {
@@ -32,19 +33,25 @@ package enum PageTarget: Sendable, Hashable {
 
   package var isLetter: Bool { if case .letter = self { true } else { false } }
 
-  /// - Parameter durable: the commit of a live position must be on disk when it returns, because external effects cannot be undone.
-  package func begin(floor: Int64, ceiling: Int64, types: [String]?, durable: Bool = false) -> [SQL] {
-    switch self {
-    case .live(let shard):
-      ["SELECT tidemark_internal.begin_page(\(shard), \(floor), \(ceiling), \(types), \(durable))"]
-    case .rebuild(let id, let worker, _, _, _):
-      ["SELECT tidemark_internal.begin_rebuild_page(\(id), \(worker)::integer, \(floor), \(ceiling), \(types))"]
-    case .letter(let shard, let inOrder, let shape):
-      DeadLetters(shape).take(ceiling, shard: shard, inOrder: inOrder, types: types)
-    }
+  /// - Parameters:
+  ///   - archived: what becomes of events that are archived by now.
+  ///   - durable: the commit of a live position must be on disk when it returns, because external effects cannot be undone.
+  package func begin(
+    floor: Int64, ceiling: Int64, types: [String]?, archived: Archived = .keep, durable: Bool = false
+  ) -> [SQL] {
+    let begin: [SQL] =
+      switch self {
+      case .live(let shard):
+        ["SELECT tidemark_internal.begin_page(\(shard), \(floor), \(ceiling), \(types), \(durable))"]
+      case .rebuild(let id, let worker, _, _, _):
+        ["SELECT tidemark_internal.begin_rebuild_page(\(id), \(worker)::integer, \(floor), \(ceiling), \(types))"]
+      case .letter(let shard, let inOrder, let shape):
+        DeadLetters(shape).take(ceiling, shard: shard, inOrder: inOrder, types: types)
+      }
+    return begin + archived.settings
   }
 
-  /// - Parameter results: of the statements of ``begin(floor:ceiling:types:durable:)``.
+  /// - Parameter results: of the statements of ``begin(floor:ceiling:types:archived:durable:)``.
   /// - Throws: ``Refusal``.
   package func check(_ results: some Collection<ResultSet>) throws(Refusal) {
     switch self {
@@ -63,9 +70,17 @@ package enum PageTarget: Sendable, Hashable {
   }
 
   /// The last statements before COMMIT.
-  package var end: [SQL] {
+  ///
+  /// - Parameters:
+  ///   - floor: the position before the page.
+  ///   - maySkip: whether flags in the store may hide events from the page; a live shard counts these.
+  ///   - ignored: events that failed and were ignored; a live shard counts these too.
+  package func end(after floor: Int64, maySkip: Bool, ignored: [Int64] = []) -> [SQL] {
     switch self {
-    case .live, .letter: []
+    case .live(let shard):
+      (maySkip ? ["SELECT tidemark_internal.count_skipped(\(shard), \(floor))"] : [])
+        + SkippedEvents.count(ignored: ignored, shard: shard)
+    case .letter: []
     case .rebuild(_, _, _, let schema, let originals):
       ["SELECT tidemark_internal.refuse_strays(\(schema), \(originals)::bigint[]::oid[])"]
     }

@@ -24,6 +24,8 @@ package enum Privileges {
       ("tidemark", "dead_letter", all),
       ("tidemark", "shard", all),
       ("tidemark", "node", all),
+      ("tidemark", "filled_table", all),
+      ("tidemark", "skipped", all),
       ("tidemark", "rebuild", all),
       ("tidemark", "rebuild_worker", all),
       (schema, "mt_doc_deadletterevent", ["INSERT"]),

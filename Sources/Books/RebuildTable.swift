@@ -9,6 +9,8 @@ package struct RebuildTable: Sendable {
     package var compares = false
     /// False to only look at what would change.
     package var exchanges = true
+    /// Whether it may leave fewer rows than there are.
+    package var allowsFewer = false
     /// The position to end at; nil for the live shard's.
     package var upTo: Int64?
     package var workers = 1
@@ -79,9 +81,9 @@ package struct RebuildTable: Sendable {
       try await session.execute("DELETE FROM tidemark.rebuild WHERE shard = \(shard)")
       try await session.execute(
         """
-        INSERT INTO tidemark.rebuild (shard, by_node, asked_by, way, compares, exchanges, up_to, workers, streams, tenants, fingerprint)
-        VALUES (\(shard), \(byNode), \(by), \(request.way.rawValue), \(request.compares), \(request.exchanges), \(request.upTo),
-                \(request.workers)::integer, \(request.streams), \(request.tenants), \(fingerprint))
+        INSERT INTO tidemark.rebuild (shard, by_node, asked_by, way, compares, exchanges, allows_fewer, up_to, workers, streams, tenants, fingerprint)
+        VALUES (\(shard), \(byNode), \(by), \(request.way.rawValue), \(request.compares), \(request.exchanges), \(request.allowsFewer),
+                \(request.upTo), \(request.workers)::integer, \(request.streams), \(request.tenants), \(fingerprint))
         """)
     }
   }
@@ -93,7 +95,7 @@ package struct RebuildTable: Sendable {
       UPDATE tidemark.rebuild
          SET state = CASE WHEN schema IS NULL AND target IS NULL THEN 'asked' ELSE 'replaying' END, by_node = \(byNode), is_aborting = false,
              asked_by = \(by), way = \(request.way.rawValue), compares = \(request.compares), exchanges = \(request.exchanges),
-             error = NULL, hint = NULL, comparison = NULL, finished_at = NULL
+             allows_fewer = \(request.allowsFewer), error = NULL, hint = NULL, comparison = NULL, finished_at = NULL
        WHERE id = \(id)
       """)
   }
@@ -223,8 +225,8 @@ package struct RebuildTable: Sendable {
   private func rows(_ condition: SQL, _ session: Session) async throws -> [Row] {
     try await session.prepared(
       """
-      SELECT r.id, r.shard, r.state, r.by_node, r.is_aborting, r.way, r.compares, r.exchanges, r.up_to, r.workers,
-             array_to_string(r.streams, chr(31)) AS streams, array_to_string(r.tenants, chr(31)) AS tenants, r.chosen_way, r.way_reason, r.fingerprint,
+      SELECT r.id, r.shard, r.state, r.by_node, r.is_aborting, r.way, r.compares, r.exchanges, r.allows_fewer, r.up_to, r.workers,
+             r.streams, r.tenants, r.chosen_way, r.way_reason, r.fingerprint,
              r.shape, r.schema, r.target, r.node, r.error, r.hint, r.comparison::text AS comparison,
              coalesce((SELECT min(w.position) FROM tidemark.rebuild_worker AS w WHERE w.rebuild = r.id), r.position) AS position,
              extract(epoch FROM coalesce(r.finished_at, clock_timestamp()) - r.started_at)::float8 AS seconds
@@ -238,11 +240,11 @@ package struct RebuildTable: Sendable {
     request.way = RequestedWay(rawValue: try row.get("way", as: String.self)) ?? .auto
     request.compares = try row.get("compares", as: Bool.self)
     request.exchanges = try row.get("exchanges", as: Bool.self)
+    request.allowsFewer = try row.get("allows_fewer", as: Bool.self)
     request.upTo = try row.get("up_to", as: Int64?.self)
     request.workers = try row.get("workers", as: Int.self)
-    // The separator is a character that no identifier of a stream or a tenant contains.
-    request.streams = try row.get("streams", as: String?.self)?.split(separator: "\u{1F}").map(String.init)
-    request.tenants = try row.get("tenants", as: String?.self)?.split(separator: "\u{1F}").map(String.init)
+    request.streams = try row.get("streams", as: [String]?.self)
+    request.tenants = try row.get("tenants", as: [String]?.self)
     return Row(
       id: try row.get("id", as: Int64.self), shard: try row.get("shard", as: String.self),
       state: State(rawValue: try row.get("state", as: String.self)) ?? .failed,

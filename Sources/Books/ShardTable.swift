@@ -57,6 +57,67 @@ package struct ShardTable: Sendable {
     _ = try await session.pipeline(statements)
   }
 
+  /// The live node that runs a shard; nil if none does.
+  package func node(of shard: String, _ session: Session) async throws -> String? {
+    try await session.execute(
+      """
+      SELECT n.name FROM tidemark.shard AS s JOIN tidemark.node AS n ON n.name = s.node
+       WHERE s.name = \(shard) AND s.condition <> \(ShardState.ended.rawValue) AND tidemark_internal.is_alive(n.lock_key)
+      """
+    ).rows.first?.get("name", as: String.self)
+  }
+
+  /// The tables that a shard fills and that exist, qualified.
+  package func tables(of shard: String, _ session: Session) async throws -> [String] {
+    try await session.execute(
+      """
+      SELECT format('%I.%I', n.nspname, c.relname) AS name
+        FROM tidemark.filled_table AS f JOIN pg_catalog.pg_class AS c ON c.oid = f.relation
+        JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+       WHERE f.shard = \(shard) AND f.beside = 'tidemark.shard'::regclass
+       ORDER BY 1
+      """
+    ).rows.map { try $0.get("name", as: String.self) }
+  }
+
+  /// Gives all that belongs to a shard which no node runs to another name.
+  ///
+  /// - Returns: the position.
+  /// - Throws: ``Problem`` if the old name has none, or the new name has one.
+  package func move(_ old: String, to new: String, shape: StoreShape, _ session: Session) async throws -> Int64 {
+    try await session.transaction { session in
+      let positions = Positions(shape)
+      guard let position = try await positions.lock(old, session) else {
+        throw Problem("there is no position of \(old)", hint: "`tidemark list` shows the shards that have one.")
+      }
+      if let other = try await positions.lock(new, session) {
+        throw Problem(
+          "\(new) has a position of its own already, \(other)",
+          hint:
+            "If nothing of it is of use, stop the service and delete the row of \(new) in mt_event_progression first.")
+      }
+      try await session.execute(
+        "UPDATE \(raw: shape.store).mt_event_progression SET name = \(new) WHERE name = \(old) AND \(Positions.isShard)"
+      )
+      for table in ["dead_letter", "filled_table", "skipped", "rebuild"] {
+        try await session.execute("DELETE FROM tidemark.\(raw: table) WHERE shard = \(new)")
+        try await session.execute("UPDATE tidemark.\(raw: table) SET shard = \(new) WHERE shard = \(old)")
+      }
+      // The new serial wakes a shard that waits under the new name.
+      try await session.execute("INSERT INTO tidemark.shard (name) VALUES (\(new)) ON CONFLICT DO NOTHING")
+      try await session.execute(
+        """
+        UPDATE tidemark.shard AS n
+           SET first_position = o.first_position, fingerprint = o.fingerprint,
+               desired_serial = greatest(n.desired_serial, o.desired_serial) + 1
+          FROM tidemark.shard AS o
+         WHERE n.name = \(new) AND o.name = \(old)
+        """)
+      try await session.execute("DELETE FROM tidemark.shard WHERE name = \(old)")
+      return position
+    }
+  }
+
   /// Removes the rows of a shard that no node runs. Returns false if there are none.
   package func forget(_ shard: String, shape: StoreShape, _ session: Session) async throws -> Bool {
     try await session.transaction { session in
@@ -66,7 +127,9 @@ package struct ShardTable: Sendable {
          WHERE name = \(shard) AND \(Positions.isShard)
         """)
       try await session.execute("DELETE FROM tidemark.dead_letter WHERE shard = \(shard)")
-      try await session.execute("DELETE FROM tidemark.rebuild WHERE shard = \(shard)")
+      for table in ["rebuild", "filled_table", "skipped"] {
+        try await session.execute("DELETE FROM tidemark.\(raw: table) WHERE shard = \(shard)")
+      }
       let health = try await session.execute("DELETE FROM tidemark.shard WHERE name = \(shard)")
       return position.affectedRows + health.affectedRows > 0
     }

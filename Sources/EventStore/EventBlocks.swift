@@ -14,15 +14,20 @@ package struct EventBlocks: Sendable {
     package var types: Set<String>?
     /// The shard whose parked streams to leave out; nil leaves none out.
     package var parkedFor: String?
+    package var archived: Archived
     /// Rows at most.
     package var rowLimit: Int
     /// Bytes at most; the first event always fits.
     package var byteLimit: Int
 
-    package init(page: Page, types: Set<String>?, parkedFor: String? = nil, rowLimit: Int, byteLimit: Int) {
+    package init(
+      page: Page, types: Set<String>?, parkedFor: String? = nil, archived: Archived = .keep, rowLimit: Int,
+      byteLimit: Int
+    ) {
       self.page = page
       self.types = types
       self.parkedFor = parkedFor
+      self.archived = archived
       self.rowLimit = rowLimit
       self.byteLimit = byteLimit
     }
@@ -40,7 +45,8 @@ package struct EventBlocks: Sendable {
           FROM tidemark_internal.show_page(\(request.parkedFor ?? ""), \(request.page.floor), \(request.page.ceiling),
                                   \(request.types.map { $0.sorted() })::text[], \(request.parkedFor != nil))
         """,
-      ]).last!.rows[0]
+        "SELECT set_config('tidemark.archived', \(request.archived.rawValue), true)",
+      ])[1].rows[0]
       let leftOut = EventBlock.LeftOut(
         passedOver: try shown.get("passed_over", as: String.self), parked: try shown.get("parked", as: String.self))
       let builder = try await copy(rowLimit: request.rowLimit, byteLimit: request.byteLimit, on: session)

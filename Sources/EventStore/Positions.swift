@@ -29,13 +29,17 @@ package struct Positions: Sendable {
   /// Removes dead letters above the position: the shard was set back, and a page will apply their events again. A writer of a letter
   /// holds the position's lock, with the position at or above the letter, so under that lock every letter above it is outdated.
   ///
-  /// - Parameter first: the position for a shard that has none yet.
+  /// - Parameters:
+  ///   - first: the position for a shard that has none yet.
+  ///   - claim: runs before the shard gets it, in the same transaction; throws if it must not begin.
   /// - Returns: nil if it has none and `first` is nil too.
   package func begin(
-    _ shard: String, at first: Int64? = nil, _ session: Session
+    _ shard: String, at first: Int64? = nil, _ session: Session,
+    claim: @Sendable (isolated Session) async throws -> Void = { _ in }
   ) async throws -> (position: Int64, removedLetters: Int)? {
     try await session.transaction { [self] session in
       if let first {
+        try await claim(session)
         // Unless another node has just given it one. Rebuilds need the first position later.
         try await session.execute(
           """

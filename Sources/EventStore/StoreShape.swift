@@ -1,5 +1,5 @@
 package import Postgres
-import Rules
+package import Rules
 
 /// The oldest PostgreSQL with the locks, snapshots and multiranges that the daemon relies on.
 package let oldestServerVersion = 140_000
@@ -130,10 +130,36 @@ package struct StoreShape: Sendable, Hashable {
   /// The sequence, qualified and quoted for SQL.
   package var sequence: String { "\(store).\(StoreShape.sequenceName)" }
 
-  /// Leaves out rows that are not, or no longer, events: archived and skipped ones, and the fillers Marten writes for numbers it gave up.
+  /// The rows that a page shows: events, and not those that are archived by now if the page's projection skips them.
+  ///
+  /// A flag may be set at any time after the commit, so without such a projection it changes nothing: what was committed is applied once.
   package var livePredicate: String {
+    guard eventColumns.contains("is_archived") else { return eventPredicate }
+    return eventPredicate
+      + " AND (e.is_archived IS NOT TRUE OR (SELECT current_setting('tidemark.archived', true)) IS DISTINCT FROM 'skip')"
+  }
+
+  /// Why a page does not show an event whose type it takes; NULL if it shows it.
+  package var skipReason: String {
+    var cases: [String] = []
+    if eventColumns.contains("is_skipped") { cases.append("WHEN e.is_skipped THEN 'marked'") }
+    if eventColumns.contains("is_archived") {
+      cases.append("WHEN e.is_archived AND current_setting('tidemark.archived', true) = 'skip' THEN 'archived'")
+    }
+    return cases.isEmpty ? "NULL::text" : "CASE \(cases.joined(separator: " ")) END"
+  }
+
+  /// Whether an event is archived by now.
+  package var archivedFlag: String { eventColumns.contains("is_archived") ? "e.is_archived IS TRUE" : "false" }
+
+  /// Whether pages of a projection may skip events because of flags in the store.
+  package func maySkip(_ archived: Archived) -> Bool {
+    eventColumns.contains("is_skipped") || (archived == .skip && eventColumns.contains("is_archived"))
+  }
+
+  /// Leaves out rows that are no events: those marked as skipped, and the fillers Marten writes for numbers it gave up.
+  package var eventPredicate: String {
     var terms = ["true"]
-    if eventColumns.contains("is_archived") { terms.append("e.is_archived IS NOT TRUE") }
     if eventColumns.contains("is_skipped") { terms.append("e.is_skipped IS NOT TRUE") }
     if eventColumns.contains("mt_dotnet_type") {
       terms.append("(e.type <> 'tombstone' OR e.mt_dotnet_type IS NULL OR e.mt_dotnet_type NOT LIKE '%.Tombstone, %')")

@@ -51,7 +51,12 @@ package struct Installer: Sendable {
     guard isMissing else { return plan }
     plan.append(
       SchemaPlan.Step(
-        title: "the tables of projection \(projection.name)", script: terminated(setup.text),
+        title: "the tables of projection \(projection.name)",
+        script: terminated(setup.text)
+          + FilledTables.rememberSetup(
+            of: "\(projection.shard)",
+            projection.tables.map { ($0, DeclaredTable($0, of: projection.name).readings.map(DeclaredTable.written)) },
+            store: SQL.quoted(settings.eventStore.schema)),
         searchPath: SearchPath.text(session.operatorPath.homes)))
     return plan
   }

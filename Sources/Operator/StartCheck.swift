@@ -1,9 +1,10 @@
-import ReadModels
+import Books
+import Daemon
 package import EventStore
 package import Postgres
 package import Rules
 
-/// Checks in the database whether projections that have no position yet could start now.
+/// Checks in the database whether projections could start now, and whether their positions and tables belong together.
 package struct StartCheck: Sendable {
   package let shape: StoreShape
 
@@ -14,26 +15,53 @@ package struct StartCheck: Sendable {
     projections.flatMap(\.widthDependences)
   }
 
-  /// Notes on projections that would start on tables which another version of them has filled.
-  package func notes(_ projections: [ProjectionDefinition], _ session: Session) async throws -> [String] {
-    let positions = try await Positions(shape).all(session)
-    var notes: [String] = []
-    for projection in projections where positions["\(projection.shard)"] == nil && projection.start.readsThePast {
-      let others = positions.filter { name, position in
-        position > 0 && ShardName(parsing: name).map { $0.projection == projection.name } ?? false
-      }
-      guard let other = others.keys.sorted().last,
-        let filled = try await OriginalTables.filled(projection.tables, of: projection.name, session).first
-      else { continue }
-      notes.append(
-        "note: \(projection.shard) will apply past events to table \(filled), where \(other) has already applied them. Use other tables for the new version, or keep `version` and run `tidemark rebuild`"
-      )
-    }
-    return notes
-  }
-
   /// Takes a second if a projection with `start = "inline-handover"` has no position yet.
   package func findings(
+    _ projections: [ProjectionDefinition], _ session: Session
+  ) async throws -> [Problem] {
+    try await sharedTables(projections, session) + mismatches(projections, session) + writers(projections, session)
+  }
+
+  /// Projections that fill one table under two names, such as `trip` and `public.trip`. The settings refuse two equal names.
+  private func sharedTables(
+    _ projections: [ProjectionDefinition], _ session: Session
+  ) async throws -> [Problem] {
+    var owners: [Int64: ProjectionDefinition] = [:]
+    var findings: [Problem] = []
+    for projection in projections {
+      for table in try await FilledTables(shape).look(
+        try await projection.found(session), of: "\(projection.shard)", session)
+      {
+        guard let other = owners[table.oid] else {
+          owners[table.oid] = projection
+          continue
+        }
+        findings.append(
+          Problem(
+            .settings(.conflict), "the table \(table.name) is one that the projection \(other.name) declares too",
+            hint: "Let one projection fill it, or give each a table of its own.", source: projection.source,
+            key: projection.settingsKey))
+      }
+    }
+    return findings
+  }
+
+  private func mismatches(
+    _ projections: [ProjectionDefinition], _ session: Session
+  ) async throws -> [Problem] {
+    let declared = projections.map { "\($0.shard)" }
+    var findings: [Problem] = []
+    for projection in projections {
+      let check = TableCheck(projection, declared: declared, shape: shape)
+      guard var problem = try await check.problem(session) else { continue }
+      problem.source = projection.source
+      problem.key = projection.settingsKey
+      findings.append(problem)
+    }
+    return findings
+  }
+
+  private func writers(
     _ projections: [ProjectionDefinition], _ session: Session
   ) async throws -> [Problem] {
     let positions = try await Positions(shape).all(session)

@@ -53,6 +53,8 @@ package struct StatusReport: Sendable, Encodable {
   package var nodes: [Membership.Node]
   package var shards: [Shard]
   package var rebuilds: [Rebuild]
+  /// Events that pages continued without, other than dead letters.
+  package var skipped: [SkippedEvents]
 
   package static func read(_ session: Session, shape: StoreShape, declared: [ShardName]) async throws -> StatusReport {
     let statistics = try await Statistics.read(session, shape: shape)
@@ -85,6 +87,6 @@ package struct StatusReport: Sendable, Encodable {
         Rebuild(
           shard: $0.shard, state: $0.state.rawValue, position: $0.position, target: $0.target, node: $0.node,
           error: $0.error)
-      })
+      }, skipped: try await SkippedEvents.all(session))
   }
 }

@@ -102,19 +102,6 @@ package struct OriginalTables: Sendable {
       tables: tables, rows: try shape.get("rows", as: String.self), rest: try shape.get("rest", as: String.self))
   }
 
-  /// The tables that exist and have rows.
-  package static func filled(
-    _ declared: [String], of projection: String, _ session: Session
-  ) async throws -> [String] {
-    var filled: [String] = []
-    for name in declared {
-      guard let found = try await DeclaredTable(name, of: projection).find(session) else { continue }
-      let rows = try await session.execute("SELECT FROM \(raw: found.qualified) LIMIT 1").rows
-      if !rows.isEmpty { filled.append(name) }
-    }
-    return filled
-  }
-
   private static func list(_ row: Row, _ column: String) throws -> [String] {
     try row.get(column, as: String?.self)?.split(separator: "\u{1F}").map(String.init) ?? []
   }

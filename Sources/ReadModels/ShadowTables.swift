@@ -119,10 +119,28 @@ package struct ShadowTables: Sendable {
     return "[\(objects.joined(separator: ","))]"
   }
 
+  /// The tables that would have fewer rows after the exchange, in words.
+  package func losses(_ filter: RowFilter, _ session: Session) async throws -> [String] {
+    var losses: [String] = []
+    for original in originals.tables {
+      let counts = try await session.execute(
+        """
+        SELECT c.old, c.new
+          FROM tidemark_internal.count_rows(\(original.oid)::oid::regclass, \(shadow(of: original))::regclass, \(filter.column),
+                                            \(filter.values)) AS c
+        """
+      ).rows[0]
+      let (old, new) = (try counts.get("old", as: Int.self), try counts.get("new", as: Int.self))
+      if new < old { losses.append("\(original.declared) would have \(counted(new, "row")) instead of \(old)") }
+    }
+    return losses
+  }
+
   /// Brings the shard's dead letters in line with the new rows. Call it before locking the tables, since another session may hold a letter.
   package func takeOverLetters(
-    _ row: RebuildTable.Row, at position: Int64, types: [String]?, _ session: isolated Session
+    _ row: RebuildTable.Row, at position: Int64, types: [String]?, archived: Archived, _ session: isolated Session
   ) async throws {
+    for setting in archived.settings { try await session.execute(setting) }
     try await session.execute(
       "SELECT tidemark_internal.take_over_letters(\(row.id), \(shard), \(letters), \(types), \(position))")
   }
@@ -187,19 +205,58 @@ package struct ShadowTables: Sendable {
   }
 
   /// Empties the old tables and sets the shard back, for a rebuild without new tables.
+  ///
+  /// - Throws: ``Problem`` if a row stays, or if rows of other tables would go too.
   package func empty(backTo first: Int64, _ session: isolated Session) async throws {
+    if let other = try await followers(session) {
+      throw Problem(
+        .rebuild(.notEmptied), "emptying the tables would also change rows of \(other)",
+        hint: "Rebuild without --in-place, or drop that foreign key until the rebuild has ended.")
+    }
     // Triggers of the tables run here and at COMMIT.
     let path = SearchPath.text(session.operatorPath.schemas)
     try await session.execute(SearchPath.set(path))
-    try await session.script("SET CONSTRAINTS ALL DEFERRED")
+    // A policy that hid rows from the DELETE would leave them there, to be counted again.
+    try await session.script("SET CONSTRAINTS ALL DEFERRED; SET LOCAL row_security = off")
     for original in originals.inOrder.reversed() { try await session.script("DELETE FROM \(original.only)") }
     try await session.execute(SearchPath.set(SearchPath.ours))
-    try await session.execute("DELETE FROM tidemark.dead_letter WHERE shard = \(shard)")
+    for original in originals.tables {
+      let left = try await session.execute(SQL(text: "SELECT EXISTS (SELECT FROM \(original.only))")).rows[0]
+      if try left.get(0, as: Bool.self) {
+        throw Problem(
+          .rebuild(.notEmptied),
+          "\(original.declared) has rows that DELETE does not remove: a rule or a trigger keeps them",
+          hint: "Rebuild without --in-place, or disable that rule or trigger until the rebuild has ended.")
+      }
+    }
+    for table in ["dead_letter", "skipped"] {
+      try await session.execute("DELETE FROM tidemark.\(raw: table) WHERE shard = \(shard)")
+    }
+    for statement in record { try await session.execute(statement) }
     try await session.execute(
       """
       UPDATE \(raw: shape.store).mt_event_progression SET last_seq_id = \(first), last_updated = transaction_timestamp()
        WHERE name = \(shard)
       """)
+  }
+
+  /// A foreign key of another table that would carry a deletion on, in words; nil if there is none.
+  private func followers(_ session: isolated Session) async throws -> String? {
+    try await session.execute(
+      """
+      SELECT format('%I.%I, by its foreign key %s', n.nspname, c.relname, k.conname) AS what
+        FROM pg_catalog.pg_constraint AS k JOIN pg_catalog.pg_class AS c ON c.oid = k.conrelid
+        JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+       WHERE k.contype = 'f' AND k.confrelid = ANY (\(originals.oids)::bigint[]::oid[]) AND k.confdeltype IN ('c', 'n', 'd')
+         AND k.conrelid <> ALL (\(originals.oids)::bigint[]::oid[])
+       ORDER BY 1 LIMIT 1
+      """
+    ).rows.first?.get("what", as: String.self)
+  }
+
+  /// Records the tables that now have these names as those of the shard's position.
+  private var record: [SQL] {
+    FilledTables.record(originals.tables.map { ($0.declared, $0.qualified) }, of: shard)
   }
 
   /// The last statements in the transaction of an exchange.
@@ -220,6 +277,8 @@ package struct ShadowTables: Sendable {
     // A copy waits for rows without a limit, but not for the locks of this statement.
     try await session.script(
       "SET LOCAL client_min_messages = warning; \(Self.lockBound); DROP SCHEMA \(SQL.quoted(schema)) CASCADE")
+    // A swap has put other tables in the place of the originals.
+    for statement in record { try await session.execute(statement) }
     // After blocked swaps the rebuild may have chosen a copy.
     try await session.execute(
       "UPDATE tidemark.rebuild SET chosen_way = \(choice.way.rawValue), way_reason = \(choice.reason) WHERE id = \(row.id)"

@@ -46,7 +46,8 @@ struct ProjectionCheck {
     return ProjectionDefinition(
       name: declaration.name, version: draft.version, events: draft.events, tables: draft.tables, setup: setup,
       effect: effect,
-      start: draft.start, onPoison: draft.onPoison, key: draft.key, tenantKey: draft.tenantKey,
+      start: draft.start, onPoison: draft.onPoison, onMismatch: draft.onMismatch, archived: draft.archived,
+      key: draft.key, tenantKey: draft.tenantKey,
       isParallel: draft.parallel == .byStream,
       source: SourceLocation(file: declaration.file, line: declaration.place.line, column: declaration.place.column))
   }

@@ -24,6 +24,8 @@ struct ProjectionDraft: Hashable, Sendable {
   var setupFile: Text?
   var start = StartPosition.beginning
   var onPoison = OnPoison.skip
+  var onMismatch = OnMismatch.wait
+  var archived = Archived.keep
   var key: String?
   var tenantKey: String?
   var parallel = Parallelism.none
@@ -36,7 +38,7 @@ struct ProjectionDraft: Hashable, Sendable {
       "version", \.version, 1...9999,
       """
       Raise it, and name other tables, to start from the beginning under a new shard name beside the old one: Trip:V2:All has its own
-      position. In the tables that the old version filled, every event would count a second time.
+      position. In the tables that the old version fills, the new one waits: every event would count a second time.
       """),
     .strings(
       "events", \.events, of: "event types", example: ["trip_started", "travel"],
@@ -120,6 +122,22 @@ struct ProjectionDraft: Hashable, Sendable {
       """
       What happens to later events of a stream with a dead letter: "skip" applies them; "park-stream" makes them dead letters too, to be
       replayed in order, for read models in which each event builds on the one before.
+      """),
+    .choice(
+      "on_mismatch", \.onMismatch,
+      """
+      What the shard does when its position and its tables do not seem to belong together: it has no position, and its tables have rows
+      or another shard fills them; or it has one, and a table is empty that should hold events. "wait" applies nothing, and `tidemark
+      status` says what to do; "continue" begins all the same, for tables with rows that are not made of events, or for statements that may
+      be applied twice.
+      """),
+    .choice(
+      "archived", \.archived,
+      """
+      What becomes of events that the store has archived: "keep" applies them like any other, whenever they were archived, so that live
+      and rebuilt rows are equal; "skip" skips those that are archived by the time they are read, and counts them in `tidemark
+      status`. Rows of events that were archived later stay until a rebuild, which asks before it removes them. The same holds for pages,
+      late arrivals, replayed dead letters and rebuilds.
       """),
     .optionalString(
       "key", \.key, "the name of a column", example: "id",

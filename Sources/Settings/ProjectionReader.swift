@@ -28,7 +28,24 @@ extension SettingsReader {
     let definition = check.definition { readText($0, path: path, $1, file: file) }
     // A key that is missing because its value was already reported as wrong is not reported again.
     problems += check.problems.filter { !hadProblems || $0.code != .settings(.missingKey) }
-    if let definition { settings.projections.append(definition) }
+    if let definition {
+      refuseSharedTables(definition, path)
+      settings.projections.append(definition)
+    }
+  }
+
+  /// A rebuild of one of two projections that fill a table would remove the rows of the other.
+  private mutating func refuseSharedTables(_ definition: ProjectionDefinition, _ path: String) {
+    for table in definition.tables {
+      let name = TableName(table)
+      guard
+        let other = settings.projections.first(where: { $0.tables.contains { TableName($0) == name } })
+      else { continue }
+      add(
+        .conflict, definition.source, "\(path).tables",
+        "the projection \(other.name) declares the table \(table) too, at \(other.source.file):\(other.source.line)",
+        hint: "Let one projection fill it, or give each a table of its own.")
+    }
   }
 
   /// Reads the file that `sql_file` or `setup_file` names.

@@ -22,7 +22,8 @@ enum Tidemark {
     groups: [
       VerbGroup("Set up", [Init.verb, Check.verb, PrintConfig.verb, Demo.verb]),
       VerbGroup("Follow", [Run.verb, List.verb, Status.verb, Wait.verb]),
-      VerbGroup("Control", [Pause.verb, Resume.verb, StopVerb.verb, Start.verb, RebuildVerb.verb, Forget.verb]),
+      VerbGroup(
+        "Control", [Pause.verb, Resume.verb, StopVerb.verb, Start.verb, RebuildVerb.verb, Move.verb, Forget.verb]),
       VerbGroup("Manage dead letters and plugins", [DeadLettersVerb.verb, PluginVerb.verb]),
       VerbGroup("Help", [.helpVerb, Completions.verb, Manual.verb { program }, Complete.verb { program }]),
     ])

@@ -32,6 +32,30 @@ import Testing
       ])
   }
 
+  @Test(
+    arguments: [
+      ("trip", "trip", true), ("trip", "TRIP", true), ("trip", "\\\"trip\\\"", true),
+      ("a.trip", "A.\\\"trip\\\"", true),
+      ("trip", "\\\"Trip\\\"", false), ("a.trip", "b.trip", false), ("\\\"a.trip\\\"", "a.trip", false),
+      // Only the database tells.
+      ("trip", "public.trip", false),
+    ])
+  func `name both projections that declare one table`(first: String, second: String, isOne: Bool) {
+    let said = problems(
+      database
+        + """
+        [projections.A]
+        tables = ["\(first)"]
+        sql = "SELECT 1"
+        [projections.B]
+        tables = ["other", "\(second)"]
+        sql = "SELECT 2"
+
+        """)
+    #expect(said.count == (isOne ? 1 : 0), "\(said)")
+    #expect(said.allSatisfy { $0.contains("the projection A declares the table") && $0.contains("tidemark.toml:3") })
+  }
+
   @Test func `in projections.d are reported with its keys`() {
     let said = problems(
       database, ["/etc/projections.d/x.toml": "[database]\nurl = \"x\"\n", "/etc/projections.d/y.toml": "= 1"])

@@ -196,3 +196,25 @@ AS $function$
     SELECT set_config('tidemark.ceiling', cut_page.ceiling::text, true);
     SELECT;
 $function$;
+
+-- ## FUNCTION tidemark_internal.count_skipped(text, bigint)
+-- Counts the events of the current page, after floor, that tidemark.batch does not show although the shard takes their types: those that
+-- the store has marked as skipped, and archived ones if the projection skips these.
+CREATE OR REPLACE FUNCTION tidemark_internal.count_skipped(shard text, floor bigint)
+RETURNS void
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $function$
+DECLARE
+    types text[] := nullif(current_setting('tidemark.types', true), '')::text[];
+BEGIN
+    INSERT INTO tidemark.skipped AS s (shard, reason, events, first_seq_id, last_seq_id)
+    SELECT count_skipped.shard, e.reason, count(*), min(e.seq_id), max(e.seq_id)
+      FROM (SELECT e.seq_id, e.type, {{skip_reason}} AS reason FROM {{store}}.mt_events AS e
+             WHERE e.seq_id > count_skipped.floor AND e.seq_id <= current_setting('tidemark.ceiling')::bigint) AS e
+     WHERE e.reason IS NOT NULL AND (e.type = ANY (types)) IS NOT FALSE
+     GROUP BY e.reason
+        ON CONFLICT ON CONSTRAINT skipped_pkey DO UPDATE
+       SET events = s.events + excluded.events, last_seq_id = greatest(s.last_seq_id, excluded.last_seq_id), last_at = now();
+END
+$function$;

@@ -99,6 +99,33 @@ CREATE TABLE tidemark.shard (
     first_position  bigint
 );
 
+-- ## TABLE tidemark.filled_table
+-- The tables that each shard's position belongs to: it says which events their rows contain.
+CREATE TABLE tidemark.filled_table (
+    shard     text   NOT NULL,
+    -- As the projection declares it.
+    name      text   NOT NULL,
+    relation  oid    NOT NULL,
+    -- Of the table tidemark.shard. If that is another one now, the whole database was restored, and the tables with it.
+    beside    oid    NOT NULL,
+    -- The rows that `setup` has put there, before the first event.
+    seeds     bigint NOT NULL DEFAULT 0,
+    PRIMARY KEY (shard, name)
+);
+
+-- ## TABLE tidemark.skipped
+-- Counts the events that each shard's pages continued without, by reason; dead letters are not among them.
+CREATE TABLE tidemark.skipped (
+    shard         text         NOT NULL,
+    -- 'archived', 'marked' (as skipped, by the store), 'ignored' (by a rule, after it failed)
+    reason        text         NOT NULL,
+    events        bigint       NOT NULL,
+    first_seq_id  bigint       NOT NULL,
+    last_seq_id   bigint       NOT NULL,
+    last_at       timestamptz  NOT NULL DEFAULT now(),
+    PRIMARY KEY (shard, reason)
+);
+
 -- ## TABLE tidemark.node
 -- The nodes that run shards of this store.
 CREATE TABLE tidemark.node (
@@ -135,6 +162,8 @@ CREATE TABLE tidemark.rebuild (
     way_reason   text,
     compares     boolean     NOT NULL DEFAULT false,
     exchanges    boolean     NOT NULL DEFAULT true,
+    -- It may leave fewer rows than there are.
+    allows_fewer boolean     NOT NULL DEFAULT false,
     -- The position to stop at, if it is not the shard's own.
     up_to        bigint,
     workers      integer     NOT NULL DEFAULT 1 CHECK (workers > 0),

@@ -14,3 +14,10 @@ ALTER TABLE tidemark.installation ADD COLUMN IF NOT EXISTS shape_hash text;
 -- An identifier of more than 2,700 bytes did not fit.
 DROP INDEX IF EXISTS tidemark.dead_letter_stream;
 CREATE INDEX IF NOT EXISTS dead_letter_by_stream ON tidemark.dead_letter USING hash (stream_id);
+
+ALTER TABLE tidemark.rebuild ADD COLUMN IF NOT EXISTS allows_fewer boolean NOT NULL DEFAULT false;
+
+-- These shards ran before their tables were recorded.
+INSERT INTO tidemark.filled_table (shard, name, relation, beside)
+SELECT s.name, '', 0, 0 FROM tidemark.shard AS s WHERE s.fingerprint IS NULL AND s.node <> ''
+    ON CONFLICT DO NOTHING;

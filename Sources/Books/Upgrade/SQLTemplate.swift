@@ -44,7 +44,7 @@ extension StoreShape {
       "is_binary": hasBinary ? "e.bdata IS NOT NULL" : "false",
       "tenant_id": column("tenant_id", type: "text"), "headers": column("headers", type: "jsonb"),
       "causation_id": column("causation_id", type: "text"), "correlation_id": column("correlation_id", type: "text"),
-      "live": livePredicate, "gap_lock": AdvisoryLocks.gaps,
+      "live": livePredicate, "skip_reason": skipReason, "gap_lock": AdvisoryLocks.gaps,
       "late_arrival": SQL.quoted(literal: MarkTable.lateArrival), "stray_hint": SQL.quoted(literal: strayHint),
       "append_columns": optional.map { ", \($0.0)" }.joined(),
       "append_values": optional.map { ", \($0.1)" }.joined(),

@@ -148,7 +148,8 @@ actor DatabaseFollower: Service {
       var rebuilding = context
       rebuilding.policy = { [self] in await settings.rebuildPolicy }
       let follower = ShardAgent(
-        context: context, pool: pool, marks: marks, health: health, requests: requests, feed: feed)
+        context: context, pool: pool, marks: marks, health: health, requests: requests, feed: feed,
+        declared: { [self] in await settings.projections.map(\.shard) })
       let rebuilder = RebuildRunner(rebuilding, options: options, workMemory: workMemory, requests: requests)
       return ShardServices(services: [
         follower, RebuildAgent(shard: definition.shard, runner: rebuilder, board: rebuilds),
@@ -174,7 +175,9 @@ actor DatabaseFollower: Service {
       LateArrivalAgent(
         shape: shape, settings: settings.eventStore, pool: books,
         takers: { [self] in
-          await settings.projections.map { MarkTable.Taker(shard: "\($0.shard)", types: $0.takes) }
+          await settings.projections.map {
+            MarkTable.Taker(shard: "\($0.shard)", types: $0.takes, archived: $0.archived)
+          }
         }, node: node, troubles: troubles, observer: observer),
       RequestAgent(
         board: requests, rebuilds: rebuilds, pool: requestPool, troubles: troubles,

@@ -72,7 +72,7 @@ struct PageRunner: Sendable {
     }
     let actions = await context.policy().actions(for: failed.facts(projection: context.definition.name))
     let next = rule.failed(
-      failed.failureClass, "\(failed.failure)", actions: actions, page: page, width: failed.width)
+      failed.failureClass, failed.failure.reason, actions: actions, page: page, width: failed.width)
     return Step(
       next: next, failed: failed,
       isSearch: !rule.isNarrowing && next == .wait(.zero) && actions.first?.passesEventOver ?? false,

@@ -12,6 +12,7 @@ package struct Projector: Sendable {
   private let search: PoisonSearch
   private let streamIDType: String
   private let positions: Positions
+  private let maySkip: Bool
   private let target: PageTarget
   private let takes: [String]?
   private let rows: EventRows
@@ -38,6 +39,7 @@ package struct Projector: Sendable {
     search = PoisonSearch(context, policy: policy, chains: chains, shard: target.letters)
     streamIDType = context.shape.streamIDType
     positions = Positions(context.shape)
+    maySkip = context.shape.maySkip(context.definition.archived)
     self.target = target
     if case .perEvent = definition.effect, !target.isLetter, policy.looksAtUnknownEvents(of: definition.name) {
       takes = nil
@@ -74,7 +76,7 @@ package struct Projector: Sendable {
   private func attempt(_ page: Page, _ mode: Mode, on session: Session) async throws -> Applied {
     var begin: [SQL] =
       ["BEGIN ISOLATION LEVEL READ COMMITTED"]
-      + target.begin(floor: page.floor, ceiling: page.ceiling, types: takes)
+      + target.begin(floor: page.floor, ceiling: page.ceiling, types: takes, archived: definition.archived)
     if definition.onPoison == .parkStream, !target.isLetter { begin.append(search.park) }
     let path = PagePath(session.operatorPath, target)
     switch (definition.effect, mode) {
@@ -83,7 +85,7 @@ package struct Projector: Sendable {
       let isEmpty = !(try PagePath.hasEvents(begun.last!.rows[0]))
       try check(begun, isEmpty: isEmpty)
       if isEmpty { return try await commitEmpty(page, on: session) }
-      try await commit(statements.map { batchStatement($0, page) }, path, on: session)
+      try await commit(statements.map { batchStatement($0, page) }, path, end(page), on: session)
       return Applied(page: page)
 
     case (.batch(let statements), .searchingPoison(let chunk)):
@@ -95,7 +97,7 @@ package struct Projector: Sendable {
       }
       let (findings, events) = try await find(prepared, path, chunk, page, after: begin, on: session)
       let (letters, ignored) = try search.decide(findings)
-      _ = try await session.pipeline(search.keep(letters) + target.end + [path.enter, "COMMIT"])
+      _ = try await session.pipeline(search.keep(letters) + end(page, ignored) + [path.enter, "COMMIT"])
       return Applied(page: page, events: events, letters: letters, ignored: ignored)
 
     case (.perEvent(let statements), _):
@@ -123,6 +125,10 @@ package struct Projector: Sendable {
       _ = try await session.pipeline(begin)
       return ([PoisonSearch.Finding(sequence: page.ceiling, failure: failure)], 1)
     }
+  }
+
+  private func end(_ page: Page, _ ignored: [Int64] = []) -> [SQL] {
+    target.end(after: page.floor, maySkip: maySkip, ignored: ignored)
   }
 
   /// Throws if a page that has begun cannot continue: its letter cannot be taken, or has no event to apply.
@@ -178,20 +184,21 @@ package struct Projector: Sendable {
           sequence: sequence, sql: rows.bound(statement, to: row, streamIDType: streamIDType),
           source: statement.statement.source))
     }
-    let end = ceiling < page.ceiling ? [target.cut(ceiling: ceiling)] : []
+    let cut = ceiling < page.ceiling ? [target.cut(ceiling: ceiling)] : []
     // Events without a statement need no search.
     var letters = try search.decide(unknown).letters
     let applied = Page(floor: page.floor, ceiling: ceiling)
     guard case .searchingPoison = mode else {
       try await commit(
-        steps.map { ($0.sql, $0.source) }, path, entering: true, end + search.keep(letters),
+        steps.map { ($0.sql, $0.source) }, path, entering: true,
+        cut + search.keep(letters) + end(page),
         sequences: steps.map(\.sequence), on: session)
       return Applied(page: applied, events: count, letters: letters)
     }
     try await session.prepared(path.enter)
     let found = try search.decide(try await applyOneByOne(steps, path, on: session))
     letters = (letters + found.letters).sorted { $0.sequence < $1.sequence }
-    _ = try await session.pipeline(path.outside(end + search.keep(letters) + target.end) + ["COMMIT"])
+    _ = try await session.pipeline(path.outside(cut + search.keep(letters) + end(page, found.ignored)) + ["COMMIT"])
     return Applied(page: applied, events: count, letters: letters, ignored: found.ignored)
   }
 
@@ -261,17 +268,17 @@ package struct Projector: Sendable {
 
   /// Commits a page without events, and looks up where the next one is: the numbers up to there may be many.
   private func commitEmpty(_ page: Page, on session: Session) async throws -> Applied {
-    let ended = try await session.pipeline([positions.nextEvent(after: page.ceiling)] + target.end + ["COMMIT"])
+    let ended = try await session.pipeline([positions.nextEvent(after: page.ceiling)] + end(page) + ["COMMIT"])
     return Applied(page: page, events: 0, nextEvent: try ended[0].rows[0].get(0, as: Int64.self))
   }
 
   private func commit(
-    _ effects: [(SQL, SourceLocation)], _ path: PagePath, entering: Bool = false, _ last: [SQL] = [],
+    _ effects: [(SQL, SourceLocation)], _ path: PagePath, entering: Bool = false, _ last: [SQL],
     sequences: [Int64] = [], on session: Session
   ) async throws {
     let enter = entering ? [path.enter] : []
     do {
-      _ = try await session.pipeline(enter + effects.map(\.0) + path.outside(last + target.end) + ["COMMIT"])
+      _ = try await session.pipeline(enter + effects.map(\.0) + path.outside(last) + ["COMMIT"])
     } catch {
       throw failure(error, effects, sequences, after: enter.count)
     }

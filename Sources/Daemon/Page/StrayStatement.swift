@@ -37,7 +37,7 @@ struct StrayStatement: Sendable {
     let plan = SQL(text: "EXPLAIN " + failed.text, binds: failed.binds)
     do throws(PostgresError) {
       let work = begin + effects.prefix(index) + [plan, PagePath.leave]
-      _ = try await session.pipeline(work + target.end + ["ROLLBACK"])
+      _ = try await session.pipeline(work + target.end(after: 0, maySkip: false) + ["ROLLBACK"])
       return nil
     } catch {
       if error.isCancelled || error.isConnectionLoss { throw error }

@@ -23,6 +23,7 @@ package actor EventFeed {
     var floor: Int64?
     var next: Int64?
     var types: Set<String>?
+    var archived = Archived.keep
 
     func isAt(_ floor: Int64) -> Bool { self.floor == nil || self.floor == floor || next == floor }
   }
@@ -55,8 +56,8 @@ package actor EventFeed {
   }
 
   /// Adds a shard: from now on the feed reads its types at its position.
-  func join(_ shard: ShardName, types: [String]?) {
-    places[shard] = Place(types: types.map { Set($0) })
+  func join(_ shard: ShardName, types: [String]?, archived: Archived) {
+    places[shard] = Place(types: types.map { Set($0) }, archived: archived)
   }
 
   func leave(_ shard: ShardName) { places[shard] = nil }
@@ -73,7 +74,10 @@ package actor EventFeed {
   private func find(_ page: Page, for shard: ShardName, parks: Bool) async throws -> Reading {
     let types = places[shard].flatMap(\.types)
     places[shard]?.floor = page.floor
-    guard !parks else { return try await load(page, types, for: shard, parkedFor: "\(shard)") }
+    // A block without some events is for one shard alone.
+    guard !parks, places[shard]?.archived != .skip else {
+      return try await load(page, types, for: shard, parkedFor: parks ? "\(shard)" : nil)
+    }
     let life = await marks.life
     if let block = kept[page.floor]?.block, block.life == life, Self.covers(block.types, types) { return .block(block) }
     if let flight = flights.first(where: { $0.value.floor == page.floor && Self.covers($0.value.types, types) }) {
@@ -84,7 +88,7 @@ package actor EventFeed {
 
   private func readForAll(_ page: Page, _ own: Set<String>?, for shard: ShardName) async throws -> Reading {
     var types = own
-    for place in places.values where place.isAt(page.floor) {
+    for place in places.values where place.archived == .keep && place.isAt(page.floor) {
       types = types.flatMap { mine in place.types.map { mine.union($0) } }
     }
     lastNumber += 1
@@ -116,7 +120,8 @@ package actor EventFeed {
     _ page: Page, _ types: Set<String>?, for shard: ShardName, parkedFor: String?
   ) async throws -> Reading {
     let request = EventBlocks.Request(
-      page: page, types: types, parkedFor: parkedFor, rowLimit: rows.limit, byteLimit: Self.hardBytes)
+      page: page, types: types, parkedFor: parkedFor, archived: places[shard]?.archived ?? .keep,
+      rowLimit: rows.limit, byteLimit: Self.hardBytes)
     let (blocks, marks) = (blocks, marks)
     let reading: Reading = try await pool.withSession(for: "\(shard)", unlessStopped: true) { session in
       let mark = try await marks.proven(on: session)

@@ -33,7 +33,7 @@ package struct LetterPage: Sendable {
       try await plugin.prepare(position: page.floor)
       let pages = LetterPages(
         blocks: EventBlocks(context.shape), session: session, target: target, types: context.definition.takes,
-        patience: declaration.timeout)
+        archived: context.definition.archived, patience: declaration.timeout)
       do {
         try await run(PluginProjector(context, declaration, plugin: plugin, pages: pages, target: target))
       } catch {
@@ -55,6 +55,7 @@ private struct LetterPages: PluginPages {
   let session: Session
   let target: PageTarget
   let types: [String]?
+  let archived: Archived
   let patience: Duration
 
   var areBegun: Bool { true }
@@ -64,7 +65,8 @@ private struct LetterPages: PluginPages {
   func read(_ page: Page, parks: Bool) async throws -> EventFeed.Reading {
     try await session.script(
       "BEGIN ISOLATION LEVEL READ COMMITTED; " + SessionBounds.bearing(silenceOf: patience))
-    let begun = try await session.pipeline(target.begin(floor: page.floor, ceiling: page.ceiling, types: types))
+    let begun = try await session.pipeline(
+      target.begin(floor: page.floor, ceiling: page.ceiling, types: types, archived: archived))
     try target.check(begun)
     let block = try await blocks.shown(page, on: session)
     guard block.count == 1 else { throw PageTarget.Refusal.nothingToApply }

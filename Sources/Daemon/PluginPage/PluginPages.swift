@@ -69,6 +69,7 @@ actor RebuildPages: PluginPages {
   private let types: Set<String>?
   /// The name under which the letters of parked streams are kept.
   private let letters: String
+  private let archived: Archived
   private var opened: ContinuousClock.Instant?
   private var rows = BlockRows()
 
@@ -76,11 +77,12 @@ actor RebuildPages: PluginPages {
   private(set) var end: Int64?
 
   /// - Parameter pool: has one session.
-  init(_ shape: StoreShape, pool: SessionPool, types: [String]?, letters: String) {
+  init(_ shape: StoreShape, pool: SessionPool, types: [String]?, archived: Archived, letters: String) {
     blocks = EventBlocks(shape)
     self.pool = pool
     self.types = types.map { Set($0) }
     self.letters = letters
+    self.archived = archived
   }
 
   /// Allows reading pages up to this sequence.
@@ -88,7 +90,8 @@ actor RebuildPages: PluginPages {
 
   func read(_ page: Page, parks: Bool) async throws -> EventFeed.Reading {
     let request = EventBlocks.Request(
-      page: page, types: types, parkedFor: parks ? letters : nil, rowLimit: rows.limit, byteLimit: EventFeed.hardBytes)
+      page: page, types: types, parkedFor: parks ? letters : nil, archived: archived, rowLimit: rows.limit,
+      byteLimit: EventFeed.hardBytes)
     let blocks = blocks
     let block = try await pool.withSession { session in
       try await blocks.read(request, life: await self.life(of: session), on: session)

@@ -197,7 +197,9 @@ actor PluginProjector: PageApplier {
     let begin = pages.areBegun ? [] : begin(slice, search)
     let isEmpty = slice.count == 0 && !pages.areBegun
     let look = isEmpty ? [Positions(context.shape).nextEvent(after: page.ceiling)] : []
-    let last = search.keep(letters) + look + target.end
+    let end = target.end(
+      after: page.floor, maySkip: context.shape.maySkip(definition.archived), ignored: ignored)
+    let last = search.keep(letters) + look + end
     let results = try await pages.commit(in: life) { [target] session in
       let path = PagePath(session.operatorPath, target)
       let begin = begin + (effects.isEmpty ? [] : [path.enter])
@@ -225,7 +227,8 @@ actor PluginProjector: PageApplier {
     return ["BEGIN ISOLATION LEVEL READ COMMITTED"]
       // External effects cannot be rolled back with the position.
       + target.begin(
-        floor: page.floor, ceiling: page.ceiling, types: definition.takes, durable: declaration.effects == .external)
+        floor: page.floor, ceiling: page.ceiling, types: definition.takes, archived: definition.archived,
+        durable: declaration.effects == .external)
       + (parks ? [search.park] : [])
       + ["SELECT tidemark_internal.same_page(\(page.floor), \(page.ceiling), \(leftOut.passedOver), \(leftOut.parked))"]
   }

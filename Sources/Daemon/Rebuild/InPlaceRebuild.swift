@@ -16,7 +16,53 @@ struct InPlaceRebuild: Sendable {
   private static let round: Int64 = 200_000
 
   func run(_ row: RebuildTable.Row) async throws {
+    if row.target == nil { try await refuseHarm(row) }
     try await runner.holding { try await fill(row) }
+  }
+
+  /// Before anything is emptied: whether what is emptied is what is filled again, and whether all events are there to fill it.
+  private func refuseHarm(_ row: RebuildTable.Row) async throws {
+    let (shape, definition) = (runner.shape, runner.definition)
+    let others = try await RedirectionCheck(shape: shape).undeclared(definition, runner.options)
+    if let first = others.first {
+      throw Problem(
+        .rebuild(.notEmptied), others.map(\.message).joined(separator: "; "), hint: first.hint, source: first.source)
+    }
+    guard !row.request.allowsFewer else { return }
+    try await runner.pool().closing { pool in
+      try await pool.withSession { [runner] session in
+        guard let live = try await Positions(shape).read(runner.shard, session) else {
+          throw Problem(nothingAppliedBy: runner.shard)
+        }
+        let lost = try await runner.lostEvents(upTo: live, session)
+        let orphans = try await orphans(session)
+        guard !lost.isNone || !orphans.isEmpty else { return }
+        throw Problem(
+          .rebuild(.fewerRows),
+          "a rebuild in place of \(runner.shard) may leave fewer rows than there are: "
+            + (orphans + (lost.isNone ? [] : [lost.words])).joined(separator: ", "),
+          hint:
+            "`tidemark rebuild \(definition.name) --diff --dry-run` shows which rows, if its statements can be redirected. If they may go, repeat the command with --fewer-rows."
+        )
+      }
+    }
+  }
+
+  /// Rows of streams that have no events any more, in words for each table; only `key` tells which they are.
+  private func orphans(_ session: Session) async throws -> [String] {
+    guard let key = runner.definition.key else { return [] }
+    let originals = try await OriginalTables.read(runner.definition.tables, of: runner.definition.name, session)
+    var orphans: [String] = []
+    for table in originals.tables where table.columns.contains(key) {
+      let rows = try await session.execute(
+        """
+        SELECT count(*) FROM \(raw: table.qualified) AS t
+         WHERE NOT EXISTS (SELECT FROM \(raw: runner.shape.store).mt_events AS e WHERE e.stream_id::text = t.\(identifier: key)::text)
+        """
+      ).rows[0].get(0, as: Int.self)
+      if rows > 0 { orphans.append("\(counted(rows, "row")) of \(table.declared) belong to streams without events") }
+    }
+    return orphans
   }
 
   private func fill(_ row: RebuildTable.Row) async throws {

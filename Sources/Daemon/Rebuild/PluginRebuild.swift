@@ -21,7 +21,8 @@ extension RebuildRunner {
     guard let declaration = definition.plugin else { return try await body(worker(row, target, pool)) }
     let plugin = makePlugin(
       declaration, for: definition.shard, of: context.database, mode: .rebuild, observer: observer)
-    let pages = RebuildPages(shape, pool: pool, types: definition.takes, letters: target.letters)
+    let pages = RebuildPages(
+      shape, pool: pool, types: definition.takes, archived: definition.archived, letters: target.letters)
     let projector = PluginProjector(context, declaration, plugin: plugin, pages: pages, target: target)
     let worker = worker(row, target, pool, RebuildPlugin(projector: projector, pages: pages))
     try await plugin.running { try await body(worker) }

@@ -1,5 +1,6 @@
 import Books
 import ReadModels
+import EventStore
 import Postgres
 import Rules
 import Telemetry
@@ -18,6 +19,8 @@ struct RebuildClosing: Sendable {
     case ended
     /// The differences, as JSON, and the position at which they were found.
     case compared(String, at: Int64)
+    /// What the exchange would take away; nil if nothing.
+    case counted(Problem?)
     /// Rolled back, to be tried again: why.
     case hindered(String)
     /// Rolled back: a page failed, and will be tried again.
@@ -51,9 +54,31 @@ struct RebuildClosing: Sendable {
     }
   }
 
-  /// Compares old and new tables. The live shard waits until a snapshot has both at one position, and continues while they are read.
+  /// Compares old and new tables.
   func compare(
     _ row: RebuildTable.Row, _ session: Session, replay: @escaping @Sendable (Int64) async throws -> Void
+  ) async throws -> Outcome {
+    try await look(row, session, replay) { looker, position in
+      .compared(try await shadows.compare(filter, looker), at: position)
+    }
+  }
+
+  /// Counts the rows of old and new tables: an operator may not know that events are gone, and nobody misses a row before it is too late.
+  func count(
+    _ row: RebuildTable.Row, _ session: Session, replay: @escaping @Sendable (Int64) async throws -> Void
+  ) async throws -> Outcome {
+    try await look(row, session, replay) { looker, position in
+      let losses = try await shadows.losses(filter, looker)
+      guard !losses.isEmpty else { return .counted(nil) }
+      let lost = try await runner.lostEvents(upTo: position, looker)
+      return .counted(Problem(fewerRows: losses, lost, in: runner.definition))
+    }
+  }
+
+  /// Reads old and new tables at one position. The live shard waits until a snapshot has both there, and continues while they are read.
+  private func look(
+    _ row: RebuildTable.Row, _ session: Session, _ replay: @escaping @Sendable (Int64) async throws -> Void,
+    _ body: @Sendable (Session, Int64) async throws -> Outcome
   ) async throws -> Outcome {
     try await outcome {
       try await Session.connect(runner.options, threadName: "rebuild").closing { looker in
@@ -68,9 +93,9 @@ struct RebuildClosing: Sendable {
             """)
           return position
         }
-        let comparison = try await shadows.compare(filter, looker)
+        let outcome = try await body(looker, position)
         try await looker.script("COMMIT")
-        return .compared(comparison, at: position)
+        return outcome
       }
     }
   }
@@ -103,7 +128,8 @@ struct RebuildClosing: Sendable {
     let (target, live) = try await catchUp(row, session, replay)
     try await verify(row, choice.way, session)
     if choice.way == .swap { try await outliveSnapshots(session) }
-    try await shadows.takeOverLetters(row, at: target, types: runner.definition.takes, session)
+    try await shadows.takeOverLetters(
+      row, at: target, types: runner.definition.takes, archived: runner.definition.archived, session)
     // Any change of the tables was committed before these locks.
     switch choice.way {
     case .copy:

@@ -178,6 +178,13 @@ package struct RebuildRunner: Sendable {
     }
   }
 
+  /// The events that the shard may have applied and a rebuild does not get.
+  func lostEvents(upTo position: Int64, _ session: Session) async throws -> LostEvents {
+    try await LostEvents.read(
+      shape, after: try await firstPosition(session), upTo: position, types: definition.takes,
+      archived: definition.archived, session)
+  }
+
   /// Sessions for the pages of a rebuild.
   func pool(limit: Int = 1) -> SessionPool {
     SessionPool(
@@ -249,6 +256,8 @@ package struct RebuildRunner: Sendable {
     var isAnalyzed = false
     var falters = 0
     var comparison: String?
+    // One that ends at an earlier event lacks the rows of later ones, which the live shard then applies again.
+    var isCounted = row.request.allowsFewer || row.request.upTo != nil || !row.request.exchanges
     let closing = RebuildClosing(runner: self, shadows: shadows, filter: filter)
     while command != .finish {
       try Task.checkCancellation()
@@ -285,11 +294,19 @@ package struct RebuildRunner: Sendable {
           isAnalyzed = true
         }
         let rest = { @Sendable (target: Int64) in try await replay(workers, to: target, isPatient: false) }
-        let looksFirst = row.request.compares && comparison == nil
-        switch try await looksFirst
-          ? closing.compare(row, session, replay: rest)
-          : closing.run(row, choice, comparison: comparison, session, replay: rest)
-        {
+        let outcome =
+          if row.request.compares && comparison == nil {
+            try await closing.compare(row, session, replay: rest)
+          } else if !isCounted {
+            try await closing.count(row, session, replay: rest)
+          } else {
+            try await closing.run(row, choice, comparison: comparison, session, replay: rest)
+          }
+        switch outcome {
+        case .counted(let problem):
+          if let problem { throw problem }
+          isCounted = true
+          command = .measure
         case .compared(let found, _) where row.request.exchanges:
           comparison = found
           command = .measure

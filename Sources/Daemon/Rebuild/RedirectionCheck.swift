@@ -46,6 +46,62 @@ package struct RedirectionCheck: Sendable {
     }
   }
 
+  /// The statements of a projection that write tables it does not declare, or their partitions.
+  ///
+  /// A rebuild in place empties only declared tables, so the others would get the effect of each event a second time.
+  func undeclared(_ definition: ProjectionDefinition, _ options: ConnectionOptions) async throws -> [Problem] {
+    let session = try await Session.connect(options, threadName: "redirection")
+    return try await session.closing { session in
+      try await ShardSessions.prepare(session)
+      let originals = try await OriginalTables.read(definition.tables, of: definition.name, session)
+      var findings: [Problem] = []
+      for (sql, statement) in statements(of: definition) {
+        try await session.script("BEGIN")
+        do {
+          if let table = try await written(sql, besides: originals, session) {
+            findings.append(
+              Problem(
+                "it writes \(table), which `tables` does not name: every event would count there a second time",
+                hint: "Name it in \(definition.settingsKey).tables, so that it is emptied too.",
+                source: statement.source,
+                key: definition.settingsKey))
+          }
+          try await session.script("ROLLBACK")
+        } catch let error as PostgresError where error.sqlState != nil && !error.isConnectionLoss {
+          // A statement that cannot be planned fails in its first page, before it writes anything.
+          await session.rollBack()
+        }
+        try await session.script("DEALLOCATE ALL")
+      }
+      return findings
+    }
+  }
+
+  /// The tables that planning a statement locks for writing, besides the originals.
+  private func written(_ sql: SQL, besides originals: OriginalTables, _ session: Session) async throws -> String? {
+    try await explain(sql, PagePath(session.operatorPath, .live(shard: "")), session)
+    let rows = try await session.execute(
+      """
+      SELECT s.relation FROM tidemark_internal.stray_relations('', '{}') AS s
+       WHERE s.is_written
+         AND NOT EXISTS (SELECT FROM pg_partition_ancestors(to_regclass(s.relation)) AS a WHERE a.relid = ANY (\(originals.oids)::bigint[]::oid[]))
+         AND to_regclass(s.relation) <> ALL (\(originals.oids)::bigint[]::oid[])
+       ORDER BY 1
+      """
+    ).rows
+    return rows.isEmpty ? nil : try rows.map { try $0.get(0, as: String.self) }.joined(separator: ", ")
+  }
+
+  private func explain(_ sql: SQL, _ path: PagePath, _ session: Session) async throws {
+    try await session.execute(path.enter)
+    try await session.prepare(sql, name: "looked_at")
+    let nulls = sql.binds.isEmpty ? "" : "(\(sql.binds.map { _ in "NULL" }.joined(separator: ", ")))"
+    if SQLText.isPlanned(sql.text) {
+      try await session.script("EXPLAIN EXECUTE looked_at\(nulls)")
+    }
+    try await session.execute(PagePath.leave)
+  }
+
   private func statements(of definition: ProjectionDefinition) -> [(SQL, Statement)] {
     switch definition.effect {
     case .batch(let statements): statements.map { (SQL(text: $0.text), $0) }
@@ -81,13 +137,7 @@ package struct RedirectionCheck: Sendable {
   private func plan(
     _ sql: SQL, _ path: PagePath, _ originals: OriginalTables, _ session: Session
   ) async throws -> String? {
-    try await session.execute(path.enter)
-    try await session.prepare(sql, name: "looked_at")
-    let nulls = sql.binds.isEmpty ? "" : "(\(sql.binds.map { _ in "NULL" }.joined(separator: ", ")))"
-    if SQLText.isPlanned(sql.text) {
-      try await session.script("EXPLAIN EXECUTE looked_at\(nulls)")
-    }
-    try await session.execute(PagePath.leave)
+    try await explain(sql, path, session)
     let rows = try await session.execute(
       "SELECT relation, is_written FROM tidemark_internal.stray_relations('', \(originals.oids)::bigint[]::oid[])"
     ).rows

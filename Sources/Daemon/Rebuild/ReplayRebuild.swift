@@ -58,6 +58,7 @@ struct ReplayRebuild: Sendable {
         throw Problem(nothingAppliedBy: runner.shard)
       }
       guard live <= target else { return nil }
+      for setting in runner.definition.archived.settings { try await session.execute(setting) }
       try await session.execute(
         """
         SELECT tidemark_internal.take_over_letters(\(row.id), \(runner.shard), \(PageTarget.letters(ofRebuildOf: runner.shard)),

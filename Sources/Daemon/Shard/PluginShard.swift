@@ -15,7 +15,7 @@ extension ShardAgent {
       context, declaration, plugin: plugin, pages: LivePages(shard: name, feed: feed, pool: pool, marks: marks),
       target: .live(shard: "\(name)"))
     let (running, feed) = (agent, feed)
-    await feed.join(name, types: context.definition.takes)
+    await feed.join(name, types: context.definition.takes, archived: context.definition.archived)
     let outcome: Result<Void, any Error>
     do {
       try await plugin.running { try await running.run() }

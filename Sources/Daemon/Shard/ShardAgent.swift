@@ -17,6 +17,8 @@ package struct ShardAgent: Service {
   package var requests: RequestBoard
   /// Reads for plugins.
   package var feed: EventFeed
+  /// The shards that the settings declare now.
+  var declared: @Sendable () async -> [ShardName]
   /// Set if the projection is a plugin.
   var plugin: PluginProjector?
 
@@ -99,7 +101,7 @@ package struct ShardAgent: Service {
       let isFirst = rule.position == nil
       let step = try await runner.attempt(&rule) { rule in
         if plugin != nil, !(try await letRebuildGoFirst(unless: revision)) { return .readPosition }
-        let position = try await start().position(pool: pool, marks: marks)
+        let position = try await start(besides: await declared()).position(pool: pool, marks: marks)
         if isFirst {
           observer.observe(.shardStarted(name, position: position))
           for risk in definition.widthDependences { observer.observe(.statementAtRisk(name, failure: risk)) }
@@ -225,8 +227,11 @@ package struct ShardAgent: Service {
     }
   }
 
-  private func start() -> ShardStart {
-    ShardStart(definition: definition, positions: Positions(context.shape), key: key, observer: observer)
+  private func start(besides declared: [ShardName]) -> ShardStart {
+    ShardStart(
+      definition: definition, positions: Positions(context.shape),
+      tables: TableCheck(definition, declared: declared.map { "\($0)" }, shape: context.shape), key: key,
+      observer: observer)
   }
 
   /// Reports the outcome of a step, and returns the next command.
@@ -242,6 +247,8 @@ package struct ShardAgent: Service {
       observer.observe(.shardRetrying(name, failure: failed.failure, retryIn: delay, attempt: rule.attempt))
     case .pause(let length) where failed.failure.code == .store(.notAtRest):
       observer.observe(.shardRefused(name, failure: failed.failure, retryIn: length))
+    case .pause(let length) where failed.failure.code == .store(.mismatch):
+      observer.observe(.shardMismatched(name, failure: failed.failure, retryIn: length))
     case .pause(let length), .pauseAll(let length):
       observer.observe(.shardPaused(name, failure: failed.failure, for: length))
     case .stop, .stopAll:

@@ -8,6 +8,7 @@ import Telemetry
 struct ShardStart: Sendable {
   let definition: ProjectionDefinition
   let positions: Positions
+  let tables: TableCheck
   let key: String
   let observer: any Observer
 
@@ -24,17 +25,39 @@ struct ShardStart: Sendable {
               "its position row has been locked for \(lasted.brief), by the previous leader's last page or by another transaction"
           ))
       }, { try await begin(pool, at: nil) })
-    if let found { return told(found) }
+    if let found {
+      try await watchedTables {
+        try await pool.withSession(for: key, unlessStopped: true) { [tables, observer] in
+          try await tables.check(at: found.position, $0, observer)
+        }
+      }
+      return told(found)
+    }
     let first = try await firstPosition(pool: pool, marks: marks)
-    return told(try await begin(pool, at: first) ?? (first, 0))
+    return told(try await watchedTables { try await begin(pool, at: first) } ?? (first, 0))
+  }
+
+  /// Says so if the look at the tables takes long.
+  private func watchedTables<T: Sendable>(_ look: @escaping @Sendable () async throws -> T) async throws -> T {
+    try await watched(
+      { lasted in
+        observer.observe(
+          .shardWaiting(
+            definition.shard,
+            reason: "its first look at its tables has lasted \(lasted.brief): another session holds a lock on one"))
+      }, look)
   }
 
   /// No page is running yet, so a stop ends the wait for a locked position row.
   private func begin(
     _ pool: SessionPool, at first: Int64?
   ) async throws -> (position: Int64, removedLetters: Int)? {
-    try await stoppable { [positions, key] in
-      try await pool.withSession(for: key) { try await positions.begin(key, at: first, $0) }
+    try await stoppable { [positions, tables, key] in
+      try await pool.withSession(for: key) { session in
+        try await positions.begin(key, at: first, session) {
+          try await tables.claim(at: first ?? 0, $0)
+        }
+      }
     }
   }
 

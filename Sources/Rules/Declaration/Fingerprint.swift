@@ -9,6 +9,7 @@ package struct Fingerprint: Sendable, Hashable {
   package let rebuild: String
   // What an agent depends on besides; it never leaves the process, so it need not be short.
   private let start: StartPosition
+  private let onMismatch: OnMismatch
   private let plugin: PluginDefinition?
 
   /// The texts that this computes must not change, since the database holds those of earlier programs: with another text every shard
@@ -20,8 +21,10 @@ package struct Fingerprint: Sendable, Hashable {
         definition.workText, definition.takes?.joined(separator: ",") ?? "all",
         definition.tables.joined(separator: ","), definition.onPoison.rawValue, definition.key ?? "",
         definition.tenantKey ?? "", "\(definition.isParallel)",
-      ].joined(separator: "\n") + (definition.plugin.map { "\n\($0.rebuildsExternal)" } ?? ""))
+      ].joined(separator: "\n") + (definition.plugin.map { "\n\($0.rebuildsExternal)" } ?? "")
+        + (definition.archived == .keep ? "" : "\narchived: \(definition.archived.rawValue)"))
     start = definition.start
+    onMismatch = definition.onMismatch
     plugin = definition.plugin
   }
 

@@ -12,6 +12,8 @@ package struct ProjectionDefinition: Hashable, Sendable {
   package var effect: Effect
   package var start: StartPosition
   package var onPoison: OnPoison
+  package var onMismatch: OnMismatch
+  package var archived: Archived
   /// The column of every table that holds the id of the stream a row is made of; nil if rows are made of several streams.
   package var key: String?
   /// The column of every table that holds the tenant.
@@ -23,8 +25,9 @@ package struct ProjectionDefinition: Hashable, Sendable {
 
   package init(
     name: String, version: Int = 1, events: [String]? = nil, tables: [String] = [], setup: Statement? = nil,
-    effect: Effect, start: StartPosition = .beginning, onPoison: OnPoison = .skip, key: String? = nil,
-    tenantKey: String? = nil, isParallel: Bool = false, source: SourceLocation = .unknown
+    effect: Effect, start: StartPosition = .beginning, onPoison: OnPoison = .skip, onMismatch: OnMismatch = .wait,
+    archived: Archived = .keep, key: String? = nil, tenantKey: String? = nil, isParallel: Bool = false,
+    source: SourceLocation = .unknown
   ) {
     self.name = name
     self.version = version
@@ -34,6 +37,8 @@ package struct ProjectionDefinition: Hashable, Sendable {
     self.effect = effect
     self.start = start
     self.onPoison = onPoison
+    self.onMismatch = onMismatch
+    self.archived = archived
     self.key = key
     self.tenantKey = tenantKey
     self.isParallel = isParallel
@@ -81,6 +86,22 @@ package enum OnPoison: String, CaseIterable, Hashable, Sendable {
   case skip
   /// They become dead letters too, until an operator replays or discards them in order.
   case parkStream = "park-stream"
+}
+
+/// What a shard does when its position and its tables do not seem to belong together.
+package enum OnMismatch: String, CaseIterable, Hashable, Sendable {
+  /// It waits for an operator.
+  case wait
+  /// It applies events all the same.
+  case `continue`
+}
+
+/// What becomes of events that the store has archived since they were committed: the same in pages, late arrivals, replays and rebuilds.
+package enum Archived: String, CaseIterable, Hashable, Sendable {
+  /// They count as any other event, whenever they were archived.
+  case keep
+  /// They are skipped wherever they are archived by the time they are read.
+  case skip
 }
 
 /// How a projection changes its read model.

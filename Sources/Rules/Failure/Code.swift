@@ -97,6 +97,7 @@ package enum StoreCode: String, ProblemCode {
   case pooled = "TM212"
   case notAtRest = "TM213"
   case schemaBusy = "TM214"
+  case mismatch = "TM216"
   case untrusted = "TM217"
   case unproven = "TM220"
 
@@ -117,6 +118,8 @@ package enum StoreCode: String, ProblemCode {
     case .pooled: "A connection goes through a pooler that runs each statement in a different session."
     case .unproven: "The proof of the high-water mark does not hold for the event table as it is declared."
     case .notAtRest: "A shard cannot take over from the application while events are still being appended."
+    case .mismatch:
+      "A shard's position and its tables do not seem to belong together: a name changed, or a table or a position is not the one it was."
     case .untrusted:
       "An object with one of Tidemark's names, or a part of the event store, belongs to a role that nothing speaks for."
     case .schemaBusy: "Tidemark's own schema could not be changed because another session held a lock for too long."
@@ -134,6 +137,7 @@ package enum RaisedCode: String, ProblemCode {
   case unknownPart = "TM306"
   case rowsOfOthers = "TM307"
   case viewElsewhere = "TM308"
+  case rowsMissing = "TM310"
 
   package var meaning: String {
     switch self {
@@ -149,6 +153,8 @@ package enum RaisedCode: String, ProblemCode {
       "The events of a page changed while a plugin worked on them: one arrived late, or dead letters were replayed. The daemon reads the page again."
     case .unknownPart:
       "A stream or a tenant to rebuild has no events, or its identifier is invalid; the command reports TM334."
+    case .rowsMissing:
+      "The copy at the end of a rebuild left other rows than the rebuild made. Nothing was changed."
     case .rowsOfOthers:
       "A rebuild of some streams or tenants made rows that belong to others; the command reports TM327."
     }
@@ -172,6 +178,8 @@ package enum RebuildCode: String, ProblemCode {
   case plugin = "TM333"
   case unknownPart = "TM334"
   case collision = "TM335"
+  case fewerRows = "TM336"
+  case notEmptied = "TM337"
 
   package var meaning: String {
     switch self {
@@ -192,6 +200,9 @@ package enum RebuildCode: String, ProblemCode {
     case .aborted: "An operator ended the rebuild."
     case .plugin: "The plugin cannot be rebuilt, or not in the requested way."
     case .unknownPart: "A stream or a tenant has no events, or its identifier is invalid."
+    case .fewerRows: "The rebuild would leave fewer rows than there are. Nothing was changed."
+    case .notEmptied:
+      "A rebuild in place cannot empty exactly the tables that it fills again, or would empty others. Nothing was changed."
     case .collision: "A new row has the key of an old row that stays."
     }
   }

@@ -129,6 +129,8 @@ package struct FailurePolicy: Hashable, Sendable {
     switch failure.failureClass {
     // The store is not at rest: wait until the operator stops the writers.
     case .transient where failure.sqlState == StoreCode.notAtRest.rawValue: [.pause(.seconds(10))]
+    // Position and tables do not belong together: wait until the operator brings them together.
+    case .transient where failure.sqlState == StoreCode.mismatch.rawValue: [.pause(.seconds(10))]
     case .connection, .transient:
       [
         .retry(after: .milliseconds(250)), .retry(after: .milliseconds(500)), .retry(after: .seconds(1)),

@@ -44,6 +44,12 @@ package struct Problem: Error, Hashable, Sendable, CustomStringConvertible {
     return text
   }
 
+  /// For `status`, where a shard that waits for its operator also says what to do.
+  package var reason: String {
+    guard case .store = code, let hint else { return description }
+    return "\(description). \(hint)"
+  }
+
   package var isOfStore: Bool { if case .store = code { true } else { false } }
   package var isOfRebuild: Bool { if case .rebuild = code { true } else { false } }
   package var isOfPlugin: Bool { if case .plugin = code { true } else { false } }

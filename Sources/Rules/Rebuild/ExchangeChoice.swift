@@ -121,4 +121,4 @@ extension Problem {
 
 /// How an operator fixes a statement that a rebuild cannot redirect to its new tables.
 package let strayHint =
-  "Name tables without their schema, and every table that is written in `tables`; or rebuild with --in-place."
+  "Name in `tables` every table that is written, and tables without their schema. Where a schema is needed, rebuild with --in-place."

@@ -61,7 +61,7 @@ extension Fact {
 
     .shardStarted, .shardCaughtUp, .pageApplied, .pageSlow, .pageNarrowed, .shardRetrying, .shardPaused, .shardResumed,
     .shardHalted, .deadLetter, .deadLettersRemoved, .definitionChanged, .statementAtRisk, .shardStopped, .shardWaiting,
-    .shardRefused, .shardEnded,
+    .shardRefused, .shardMismatched, .tablesReplaced, .shardEnded,
 
     .rebuildStarted, .rebuildWaiting, .rebuildHindered, .rebuildRetrying, .rebuildCompared, .rebuildExchanged,
     .rebuildFailed,

@@ -184,6 +184,36 @@ extension Observation {
 }
 
 extension Fact {
+  package static let shardMismatched = Fact(
+    "5f0c9a3be1d24a7d9a0b6f2c48d7e915", .error, "Shard not started: its position and its tables do not belong together",
+    meaning:
+      "The shard has no position although its tables have rows or another shard fills them, as after a projection was renamed; or it has one and a table is empty, as after a table was created again (TM216). Each event would count twice, or not at all, so the shard applies nothing.",
+    action:
+      "Read error and hint: `tidemark move` carries the position of a renamed projection over, `tidemark rebuild` fills an empty table. The daemon tries again after retry_in.",
+    repeats: .page)
+}
+
+extension Observation {
+  package static func shardMismatched(_ shard: ShardName, failure: Problem, retryIn delay: Duration) -> Self {
+    Self(.shardMismatched, shard, failure: failure).with(.retryIn, delay)
+  }
+}
+
+extension Fact {
+  package static let tablesReplaced = Fact(
+    "b7d1c05e6a924f0e8c53d2f94a1be067", .warning, "A table of the shard is another one than before",
+    meaning:
+      "A table was dropped and created again, or restored, while the shard stood at its position. It has rows, so the shard continues.",
+    action: "If the table does not hold all events up to the position, run `tidemark rebuild`.")
+}
+
+extension Observation {
+  package static func tablesReplaced(_ shard: ShardName, failure: Problem) -> Self {
+    Self(.tablesReplaced, shard, failure: failure)
+  }
+}
+
+extension Fact {
   package static let shardEnded = Fact(
     "6863b117c2f548bf997faea2e6993ebb", .info, "Shard ended",
     meaning:

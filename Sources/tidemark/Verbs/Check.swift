@@ -58,8 +58,7 @@ struct Check {
       for warning in try await DefinitionCheck(shape: shape).warnings(settings.projections, session) {
         print("\(settings.prefix)warning: \(warning)")
       }
-      let notes = try await StartCheck(shape: shape).notes(settings.projections, session)
-      for note in settings.projections.compactMap(Self.note) + notes { print("\(settings.prefix)\(note)") }
+      for note in settings.projections.compactMap(Self.note) { print("\(settings.prefix)\(note)") }
       print(
         "\(settings.prefix)ok: \(counted(count, "projection")), every statement planned by PostgreSQL \(session.serverVersion / 10_000)"
       )

@@ -10,7 +10,7 @@ struct List {
     "list", about: "List the projections of the settings file, and shards that only the database knows.",
     discussion: """
       Each is listed with its position. A shard that is not in the settings belongs to an older version of a projection, or to one that was
-      removed; `tidemark forget` deletes its position. If the database is unreachable, only the settings file is listed.
+      removed; `tidemark forget` deletes its position, and `tidemark move` gives it to a new name. If the database is unreachable, only the settings file is listed.
       """,
     options: SettingsOption.options + [offline, OutputOption.json]
   ) { try await List(line: $0).run() }

@@ -51,13 +51,18 @@ struct RebuildVerb {
     --dry-run then continues with the exchange. The live shard waits until a snapshot shows both at the same position, and continues while
     they are compared. The exchange comes later, so it includes events that the printed differences do not.
 
+    Before an exchange that would leave fewer rows than there are, the rebuild stops and says how many, and why if the event store shows it:
+    events may be archived, marked as skipped or removed since the shard applied them. The old tables stay. The same command with --fewer-rows
+    continues with the exchange.
+
     --to ends at a sequence, where the live shard then continues; it must not be before the shard's beginning. --workers divides the streams
     among several sessions, for projections with `key` or `parallel`. --stream and --tenant rebuild only their rows, for projections with
     `key` or `tenant_key`. A stream or tenant without events is refused. So is a table with an identity or serial column: the new rows could
     get the numbers of other streams' rows.
 
     --in-place is for projections whose statements cannot be redirected to new tables: it empties the old tables and refills them, which
-    readers can see. It asks first, unless --yes is given.
+    readers can see. It asks first, unless --yes is given. It refuses a projection that writes tables which it does not declare, tables
+    whose rows other tables follow by ON DELETE CASCADE or SET NULL, and, without --fewer-rows, a store that lacks events.
 
     A plugin with effects outside the database is handed every event again instead, if `rebuild_external` is set; the command asks first here
     too. Nothing is exchanged, and only the options --restart, --abort, --here, --yes and --json apply. --workers, --stream and --tenant are
@@ -318,6 +323,8 @@ struct RebuildChoice {
     "in-place", "Use no new tables: empty the old ones and refill them, visible to readers.")
   static let diff: Option<Bool> = .flag("diff", "Print the differences between old and new rows.")
   static let dryRun: Option<Bool> = .flag("dry-run", "With --diff: stop there, and leave the old tables in place.")
+  static let fewerRows: Option<Bool> = .flag(
+    "fewer-rows", "Continue although the tables will have fewer rows than now.")
   static let to: Option<Int64?> = .value(
     "to", .integer("SEQUENCE", 0 ... .max, noun: "a sequence"),
     "End at this sequence rather than at the shard's position; the shard continues from there.")
@@ -326,7 +333,9 @@ struct RebuildChoice {
   static let streams: Option<[String]> = .values("stream", .text("ID"), "Only the rows of this stream.")
   static let tenants: Option<[String]> = .values("tenant", .text("ID"), "Only the rows of this tenant.")
 
-  static let options: [any DescribedOption] = [by, diff, dryRun, to, workers, streams, tenants, inPlace]
+  static let options: [any DescribedOption] = [
+    by, diff, dryRun, fewerRows, to, workers, streams, tenants, inPlace,
+  ]
 
   enum By: String, CaseIterable { case auto, swap, copy }
 
@@ -339,6 +348,7 @@ struct RebuildChoice {
     request.way = inPlace ? .inPlace : RequestedWay(rawValue: by.rawValue)!
     request.compares = diff
     request.exchanges = !dryRun
+    request.allowsFewer = line[Self.fewerRows]
     request.upTo = to
     request.workers = workers
     request.streams = line[Self.streams].isEmpty ? nil : line[Self.streams]

@@ -116,6 +116,13 @@ extension StatusReport {
       let age = shard.age.map { " \(Duration.seconds($0).brief) old" } ?? " old"
       lines.append("\(shard.name): this is\(age): \(printable(shard.stale ?? ""))")
     }
+    if !skipped.isEmpty { lines.append("") }
+    for skipped in skipped {
+      let range = skipped.first_sequence == skipped.last_sequence ? "" : " to \(grouped(skipped.last_sequence))"
+      lines.append(
+        "\(printable(skipped.shard)): \(counted(skipped.events, "event")) skipped, \(skipped.words) (sequence \(grouped(skipped.first_sequence))\(range))"
+      )
+    }
     let reasons = shards.filter { $0.reason != nil }
     if !reasons.isEmpty { lines.append("") }
     for shard in reasons { lines.append("\(shard.name): \(printable(shard.reason ?? ""))") }

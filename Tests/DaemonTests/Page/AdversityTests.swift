@@ -205,6 +205,7 @@ private func copy(_ name: String) -> String {
   @Test func `that waits for a lock is said to wait`() async throws {
     let database = try await TestDatabase.make()
     let settings = try await database.install(copy("Copy") + copy("Stuck"))
+    try await database.follow(settings)
     let blocker = try await Session.connect(database.options)
     try await blocker.script("BEGIN; LOCK TABLE stuck")
     try await database.append(type: "x", count: 3)

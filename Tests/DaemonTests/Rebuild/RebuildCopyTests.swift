@@ -30,6 +30,56 @@ import Testing
     return (database, settings)
   }
 
+  /// Two rows are the same row where the key's own index says so, and nowhere else.
+  @Test(
+    arguments: [
+      // A generated column in the key.
+      (
+        "name text NOT NULL, name_key text NOT NULL GENERATED ALWAYS AS (lower(name)) STORED, legs bigint NOT NULL, PRIMARY KEY (team, name_key)",
+        "name_key"
+      ),
+      // The column takes "anna" for "Anna", and its key does not.
+      (
+        "name text COLLATE blind NOT NULL, legs bigint NOT NULL); CREATE UNIQUE INDEX ON rider (team, name COLLATE \"C\"",
+        "name COLLATE \"C\""
+      ),
+      // The key does, and its operator is in a schema that is on no search path.
+      ("name far.citext NOT NULL, legs bigint NOT NULL, PRIMARY KEY (team, name)", "name"),
+    ])
+  func `are told apart as the index of the key tells them apart`(columns: String, key: String) async throws {
+    let names = ["Anna", "Bert", "Carl", "Dora"] + (key.contains("COLLATE") ? ["anna"] : [])
+    let projection = #"""
+      [projections.Rider]
+      events = ["rode"]
+      tables = ["rider"]
+      sql = '''
+      INSERT INTO rider AS r (team, name, legs)
+      SELECT 'red', (data->>'Name')\#(key == "name" ? "::far.citext" : ""), count(*) FROM batch GROUP BY 2
+      ON CONFLICT (team, \#(key)) DO UPDATE SET legs = r.legs + excluded.legs
+      '''
+      """#
+    let database = try await TestDatabase.make()
+    let settings = try await database.install(projection)
+    try await database.script(
+      """
+      CREATE SCHEMA far; CREATE EXTENSION citext SCHEMA far;
+      CREATE COLLATION blind (provider = icu, locale = 'und-u-ks-level2', deterministic = false);
+      CREATE TABLE rider (team text NOT NULL, \(columns));
+      CREATE VIEW busy AS SELECT * FROM rider;
+      """)
+    for name in names { try await database.append(type: "rode", count: 2, data: "{\"Name\": \"\(name)\"}") }
+    try await database.follow(settings)
+    try await database.script(
+      "DELETE FROM rider WHERE name::text COLLATE \"C\" IN ('Anna', 'Carl'); UPDATE rider SET legs = 9 WHERE name::text COLLATE \"C\" = 'Dora'"
+    )
+    let row = try await database.rebuild(settings, "Rider")
+    #expect(row.state == .done && row.chosenWay == .copy, "\(row)")
+    #expect(
+      try await database.value(
+        "SELECT string_agg(name::text COLLATE \"C\" || legs, ' ' ORDER BY name::text COLLATE \"C\") FROM rider")
+        == names.sorted().map { "\($0)2" }.joined(separator: " "))
+  }
+
   private static let ticket = """
     ; CREATE TABLE ticket (trip uuid REFERENCES trip (stream) ON DELETE CASCADE)
     """

@@ -42,14 +42,15 @@ import Testing
   }
 
   private func choosing(_ config: String, _ more: String...) async throws -> TerminalSession {
-    let terminal = try await TerminalSession([Program.path, "rebuild", "-i", "--here", "-c", config] + more)
+    let terminal = try await TerminalSession(
+      [Program.path, "rebuild", "-i", "--here", "--fewer-rows", "-c", config] + more)
     try await terminal.says("Which ones? Numbers separated by spaces: ")
     return terminal
   }
 
   @Test func `is of those that are chosen from the list, each once`() async throws {
     let (database, config) = try await prepared()
-    let terminal = try await TerminalSession([Program.path, "rebuild", "-i", "--here", "-c", config])
+    let terminal = try await TerminalSession([Program.path, "rebuild", "-i", "--here", "--fewer-rows", "-c", config])
     try await terminal.says("1  P1:All  p1\r\n2  P2:All  p2\r\n3  P3:All  p3\r\nWhich ones?")
     terminal.type(" 3, 1 3\n")
     try await terminal.says("P3:All: rebuilt up to 5")
@@ -132,7 +133,7 @@ import Testing
     let (_, config) = try await prepared()
     let file = try Program.file("")
     let terminal = try await TerminalSession([
-      "/bin/sh", "-c", "exec \(Program.path) rebuild -i --here --json -c \(config) > \(file)",
+      "/bin/sh", "-c", "exec \(Program.path) rebuild -i --here --json --fewer-rows -c \(config) > \(file)",
     ])
     try await terminal.says("Which ones?")
     terminal.type("1\n")
