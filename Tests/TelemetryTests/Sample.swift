@@ -24,6 +24,7 @@ enum Sample {
     .databaseReady(where: "host=/run", serverVersion: 170_004),
     .schemaUpdated(steps: ["tables", "views"]),
     .schemaWaits(for: "pid 1; pid 2", retryIn: .seconds(1)),
+    .startWaits(failure: failure, retryIn: .seconds(1)),
     .serverNotice(severity: "NOTICE", message: "two words"),
     .sequenceCached(size: 32),
     .storeAtRisk(failure: Problem("the event table is unlogged", hint: "ALTER TABLE")), .storeChanged,

@@ -30,6 +30,9 @@ struct Startup: Sendable {
         return try await stoppable { try await attempt() }
       } catch let error as PostgresError where error.isCancelled {
         throw CancellationError()
+      } catch let error as PostgresError where error.sqlState == .lockNotAvailable {
+        observer.observe(.startWaits(failure: Problem(error), retryIn: delay))
+        await onAway(Problem(error))
       } catch let error as PostgresError where error.mayPass {
         observer.observe(.databaseUnreachable(where: options.redacted, failure: Problem(error), retryIn: delay))
         await onAway(Problem(error))
@@ -43,6 +46,7 @@ struct Startup: Sendable {
   private func attempt() async throws -> StoreShape {
     let session = try await PoolerCheck(options: options).connect(threadName: "startup", orThrow: PoolerCheck.refusal)
     return try await session.closing { session in
+      try await SessionBounds.applyForOperator(to: session, patience: Self.longestWait)
       let shape = try await prepare(session)
       observer.observe(.databaseReady(where: options.redacted, serverVersion: session.serverVersion))
       for warning in try await NameWarnings(schema: settings.eventStore.schema).all(settings.projections, session) {

@@ -30,6 +30,18 @@ package enum SessionBounds: Sendable {
     return settings.map { "SET \(isLocal ? "LOCAL " : "")\($0) = 0" }.joined(separator: "; ")
   }
 
+  /// How long a start or a verb waits for a lock that another session holds on one of the tables it reads or changes.
+  package static let lockPatience = Duration.seconds(30)
+
+  /// For a session that changes the schema or serves an operator: a lock that another session keeps is named, and never waited for in
+  /// silence; and if this process freezes, the server ends the transaction.
+  ///
+  /// - Parameter patience: until a wait for a lock fails with 55P03.
+  package static func applyForOperator(to session: Session, patience: Duration = lockPatience) async throws {
+    try await SessionBounds.work.apply(to: session)
+    _ = try await session.script("SET lock_timeout = '\(Int(patience / .milliseconds(1)))ms'")
+  }
+
   package func apply(to session: Session) async throws { _ = try await session.script(statements) }
 
   /// For a script that resets all settings and must set these again in the same transaction.

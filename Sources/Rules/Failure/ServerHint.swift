@@ -13,6 +13,8 @@ package enum ServerHint {
       "idle_in_transaction_session_timeout ended the session, which waited in a transaction: the daemon, or a program it waits for, was stopped or very slow."
     case "57P05":
       "idle_session_timeout ended the session: set it to 0 for the daemon's role (ALTER ROLE ... SET idle_session_timeout = 0)."
+    case "55P03":
+      "Another session holds a lock on a table that this needs. In psql: SELECT pid, state, query FROM pg_stat_activity WHERE pid IN (SELECT pid FROM pg_locks WHERE mode = 'AccessExclusiveLock'); end its transaction and try again."
     case "53300":
       "Raise max_connections or the role's CONNECTION LIMIT, end other sessions, or lower database.pool_size. The daemon continues by itself."
     case "53400":

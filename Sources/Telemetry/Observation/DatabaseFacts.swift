@@ -108,6 +108,21 @@ extension Observation {
 }
 
 extension Fact {
+  package static let startWaits = Fact(
+    "d1a54c7be03f4b8c9e62f07c8a3b5d94", .warning, "Another session has locked a table that the start reads",
+    meaning:
+      "The daemon reads the event store's tables and its own before it follows a database, and a session holds an exclusive lock on one of them. The start retries.",
+    action: "End the transaction of the session that the hint finds.",
+    repeats: .schema)
+}
+
+extension Observation {
+  package static func startWaits(failure: Problem, retryIn delay: Duration) -> Self {
+    Self(.startWaits, failure: failure).with(.retryIn, delay)
+  }
+}
+
+extension Fact {
   package static let serverNotice = Fact(
     "f9df87abae374345a09adaedd8045915", .info, "Notice from the server",
     meaning:

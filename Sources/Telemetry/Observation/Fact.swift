@@ -50,6 +50,7 @@ extension Fact {
     .started, .ready, .stopping, .stopped, .stopTimedOut, .reloaded, .reloadRefused, .restartNeeded,
 
     .databaseUnreachable, .databaseRefused, .agentHindered, .agentWorks, .databaseReady, .schemaUpdated, .schemaWaits,
+    .startWaits,
     .serverNotice,
     .sequenceCached, .storeAtRisk, .pathOpen, .storeChanged,
 

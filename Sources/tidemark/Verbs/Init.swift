@@ -33,6 +33,7 @@ struct Init {
   func run() async throws {
     let settings = try SettingsOption(line).load()
     try await withEachSession(settings) { settings, session in
+      try await SessionBounds.applyForOperator(to: session)
       let setup = Installer(settings: settings)
       let streamIDType = line[Self.streamIdentity] == .uuid ? "uuid" : "varchar"
       if line[Self.dryRun] {

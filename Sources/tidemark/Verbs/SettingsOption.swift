@@ -83,7 +83,10 @@ func withSession<T>(_ settings: Settings, _ body: (Session) async throws -> T) a
     throw commandFailure(error)
   }
   do {
-    return try await session.closing(body)
+    return try await session.closing { session in
+      _ = try await session.script("SET lock_timeout = '\(Int(SessionBounds.lockPatience / .milliseconds(1)))ms'")
+      return try await body(session)
+    }
   } catch {
     throw commandFailure(error)
   }

@@ -458,6 +458,33 @@ extension TestDatabase {
     #expect(try await database.value("SELECT count(*) FROM seen", as: Int.self) == 3)
   }
 
+  @Test(arguments: ["tidemark.installation", "mt_events"])
+  func `that a start would look for says that it waits for a lock, and goes on after it`(table: String) async throws {
+    let database = try await TestDatabase.make()
+    let settings = try await database.install(seen)
+    let hindrance = try await hindrance(database, "LOCK TABLE \(table) IN ACCESS EXCLUSIVE MODE")
+    try await withDaemon(settings) { daemon in
+      let said = try await daemon.observed.first("it says so") { $0.when(.startWaits)?.failure }
+      #expect(said.hint?.contains("pg_stat_activity") == true, "\(said)")
+      await hindrance.close()
+      _ = try await daemon.observed.first("it starts") { $0.when(.databaseReady) }
+    }
+  }
+
+  @Test func `that a verb would look for is not waited for without end`() async throws {
+    let database = try await TestDatabase.make()
+    _ = try await database.install(seen)
+    let hindrance = try await hindrance(database, "LOCK TABLE tidemark.shard IN ACCESS EXCLUSIVE MODE")
+    let config = try Program.settings(database.conninfo, seen)
+    let outcome = try await Program.run(["status", "-c", config])
+    #expect(outcome.code == 1 && outcome.error.contains("pg_stat_activity"), "\(outcome)")
+    let advice = try #require(outcome.error.firstMatch(of: /In psql: (SELECT .*\));/)?.output.1, "\(outcome)")
+    let found = try await database.value(
+      "SELECT array_agg(pid)::text FROM (\(raw: String(advice))) AS a", as: String.self)
+    #expect(found.contains("\(hindrance.processID)"), "\(found)")
+    await hindrance.close()
+  }
+
   @Test func `by init says on the terminal for whom it waits, and is done when that is gone`() async throws {
     let database = try await Fixture.database("v4")
     let hindrance = try await hindrance(database, "LOCK TABLE tidemark.shard IN ACCESS SHARE MODE")
