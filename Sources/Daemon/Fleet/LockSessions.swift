@@ -41,7 +41,7 @@ struct LockSessions: Sendable {
     }
     do {
       try await stoppable {
-        try await (exclusivity == .shared ? SessionBounds.leadership : .work).apply(to: session)
+        try await SessionBounds.applyUnlimited(exclusivity == .shared ? .leadership : .work, to: session)
         if let former { try await membership.endFormer(former, of: node, session) }
         try await patiently(
           { try await membership.enter(exclusivity, session) },

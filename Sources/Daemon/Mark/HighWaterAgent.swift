@@ -76,7 +76,7 @@ struct HighWaterAgent: Service {
   ///
   /// - Parameter onProof: called after each tick.
   private func watch(_ session: Session, onProof: () -> Void) async throws {
-    try await SessionBounds.work.apply(to: session)
+    try await SessionBounds.applyUnlimited(to: session)
     // Read again for each session: the database may have been restored meanwhile, and the agent would never see a hold on a sequence
     // with another identifier.
     try await HighWaterReads.refuseStandby(session)

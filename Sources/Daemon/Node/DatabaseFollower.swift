@@ -133,10 +133,10 @@ actor DatabaseFollower: Service {
       onNotice: { observer.observe(.serverNotice(severity: $0.severity, message: $0.message)) })
     // A pool of its own, so that busy shards never delay writes to Tidemark's own tables.
     let books = SessionPool(
-      options, limit: 1, name: "books", prepare: { try await SessionBounds.work.apply(to: $0) })
+      options, limit: 1, name: "books", prepare: { try await SessionBounds.applyUnlimited(to: $0) })
     // Another, for requests and states: `books` waits for the positions of shards when an event arrives late, and these must not wait with it.
     let requestPool = SessionPool(
-      options, limit: 1, name: "requests", prepare: { try await SessionBounds.work.apply(to: $0) })
+      options, limit: 1, name: "requests", prepare: { try await SessionBounds.applyUnlimited(to: $0) })
     let (marks, health, requests, node) = (marks, health, requests, node)
     let rebuilds = RebuildBoard()
     let feed = EventFeed(shape: shape, pool: pool, marks: marks)

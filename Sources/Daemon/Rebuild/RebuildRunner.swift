@@ -58,6 +58,7 @@ package struct RebuildRunner: Sendable {
   /// - Throws: ``Problem`` if it cannot continue, which is also written to the row; `CancellationError`, after which it can continue.
   package func run() async throws {
     var backoff = Backoff()
+    var falters = Backoff()
     while true {
       do {
         let session = try await Session.connect(options, threadName: "rebuild")
@@ -70,11 +71,27 @@ package struct RebuildRunner: Sendable {
         }
       } catch let error as PostgresError where error.isCancelled {
         throw CancellationError()
+      } catch let faltered as Faltered {
+        let delay = falters.next()
+        observer.observe(
+          .rebuildRetrying(definition.shard, failure: faltered.failure, retryIn: delay, attempt: falters.attempt))
+        try await Task.sleep(for: delay)
       } catch let error as PostgresError where error.isConnectionLoss {
         let delay = backoff.next()
         observer.observe(.databaseUnreachable(where: options.redacted, failure: Problem(error), retryIn: delay))
         try await Task.sleep(for: delay)
       }
+    }
+  }
+
+  /// The server lacks something now, and the rebuild continues when it has it again. A cancelled statement is an operator's word instead:
+  /// these sessions have no timeout.
+  private struct Faltered: Error {
+    var failure: Problem
+
+    init?(_ error: PostgresError) {
+      guard error.mayPass, error.sqlState != .queryCanceled else { return nil }
+      failure = Problem(error)
     }
   }
 
@@ -123,6 +140,10 @@ package struct RebuildRunner: Sendable {
       throw problem
     } catch let error as PostgresError where !error.isConnectionLoss && !error.isCancelled {
       let problem = Problem(error)
+      if session.isOpen, let faltered = Faltered(error) {
+        try await table.trouble(row.id, "\(problem)", session)
+        throw faltered
+      }
       if session.isOpen {
         try await table.fail(row.id, error: "\(problem)", hint: problem.hint ?? problem.detail, session)
       }

@@ -30,6 +30,13 @@ package enum SessionBounds: Sendable {
     return settings.map { "SET \(isLocal ? "LOCAL " : "")\($0) = 0" }.joined(separator: "; ")
   }
 
+  /// The same for a session of the daemon's own statements: each has a limit in the daemon, or waits for a lock on purpose. A page keeps the
+  /// limits of its role, and becomes narrower.
+  static func applyUnlimited(_ bounds: SessionBounds = .work, to session: Session) async throws {
+    try await bounds.apply(to: session)
+    try await session.script(unlimited(session))
+  }
+
   /// How long a start or a verb waits for a lock that another session holds on one of the tables it reads or changes.
   package static let lockPatience = Duration.seconds(30)
 

@@ -134,7 +134,8 @@ package struct FailurePolicy: Hashable, Sendable {
     case .connection, .transient:
       [
         .retry(after: .milliseconds(250)), .retry(after: .milliseconds(500)), .retry(after: .seconds(1)),
-        .pause(.seconds(30)),
+        // What the server lacks it may have again at any moment, and every shard waits for it.
+        .pause(failure.sqlState?.hasPrefix("53") == true ? .seconds(5) : .seconds(30)),
       ]
     case .event:
       [

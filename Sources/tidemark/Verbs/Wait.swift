@@ -1,3 +1,4 @@
+import Books
 import Operator
 import Commands
 import Daemon
@@ -39,7 +40,9 @@ struct Wait {
         let list = late.map { "\($0.shard) at \($0.position.map(grouped) ?? "no position")" }.joined(separator: ", ")
         throw CommandFailure(
           .timedOut, "not caught up after \(timeout.settingText): \(list), of \(grouped(late[0].target))",
-          hint: "`tidemark status` shows why; `journalctl -u tidemark` has the details.")
+          hint: try await Membership().live(session).isEmpty
+            ? "No node runs: start one with `systemctl start tidemark` or `tidemark run`."
+            : "`tidemark status` shows why; `journalctl -u tidemark` has the details.")
       }
     }
   }

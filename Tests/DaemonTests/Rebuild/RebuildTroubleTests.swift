@@ -31,6 +31,32 @@ import Testing
     )
   }
 
+  @Test func `of the server's waits until the server has again what it lacks`() async throws {
+    let database = try await TestDatabase.make()
+    let settings = try await database.install(Self.sums)
+    try await database.append(type: "travel", count: 3, data: #"{"N": 1}"#)
+    try await database.follow(settings)
+    try await database.script(
+      """
+      CREATE TABLE lacking (n int); INSERT INTO lacking VALUES (1);
+      CREATE FUNCTION lacks() RETURNS event_trigger LANGUAGE plpgsql AS
+      $$ BEGIN IF EXISTS (SELECT FROM public.lacking) THEN RAISE 'out of memory' USING ERRCODE = '53200'; END IF; END $$;
+      CREATE EVENT TRIGGER lacks ON ddl_command_start WHEN TAG IN ('CREATE SCHEMA', 'CREATE TABLE') EXECUTE FUNCTION lacks();
+      """)
+    let observed = ObservationRecorder()
+    async let row = database.rebuild(settings, "Sum", observer: observed)
+    let failure = try await observed.first("it tries again") { $0.when(.rebuildRetrying)?.failure }
+    #expect(failure.code?.text == "53200")
+    try await eventually("who watches it sees why") {
+      try await database.value("SELECT (SELECT error FROM tidemark.rebuild) LIKE 'out of memory%'", as: Bool?.self)
+        ?? false
+    }
+    try await database.script("DELETE FROM lacking")
+    let done = try await row
+    #expect(done.state == .done && done.error == nil)
+    #expect(try await summary(database) == "1 3")
+  }
+
   @Test func `stops at a poison event and leaves the old rows, and passes it over where it may`() async throws {
     let database = try await TestDatabase.make()
     let settings = try await database.install(Self.sums)

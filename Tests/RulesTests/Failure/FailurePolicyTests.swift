@@ -10,6 +10,14 @@ import Testing
     FailureFacts(failureClass, sqlState: state, message: message, projection: projection)
   }
 
+  @Test(arguments: [("53200", 5), ("53100", 5), ("40P01", 30), ("57014", 30)])
+  func `pauses briefly while the server lacks something, which it may have again at any moment`(
+    code: String, seconds: Int
+  ) {
+    let facts = FailureFacts(.transient, sqlState: code, projection: "Trip")
+    #expect(FailurePolicy().actions(for: facts).last == .pause(.seconds(seconds)))
+  }
+
   @Test(arguments: [
     (FailureClass.event, "23505" as String?, [FailureAction.skip]), (.event, "22P02", [.skip]),
     (.definition, "42P01", [.stop]),
