@@ -19,6 +19,10 @@ package struct OriginalTables: Sendable {
     package var referredKeys: [String]
     /// Unique columns that number the table's rows automatically, so a rebuild gives its rows other numbers.
     package var numberedKeys: [String]
+    /// Why its rows cannot be deleted and inserted again.
+    package var objections: [ExchangeChoice.Objection]
+    /// Columns that PostgreSQL always numbers itself, beside the keys that foreign keys reference: the rows that stay keep their numbers.
+    package var fixedNumbers: [String]
     /// If true, its partitions have its rows; otherwise tables that inherit from it have rows of their own.
     var isPartitioned: Bool
 
@@ -50,7 +54,9 @@ package struct OriginalTables: Sendable {
 
   package var obstacles: [ExchangeChoice.Obstacles] {
     tables.map {
-      ExchangeChoice.Obstacles(table: "\($0.schema).\($0.name)", found: $0.obstacles, referredKeys: $0.referredKeys)
+      ExchangeChoice.Obstacles(
+        table: "\($0.schema).\($0.name)", found: $0.obstacles, referredKeys: $0.referredKeys,
+        objections: $0.objections, fixedNumbers: $0.fixedNumbers)
     }
   }
 
@@ -90,7 +96,8 @@ package struct OriginalTables: Sendable {
           name: try row.get("name", as: String.self),
           obstacles: try list(row, "obstacles"), references: try list(row, "refers_to"),
           columns: try list(row, "columns"), referredKeys: try list(row, "referred_keys"),
-          numberedKeys: try list(row, "numbered_keys"), isPartitioned: kind == "p"))
+          numberedKeys: try list(row, "numbered_keys"), objections: try objections(row),
+          fixedNumbers: try list(row, "fixed_numbers"), isPartitioned: kind == "p"))
     }
     if let twice = tables.first(where: { table in tables.count { $0.name == table.name } > 1 }) {
       throw Problem(
@@ -104,6 +111,13 @@ package struct OriginalTables: Sendable {
 
   private static func list(_ row: Row, _ column: String) throws -> [String] {
     try row.get(column, as: String?.self)?.split(separator: "\u{1F}").map(String.init) ?? []
+  }
+
+  private static func objections(_ row: Row) throws -> [ExchangeChoice.Objection] {
+    try list(row, "objections").map { text in
+      let parts = text.split(separator: "\u{1E}", omittingEmptySubsequences: false).map(String.init)
+      return ExchangeChoice.Objection(what: parts[0], fix: parts[1])
+    }
   }
 
   /// `pg_depend` lists the objects that depend on a table; parts of the table itself do not count.
@@ -126,6 +140,35 @@ package struct OriginalTables: Sendable {
                AS referred_keys,
            (SELECT string_agg(DISTINCT k.columns, chr(31) ORDER BY k.columns) FROM keys AS k WHERE k.relation = c.oid AND k.is_numbered)
                AS numbered_keys,
+           (SELECT string_agg(quote_ident(a.attname), chr(31) ORDER BY a.attnum) FROM pg_catalog.pg_attribute AS a
+             WHERE a.attrelid = c.oid AND a.attidentity = 'a' AND NOT a.attisdropped
+               AND NOT EXISTS (SELECT FROM pg_catalog.pg_constraint AS f
+                                WHERE f.contype = 'f' AND f.confrelid = c.oid AND a.attnum = ANY (f.confkey))) AS fixed_numbers,
+           -- A partition is published by itself or by its root.
+           (SELECT string_agg(DISTINCT o.what || chr(30) || o.fix, chr(31)) FROM (
+              SELECT leaf.oid, leaf.relname, leaf.relreplident, leaf.relkind, ln.nspname, p.pubname, p.pubinsert, p.pubupdate, p.pubdelete
+                FROM pg_catalog.pg_class AS leaf JOIN pg_catalog.pg_namespace AS ln ON ln.oid = leaf.relnamespace
+                JOIN pg_catalog.pg_publication_tables AS t ON t.schemaname = ln.nspname AND t.tablename = leaf.relname
+                JOIN pg_catalog.pg_publication AS p ON p.pubname = t.pubname
+               WHERE leaf.oid = c.oid OR leaf.oid IN (SELECT x.relid FROM pg_partition_tree(c.oid) AS x)) AS t,
+              LATERAL (
+              SELECT format('publication %I carries no %s of %I.%I, so its subscribers would keep other rows than the table',
+                            t.pubname, concat_ws(' and no ', CASE WHEN NOT t.pubinsert THEN 'insert' END,
+                                                 CASE WHEN NOT t.pubupdate THEN 'update' END, CASE WHEN NOT t.pubdelete THEN 'delete' END),
+                            t.nspname, t.relname) AS what,
+                     format('Run: ALTER PUBLICATION %I SET (publish = ''insert, update, delete, truncate''); or take the table out of it, rebuild, add it again, and copy it to the subscribers.',
+                            t.pubname) AS fix
+               WHERE NOT (t.pubinsert AND t.pubupdate AND t.pubdelete)
+              UNION ALL
+              SELECT format('table %I.%I is in publication %I and has no replica identity, so PostgreSQL lets no row of it be deleted',
+                            t.nspname, t.relname, t.pubname),
+                     format('Run: ALTER TABLE %I.%I REPLICA IDENTITY FULL', t.nspname, t.relname)
+               WHERE (t.pubdelete OR t.pubupdate) AND t.relkind = 'r'
+                 AND CASE t.relreplident
+                     WHEN 'f' THEN false
+                     WHEN 'n' THEN true
+                     WHEN 'd' THEN NOT EXISTS (SELECT FROM pg_catalog.pg_index AS i WHERE i.indrelid = t.oid AND i.indisprimary)
+                     ELSE NOT EXISTS (SELECT FROM pg_catalog.pg_index AS i WHERE i.indrelid = t.oid AND i.indisreplident) END) AS o) AS objections,
            (SELECT string_agg(format('%I.%I', rn.nspname, rc.relname), chr(31))
               FROM pg_catalog.pg_constraint AS k
               JOIN pg_catalog.pg_class AS rc ON rc.oid = k.confrelid

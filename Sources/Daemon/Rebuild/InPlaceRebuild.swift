@@ -28,14 +28,16 @@ struct InPlaceRebuild: Sendable {
       throw Problem(
         .rebuild(.notEmptied), others.map(\.message).joined(separator: "; "), hint: first.hint, source: first.source)
     }
-    guard !row.request.allowsFewer else { return }
     try await runner.pool().closing { pool in
       try await pool.withSession { [runner] session in
+        let originals = try await OriginalTables.read(definition.tables, of: definition.name, session)
+        try ExchangeChoice.refuseObjections(originals.obstacles)
+        guard !row.request.allowsFewer else { return }
         guard let live = try await Positions(shape).read(runner.shard, session) else {
           throw Problem(nothingAppliedBy: runner.shard)
         }
         let lost = try await runner.lostEvents(upTo: live, session)
-        let orphans = try await orphans(session)
+        let orphans = try await orphans(of: originals, session)
         guard !lost.isNone || !orphans.isEmpty else { return }
         throw Problem(
           .rebuild(.fewerRows),
@@ -49,9 +51,8 @@ struct InPlaceRebuild: Sendable {
   }
 
   /// Rows of streams that have no events any more, in words for each table; only `key` tells which they are.
-  private func orphans(_ session: Session) async throws -> [String] {
+  private func orphans(of originals: OriginalTables, _ session: Session) async throws -> [String] {
     guard let key = runner.definition.key else { return [] }
-    let originals = try await OriginalTables.read(runner.definition.tables, of: runner.definition.name, session)
     var orphans: [String] = []
     for table in originals.tables where table.columns.contains(key) {
       let rows = try await session.execute(

@@ -40,7 +40,7 @@ struct RebuildClosing: Sendable {
   ) async throws -> Outcome {
     // A plugin may hold a page for the old tables, or remember them: it ends before the exchange, and a new instance starts after it.
     let holds = row.request.upTo != nil || runner.definition.plugin != nil
-    return try await outcome {
+    return try await outcome(of: row) {
       let began = ContinuousClock.now
       let exchange = {
         try await session.transaction { session in try await close(row, choice, comparison, session, replay) }
@@ -80,7 +80,7 @@ struct RebuildClosing: Sendable {
     _ row: RebuildTable.Row, _ session: Session, _ replay: @escaping @Sendable (Int64) async throws -> Void,
     _ body: @Sendable (Session, Int64) async throws -> Outcome
   ) async throws -> Outcome {
-    try await outcome {
+    try await outcome(of: row) {
       try await Session.connect(runner.options, threadName: "rebuild").closing { looker in
         try await ShardSessions.prepare(looker, workMemory: runner.workMemory)
         let position = try await session.transaction { session in
@@ -100,7 +100,7 @@ struct RebuildClosing: Sendable {
     }
   }
 
-  private func outcome(_ body: () async throws -> Outcome) async throws -> Outcome {
+  private func outcome(of row: RebuildTable.Row, _ body: () async throws -> Outcome) async throws -> Outcome {
     do {
       return try await body()
     } catch {
@@ -113,9 +113,18 @@ struct RebuildClosing: Sendable {
       switch error.sqlState {
       case .lockNotAvailable, .deadlockDetected: return .hindered(error.message)
       case "23505", "23P01":
+        guard !row.request.isPartial else {
+          throw Problem(
+            .rebuild(.collision), "a new row has the key of an old one that stays: \(error.message)",
+            hint: "Nothing was changed. Rebuild all rows, or take the key from the events.")
+        }
+        // Rows that no foreign key references are deleted before others are inserted.
         throw Problem(
-          .rebuild(.collision), "a new row has the key of an old one that stays: \(error.message)",
-          hint: "Nothing was changed. Rebuild all rows, or take the key from the events.")
+          .rebuild(.collision),
+          "values of a unique key move from row to row, and PostgreSQL checks it row by row where foreign keys keep the rows in place: \(error.message)",
+          hint:
+            "Nothing was changed. Drop the foreign keys to the tables of \(runner.definition.name), run `tidemark rebuild \(runner.definition.name)` again, which continues, and add them again."
+        )
       default: throw error
       }
     }
