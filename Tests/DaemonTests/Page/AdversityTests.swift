@@ -100,7 +100,9 @@ private func copy(_ name: String) -> String {
     }
   }
 
-  @Test func `a table of ours that was dropped is made again, and said to be that, not a database that is away`() async throws {
+  @Test func `a table of ours that was dropped is made again, and said to be that, not a database that is away`()
+    async throws
+  {
     let database = try await TestDatabase.make()
     let settings = try await database.install(copy("Copy"))
     try await withDaemon(settings) { daemon in
