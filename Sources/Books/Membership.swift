@@ -140,21 +140,13 @@ package struct Membership: Sendable {
     try await session.prepared("SELECT pg_advisory_unlock(k.key) FROM unnest(\(keys)::bigint[]) AS k (key)")
   }
 
-  /// Describes the session that holds a lock, for the operator; nil if none does any more.
-  package func holder(of key: Int64, _ session: Session) async throws -> String? {
-    try await session.execute(
-      """
-      SELECT 'pid ' || l.pid || coalesce(' (' || concat_ws(', ', nullif(a.application_name, ''), coalesce(host(a.client_addr), 'local'),
-             a.usename) || ')', '') AS who
-        FROM pg_catalog.pg_locks AS l LEFT JOIN pg_catalog.pg_stat_activity AS a ON a.pid = l.pid
-       WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
-         AND l.database = (SELECT d.oid FROM pg_catalog.pg_database AS d WHERE d.datname = current_database())
-         AND (l.classid::bigint << 32 | l.objid::bigint) = \(key)
-      """
-    ).rows.first?.get("who", as: String.self)
+  /// The session that holds the lock of a node's name; nil if none does any more.
+  package func holderOfName(_ name: String, _ session: Session) async throws -> LockHolder? {
+    try await LockHolder.ofAdvisoryLock(AdvisoryLocks.node(name), session)
   }
 
-  package func holderOfName(_ name: String, _ session: Session) async throws -> String? {
-    try await holder(of: AdvisoryLocks.node(name), session)
+  /// A session that holds the lock by which nodes exclude each other; nil if none does any more.
+  package func holderOfExclusivity(_ session: Session) async throws -> LockHolder? {
+    try await LockHolder.ofAdvisoryLock(AdvisoryLocks.exclusivity, session)
   }
 }

@@ -128,10 +128,7 @@ package struct HighWaterReads: Sendable {
     try await session.execute(
       """
       SELECT coalesce(
-               'pid ' || a.pid || ' (' || concat_ws(', ',
-                 nullif(a.application_name, ''), coalesce(host(a.client_addr), 'local'), a.usename,
-                 a.state || coalesce(' since ' || to_char(a.state_change, 'HH24:MI:SS'), ''),
-                 'in a transaction since ' || to_char(a.xact_start, 'HH24:MI:SS')) || ')',
+               \(raw: LockHolder.words),
                'prepared transaction ' || coalesce((SELECT string_agg(quote_literal(p.gid) || ' of ' || p.owner, ', ')
                                                       FROM pg_catalog.pg_prepared_xacts AS p
                                                      WHERE p.database = current_database()

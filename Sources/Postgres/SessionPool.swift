@@ -15,6 +15,8 @@ package actor SessionPool {
   /// Idle sessions, each with the key of its last user; nil if the session must be cleaned for any next user.
   private var idle: [(key: String?, session: Session)] = []
   private var lent = 0
+  /// The server's processes behind lent sessions, by the key of their users.
+  private var serving: [String: [Int32]] = [:]
   private let waiters = Waiters<Void, Void>()
   private var isClosed = false
 
@@ -55,6 +57,7 @@ package actor SessionPool {
   ) async throws -> T {
     let session =
       unlessStopped ? try await stoppable { try await self.take(key, isNew) } : try await take(key, isNew)
+    serving[key, default: []].append(session.processID)
     do {
       let value = try await body(session)
       await giveBack(session, key)
@@ -63,6 +66,19 @@ package actor SessionPool {
       await giveBack(session, key)
       throw error
     }
+  }
+
+  /// For what a user waits: the sessions that block those lent to it, or, in words, that none is free.
+  ///
+  /// Looks on a session of its own, beyond the limit, since each one of the pool may be waiting. Nil if it waits for neither.
+  package func hindrance(of key: String) async throws -> String? {
+    guard let processIDs = serving[key] else {
+      return lent >= limit ? "waits for a free session: all \(limit) are in use (database.pool_size)" : nil
+    }
+    let holders = try await Session.connect(options, threadName: "watch").closing {
+      try await LockHolder.blocking(processIDs, $0)
+    }
+    return holders.isEmpty ? nil : "waits for " + holders.map(\.description).joined(separator: "; ")
   }
 
   /// Runs the body and closes the pool, however the body ends.
@@ -126,6 +142,8 @@ package actor SessionPool {
   }
 
   private func giveBack(_ session: Session, _ key: String) async {
+    if let index = serving[key]?.firstIndex(of: session.processID) { serving[key]?.remove(at: index) }
+    if serving[key]?.isEmpty ?? false { serving[key] = nil }
     await session.rollBack()
     if isClosed { await session.close() }
     if session.isOpen { idle.append((key, session)) }

@@ -2,6 +2,7 @@ import Commands
 import Concurrency
 @preconcurrency import Glibc
 import Processes
+import Rules
 import Telemetry
 
 /// The program: its command line and its exit status. The verbs are in `Verbs/`.
@@ -51,8 +52,8 @@ enum Tidemark {
     do throws(UsageProblems) {
       switch try program.parse(Array(CommandLine.arguments.dropFirst())) {
       case .run(let line): return line
-      case .help(let path): print(HelpPage(path, width: terminalWidth()).text)
-      case .version: print(tidemarkVersion)
+      case .help(let path): printResult(HelpPage(path, width: terminalWidth()).text)
+      case .version: printResult(tidemarkVersion)
       }
       Glibc.exit(ExitStatus.done.rawValue)
     } catch {
@@ -69,7 +70,7 @@ enum Tidemark {
       printError(failure.description)
       Glibc.exit(failure.status.rawValue)
     } catch {
-      printError("tidemark: \(error)")
+      printError(printable("tidemark: \(error)"))
       Glibc.exit(ExitStatus.failed.rawValue)
     }
   }

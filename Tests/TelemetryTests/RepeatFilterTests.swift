@@ -46,6 +46,36 @@ import Testing
     }
   }
 
+  /// Ten thousand events that each fail with a text of their own must not push other entries out of the journal.
+  @Test func `passes up to a bound when each one differs, and says how many it left out`() {
+    let seen = Entries()
+    let clock = Mutex(ContinuousClock.now)
+    let filter = RepeatFilter(seen, clock: { clock.withLock { $0 } })
+    for sequence in 1...10_000 {
+      filter.observe(.deadLetter(trip, sequence: Int64(sequence), failure: Problem("no number: \(sequence)")), in: nil)
+    }
+    // Another shard has a bound of its own.
+    filter.observe(.deadLetter(day, sequence: 1, failure: Problem("no date")), in: nil)
+    #expect(seen.count(of: .deadLetter) == 21)
+    #expect(seen.leftOut == [nil])
+    clock.withLock { $0 += .seconds(60) }
+    filter.observe(.shardCaughtUp(trip, position: 10_000), in: nil)
+    #expect(seen.leftOut == [nil, 9_980])
+    filter.observe(.deadLetter(trip, sequence: 10_001, failure: Problem("no number: 10001")), in: nil)
+    #expect(seen.count(of: .deadLetter) == 22)
+  }
+
+  @Test func `are counted to the last one when the daemon stops`() {
+    let seen = Entries()
+    let filter = RepeatFilter(seen)
+    for sequence in 1...25 {
+      filter.observe(
+        .deadLetter(trip, sequence: Int64(sequence), failure: Problem("no number: \(sequence)")), in: "main")
+    }
+    filter.observe(.stopped, in: nil)
+    #expect(seen.leftOut == [nil, 5])
+  }
+
   /// Metrics stand beside the filter, and count each time.
   @Test func `is thinned out for the log alone`() {
     let (counted, logged) = (Counter(), Counter())
@@ -65,6 +95,17 @@ private final class Counter: Observer {
   let seen = Mutex<[String?]>([])
 
   func observe(_ observation: Observation, in database: String?) { seen.withLock { $0.append(database) } }
+}
+
+private final class Entries: Observer {
+  private let seen = Mutex<[Observation]>([])
+
+  func observe(_ observation: Observation, in database: String?) { seen.withLock { $0.append(observation) } }
+
+  func count(of fact: Fact) -> Int { seen.withLock { $0.count { $0.fact == fact } } }
+
+  /// The counts of failures that were left out.
+  var leftOut: [Int?] { seen.withLock { $0.filter { $0.fact == .failuresLeftOut }.map { $0[.count] } } }
 }
 
 /// A filter with a clock in the test's hand.

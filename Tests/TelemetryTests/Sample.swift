@@ -53,6 +53,7 @@ enum Sample {
     .shardCaughtUp(trip, position: 9_000),
     .pageApplied(trip, Page(floor: 5, ceiling: 9), took: .milliseconds(7)),
     .pageSlow(day, Page(floor: 9, ceiling: 12), for: .seconds(12)),
+    .pageSlow(day, Page(floor: 9, ceiling: 12), for: .seconds(20), hindrance: "waits for pid 7 (psql, local, joe)"),
     .pageNarrowed(trip, failure: failure, width: 500),
     .shardRetrying(trip, failure: plain, retryIn: .milliseconds(250), attempt: 3),
     .shardPaused(trip, failure: failure, for: .seconds(30)),
@@ -80,6 +81,7 @@ enum Sample {
     .pluginStarted(trip, pid: nil), .pluginStarted(trip, pid: 77),
     .pluginSaid(trip, level: .warning, text: "low on stamps"),
     .pluginLinesDropped(trip, count: 12),
+    .failuresLeftOut(trip, of: .deadLetter, count: nil), .failuresLeftOut(nil, of: .markFailed, count: 7),
     .pluginLost(trip, failure: plain),
     .pluginEnded(trip, how: "was closed"),
   ]

@@ -5,16 +5,8 @@ import Synchronization
 
 /// Why the schema could not be changed at once: another session holds a lock that a statement needs.
 package struct SchemaWait: Sendable, CustomStringConvertible {
-  /// A session that holds the lock.
-  package struct Holder: Sendable {
-    /// 0 for a prepared transaction, which has no process.
-    package var processID: Int32
-    /// Who it is, and its current or last statement.
-    package var description: String
-  }
-
   /// Each blocking session; empty if they ended before they could be looked up.
-  package var holders: [Holder]
+  package var holders: [LockHolder]
   package var retryIn: Duration
 
   package var description: String {
@@ -90,7 +82,7 @@ extension SchemaPlan {
 
   /// The blocking sessions at the last look.
   private final class Seen: Sendable {
-    let holders = Mutex<[SchemaWait.Holder]>([])
+    let holders = Mutex<[LockHolder]>([])
   }
 
   /// One attempt, while another session looks up the sessions that block it.
@@ -103,7 +95,7 @@ extension SchemaPlan {
       group.addTask { try await attempt(session, patience: patience, planning) }
       group.addTask {
         while !Task.isCancelled {
-          let holders = try await holders(before: session.processID, watcher)
+          let holders = try await LockHolder.blocking([session.processID], watcher)
           if !holders.isEmpty { seen.holders.withLock { $0 = holders } }
           try await Task.sleep(for: .milliseconds(20))
         }
@@ -116,30 +108,6 @@ extension SchemaPlan {
       } catch let error as PostgresError where error.isLockedOut {
         return .failure(SchemaWait(holders: seen.holders.withLock { $0 }, retryIn: pause))
       }
-    }
-  }
-
-  /// Describes the sessions that block one of ours, each with its current or last statement.
-  private static func holders(before processID: Int32, _ session: Session) async throws -> [SchemaWait.Holder] {
-    // The locks are looked up once: between two looks the wait may end.
-    try await session.prepared(
-      """
-      WITH waits AS MATERIALIZED (SELECT relation FROM pg_catalog.pg_locks WHERE pid = \(Int(processID)) AND NOT granted)
-      SELECT b.pid, CASE WHEN b.pid = 0 THEN 'a prepared transaction (see pg_prepared_xacts)'
-                  ELSE 'pid ' || b.pid || ' (' || concat_ws(', ', nullif(a.application_name, ''), coalesce(host(a.client_addr), 'local'),
-                       a.usename, a.state || ' since ' || to_char(a.state_change, 'HH24:MI:SS')) || '), which '
-                       || CASE WHEN a.state IS NULL THEN 'runs what only pg_read_all_stats may see'
-                               WHEN a.state = 'active' THEN 'runs: ' ELSE 'last ran: ' END
-                       || CASE WHEN a.state IS NULL THEN '' ELSE left(regexp_replace(a.query, '\\s+', ' ', 'g'), 200) END END
-             || coalesce(' [has ' || (SELECT string_agg(DISTINCT c.relname::text, ', ')
-                                        FROM waits AS w JOIN pg_catalog.pg_class AS c ON c.oid = w.relation) || ']', '') AS who
-        FROM (SELECT DISTINCT unnest(pg_blocking_pids(\(Int(processID))::integer)) AS pid) AS b
-        LEFT JOIN pg_catalog.pg_stat_activity AS a ON a.pid = b.pid
-       WHERE EXISTS (SELECT FROM waits)
-       ORDER BY b.pid
-      """, timeout: .seconds(5)
-    ).rows.map {
-      try SchemaWait.Holder(processID: Int32($0.get("pid", as: Int.self)), description: $0.get("who", as: String.self))
     }
   }
 }

@@ -103,8 +103,10 @@ struct LeadershipAgent: Service {
       }
       if !free.isEmpty { await shards.declare(scope.led(definitions, rule)) }
       for name in blocks.due(wanted.filter { !free.contains(scope.key($0)) }, at: .now) {
-        if let who = try await membership.holder(of: scope.key(name), session) {
-          for shard in scope.shards(of: name, definitions) { observer.observe(.leadershipBlocked(shard, by: who)) }
+        if let who = try await LockHolder.ofAdvisoryLock(scope.key(name), session) {
+          for shard in scope.shards(of: name, definitions) {
+            observer.observe(.leadershipBlocked(shard, by: who.description))
+          }
         }
       }
     }

@@ -48,6 +48,13 @@ struct LockSessions: Sendable {
           otherwise: {
             let others = try await membership.live(session).filter { $0.name != node }
               .map { "\($0.name) (\($0.mode))" }
+            if others.isEmpty, let holder = try await membership.holderOfExclusivity(session) {
+              return Problem(
+                .store(.otherNode), "a session that is no node holds the lock of this store's nodes: \(holder)",
+                hint:
+                  "End it: SELECT pg_terminate_backend(\(holder.processID)). Any role that may connect can take the lock."
+              )
+            }
             return Problem(
               .store(.otherNode),
               others.isEmpty

@@ -35,10 +35,13 @@ package struct ShardAgent: Service {
     return PageRunner(
       context: context, applier: applier,
       onSlow: { page, lasted in
-        observer.observe(.pageSlow(name, page, for: lasted))
+        // The page itself goes on, so a look that fails is no failure.
+        let hindrance = try? await pool.hindrance(of: key)
+        observer.observe(.pageSlow(name, page, for: lasted, hindrance: hindrance))
         await health.set(
           name, state: .slow,
-          reason: "page \(page.floor + 1) to \(page.ceiling) has been running for \(lasted.brief)",
+          reason: "page \(page.floor + 1) to \(page.ceiling) has been running for \(lasted.brief)"
+            + (hindrance.map { "; it \($0)" } ?? ""),
           position: page.floor)
       })
   }

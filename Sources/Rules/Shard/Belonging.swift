@@ -44,6 +44,7 @@ package struct Belonging: Sendable, Hashable {
   private let projection: String
   private let start: StartPosition
   private let isTold: Bool
+  private let addsRows: Bool
   private let hint: String
 
   package init(_ definition: ProjectionDefinition) {
@@ -51,6 +52,7 @@ package struct Belonging: Sendable, Hashable {
     projection = definition.name
     start = definition.start
     isTold = definition.onMismatch == .continue
+    addsRows = definition.addsRows
     hint = "\(definition.settingsKey).on_mismatch = \"continue\""
   }
 
@@ -79,7 +81,7 @@ package struct Belonging: Sendable, Hashable {
           "If \(projection) is its new name, run `tidemark move \(other.shard) \(shard)`. To have all events handed over again, run `tidemark forget \(other.shard)`."
         ))
     }
-    if start.readsThePast, let table = tables.first(where: \.hasRows)?.name {
+    if start.readsThePast, addsRows, let table = tables.first(where: \.hasRows)?.name {
       return .wait(
         problem(
           "\(shard) has no position, and its table \(table) has rows: it would count past events a second time",

@@ -1,4 +1,5 @@
 import Glibc
+import Rules
 
 /// One line per entry on standard error, for people: time, level, sentence, fields. Coloured on a terminal.
 package struct TerminalLog: Log {
@@ -50,19 +51,7 @@ package struct TerminalLog: Log {
 /// A value as written after `name=`: quoted if necessary, control characters escaped, so that text from a server or a file cannot forge
 /// a second entry.
 func quotedField(_ value: String) -> String {
-  let plain = value.unicodeScalars.allSatisfy { $0.value > 0x20 && $0.value != 0x7F && $0 != "\"" && $0 != "=" }
+  let plain = value.unicodeScalars.allSatisfy { $0.isPrintable && $0 != " " && $0 != "\"" && $0 != "=" }
   if plain, !value.isEmpty { return value }
   return "\"" + printable(value.replacing("\\", with: "\\\\").replacing("\"", with: "\\\"")) + "\""
-}
-
-/// Without control characters: a server's message may repeat an event's data, which must not move an operator's cursor.
-package func printable(_ text: String) -> String {
-  text.unicodeScalars.reduce(into: "") { result, scalar in
-    switch scalar {
-    case "\n": result += "\\n"
-    case _ where scalar.value < 0x20 || (0x7F..<0xA0).contains(scalar.value):
-      result += "\\u{\(String(scalar.value, radix: 16))}"
-    default: result.unicodeScalars.append(scalar)
-    }
-  }
 }

@@ -48,6 +48,7 @@ extension Fact {
   /// Every fact, in the order of the manual.
   package static let all: [Fact] = [
     .started, .ready, .stopping, .stopped, .stopTimedOut, .reloaded, .reloadRefused, .restartNeeded,
+    .failuresLeftOut,
 
     .databaseUnreachable, .databaseRefused, .agentHindered, .agentWorks, .databaseReady, .schemaUpdated, .schemaWaits,
     .startWaits,

@@ -119,6 +119,8 @@ extension Field where Value == Bool {
 }
 
 extension Field where Value == String {
+  /// Another fact, by its sentence.
+  package static var about: Self { Self("about") }
   package static var agent: Self { Self("agent") }
   package static var by: Self { Self("by") }
   package static var cause: Self { Self("cause") }

@@ -19,15 +19,19 @@ extension Fact {
   package static let pageSlow = Fact(
     "c2f6a1f0b86c4c1c9b7d1a1d0d9c5e27", .warning, "Page is running longer than expected",
     meaning:
-      "The statements of a page have been running, or waiting for a lock or a free session, for this long. The shard waits for them; other shards continue.",
+      "The statements of a page have been running, or waiting for a lock or a free session, for this long. The shard waits for them; other shards continue. The field reason names the sessions that hold a lock it waits for.",
     action:
-      "SELECT pid, wait_event_type, query, pg_blocking_pids(pid) FROM pg_stat_activity WHERE application_name = 'tidemark' shows what it waits for. End the session that blocks it, or make the statement faster."
+      "End the session that reason names, with pg_terminate_backend(pid) or at its client; without a reason, make the statement faster."
   )
 }
 
 extension Observation {
-  package static func pageSlow(_ shard: ShardName, _ page: Page, for length: Duration) -> Self {
-    Self(.pageSlow, shard).with(.floor, page.floor).with(.ceiling, page.ceiling).with(.for, length)
+  /// - Parameter hindrance: for what the page waits, if that is known.
+  package static func pageSlow(
+    _ shard: ShardName, _ page: Page, for length: Duration, hindrance: String? = nil
+  ) -> Self {
+    let observation = Self(.pageSlow, shard).with(.floor, page.floor).with(.ceiling, page.ceiling).with(.for, length)
+    return hindrance.map { observation.with(.reason, $0) } ?? observation
   }
 }
 

@@ -102,3 +102,19 @@ extension Observation {
     Self(.restartNeeded).with(.key, key)
   }
 }
+
+extension Fact {
+  package static let failuresLeftOut = Fact(
+    "72e12f4482a1440ea00c7e70f53f047e", .warning, "Failures left out of the log: it has many of this kind",
+    meaning:
+      "A shard, or a database, met more than 20 different failures of one kind within a minute, such as events that each fail with a text of their own. The log has the first 20. The field about names the kind; count comes after the minute, and says how many were left out.",
+    action: "For dead letters, `tidemark dead-letters list` has all of them. Fix what they have in common.")
+}
+
+extension Observation {
+  /// - Parameter count: nil while they are counted.
+  package static func failuresLeftOut(_ shard: ShardName?, of fact: Fact, count: Int?) -> Self {
+    let observation = Self(.failuresLeftOut, shard).with(.about, fact.message)
+    return count.map { observation.with(.count, $0) } ?? observation
+  }
+}

@@ -1,6 +1,4 @@
-@preconcurrency import Glibc
 import Rules
-import Systemd
 
 /// The exit statuses of every verb.
 enum ExitStatus: Int32, CaseIterable {
@@ -26,29 +24,23 @@ enum ExitStatus: Int32, CaseIterable {
 struct CommandFailure: Error, CustomStringConvertible {
   var status: ExitStatus
   var problem: Problem
+  /// More lines, such as one for each of several problems.
+  var details: [String]
 
-  init(_ status: ExitStatus, _ problem: Problem) {
+  init(_ status: ExitStatus, _ problem: Problem, details: [String] = []) {
     self.status = status
     self.problem = problem
+    self.details = details
   }
 
-  init(_ status: ExitStatus, _ message: String, hint: String? = nil) {
-    self.init(status, Problem(message, hint: hint))
+  init(_ status: ExitStatus, _ message: String, hint: String? = nil, details: [String] = []) {
+    self.init(status, Problem(message, hint: hint), details: details)
   }
 
   var message: String { problem.description }
   var hint: String? { problem.hint ?? problem.detail }
 
   var description: String {
-    "tidemark: \(message)" + (hint.map { "\n  hint: \($0)" } ?? "")
+    (["tidemark: \(message)"] + (hint.map { ["  hint: \($0)"] } ?? []) + details).map(printable).joined(separator: "\n")
   }
-}
-
-/// What a verb says while it goes on: on standard error, so that its result stays readable for programs.
-func printNote(_ text: String) { fputs((Journal.isStandardError ? "<4>" : "") + text + "\n", stderr) }
-
-/// Prints to standard error. In the journal the lines become entries of level error, by the prefix of sd-daemon(3).
-func printError(_ text: String) {
-  let lines = text.split(separator: "\n").map { Journal.isStandardError ? "<3>\($0)" : String($0) }
-  fputs(lines.joined(separator: "\n") + "\n", stderr)
 }

@@ -1,4 +1,4 @@
-import Telemetry
+import Rules
 
 /// Any JSON value. Holds rows of the operator's tables, whose columns this program does not know.
 enum JSONValue: Codable {
@@ -52,7 +52,7 @@ enum JSONValue: Codable {
     case .string(let value): printable(value)
     case .array(let values): "[\(values.map(\.text).joined(separator: ", "))]"
     case .object(let values):
-      values.sorted { $0.key < $1.key }.map { "\($0.key)=\($0.value.text)" }.joined(separator: " ")
+      values.sorted { $0.key < $1.key }.map { "\(printable($0.key))=\($0.value.text)" }.joined(separator: " ")
     }
   }
 }

@@ -1,3 +1,5 @@
+import Rules
+
 /// Rows in aligned columns for a terminal: numbers to the right, words to the left, two spaces between.
 struct TextTable {
   enum Alignment { case left, right }
@@ -9,7 +11,7 @@ struct TextTable {
 
   mutating func add(_ row: [String]) {
     precondition(row.count == columns.count, "a row has a cell for each column")
-    rows.append(row)
+    rows.append(row.map(printable))
   }
 
   var text: String {

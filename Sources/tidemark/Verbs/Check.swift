@@ -25,7 +25,7 @@ struct Check {
     let settings = try SettingsOption(line).load()
     let count = settings.projections.count
     if line[Self.offline] {
-      print("ok: \(counted(count, "projection")); not checked against the database")
+      printResult("ok: \(counted(count, "projection")); not checked against the database")
       return
     }
     try await withEachSession(settings) { settings, session in
@@ -43,26 +43,26 @@ struct Check {
       guard findings.isEmpty else {
         throw CommandFailure(
           .failed,
-          "\(counted(findings.count, "problem")) found\n"
-            + findings.map { "  " + $0.placed + ($0.hint.map { "\n    hint: \($0)" } ?? "") }.joined(separator: "\n"))
+          "\(counted(findings.count, "problem")) found",
+          details: findings.flatMap { ["  \($0.placed)"] + ($0.hint.map { ["    hint: \($0)"] } ?? []) })
       }
       for warning in preflight?.warnings ?? [] {
-        print("\(settings.prefix)warning: \(warning.message)\n    hint: \(warning.hint)")
+        printResult("\(settings.prefix)warning: \(warning.message)\n    hint: \(warning.hint)")
       }
       for warning in StartCheck.widthWarnings(settings.projections) {
-        print("\(settings.prefix)warning: \(warning.placed)" + (warning.hint.map { "\n    hint: \($0)" } ?? ""))
+        printResult("\(settings.prefix)warning: \(warning.placed)" + (warning.hint.map { "\n    hint: \($0)" } ?? ""))
       }
       for warning in try await NameWarnings(schema: store.schema).all(settings.projections, session) {
-        print("\(settings.prefix)warning: \(warning.message)\n    hint: \(warning.hint ?? "")")
+        printResult("\(settings.prefix)warning: \(warning.message)\n    hint: \(warning.hint ?? "")")
       }
       for warning in try await DefinitionCheck(shape: shape).warnings(settings.projections, session) {
-        print("\(settings.prefix)warning: \(warning)")
+        printResult("\(settings.prefix)warning: \(warning)")
       }
-      for note in settings.projections.compactMap(Self.note) { print("\(settings.prefix)\(note)") }
-      print(
+      for note in settings.projections.compactMap(Self.note) { printResult("\(settings.prefix)\(note)") }
+      printResult(
         "\(settings.prefix)ok: \(counted(count, "projection")), every statement planned by PostgreSQL \(session.serverVersion / 10_000)"
       )
-      if let verdict = preflight?.verdict { print("\(settings.prefix)\(verdict)") }
+      if let verdict = preflight?.verdict { printResult("\(settings.prefix)\(verdict)") }
     }
   }
 

@@ -16,7 +16,7 @@ enum Completions {
         tidemark completions fish | source      # in ~/.config/fish/config.fish
       """,
     arguments: [shell]
-  ) { print($0[shell].script(for: "tidemark"), terminator: "") }
+  ) { printResult($0[shell].script(for: "tidemark"), terminator: "") }
 
   static let shell: Argument<Shell> = .one(.choice("SHELL"), "The shell.")
 }
@@ -28,7 +28,7 @@ enum Complete {
   static func verb(of program: @escaping @Sendable () -> Verb) -> Verb {
     Verb("complete", about: "Print the completions of a command line.", arguments: [words], isHidden: true) { line in
       let offer = program().complete(line[words], names: names)
-      print(offer.lines.joined(separator: "\n"))
+      printResult(offer.lines.joined(separator: "\n"))
     }
   }
 

@@ -75,11 +75,11 @@ struct ListLetters {
       let letters = DeadLetters(try await StoreShape.read(session, schema: settings.eventStore.schema))
       let rows = try await letters.list(filter.filter(settings), limit: line[Self.limit], session)
       if line[OutputOption.json] {
-        print(try tidemark.json(rows))
+        printResult(try tidemark.json(rows))
         return
       }
       let count = try await letters.count(filter.filter(settings), session)
-      guard count > 0 else { return print("no dead letters") }
+      guard count > 0 else { return printResult("no dead letters") }
       var table = TextTable([
         ("SHARD", .left), ("SEQUENCE", .right), ("TYPE", .left), ("CLASS", .left), ("SQLSTATE", .left),
         ("FIRST FAILED", .left), ("TRIES", .right), ("ERROR", .left),
@@ -90,8 +90,8 @@ struct ListLetters {
           "\(row.attempts)", printable(String(row.message.prefix(80))),
         ])
       }
-      print(table.text)
-      if count > rows.count { print("… and \(count - rows.count) more; raise --limit to see them") }
+      printResult(table.text)
+      if count > rows.count { printResult("… and \(count - rows.count) more; raise --limit to see them") }
     }
   }
 }
@@ -114,17 +114,17 @@ struct ShowLetters {
       let letters = DeadLetters(try await StoreShape.read(session, schema: settings.eventStore.schema))
       let rows = try await letters.list(filter.filter(settings), limit: line[Self.limit], session)
       if line[OutputOption.json] {
-        print(try tidemark.json(rows))
+        printResult(try tidemark.json(rows))
         return
       }
-      guard !rows.isEmpty else { return print("no dead letters") }
+      guard !rows.isEmpty else { return printResult("no dead letters") }
       for row in rows {
-        print(
-          "\(row.shard) · event \(row.sequence) of type \(printable(row.type ?? "unknown")), stream \(printable(row.stream ?? "unknown"))"
+        printResult(
+          "\(printable(row.shard)) · event \(row.sequence) of type \(printable(row.type ?? "unknown")), stream \(printable(row.stream ?? "unknown"))"
         )
-        print("  error:  \(printable(row.message))\(row.sqlstate.map { " (\(Code.words($0)))" } ?? "")")
-        if let detail = row.detail { print("  detail: \(printable(detail))") }
-        print(
+        printResult("  error:  \(printable(row.message))\(row.sqlstate.map { " (\(Code.words($0)))" } ?? "")")
+        if let detail = row.detail { printResult("  detail: \(printable(detail))") }
+        printResult(
           "  class \(row.class), \(row.attempts) \(row.attempts == 1 ? "try" : "tries"), first \(row.first_failed_at), last \(row.last_failed_at), on \(row.node ?? "unknown")"
         )
       }
@@ -187,12 +187,13 @@ struct ReplayLetters {
       return report
     }
     if line[OutputOption.json] {
-      print(try tidemark.json(report))
+      printResult(try tidemark.json(report))
     } else {
-      print("applied \(report.applied), failed again \(report.failed.count), skipped \(report.left)")
+      printResult("applied \(report.applied), failed again \(report.failed.count), skipped \(report.left)")
       for failed in report.failed { printError("  \(printable(failed))") }
       if report.left > 0 {
-        print("skipped: another command has the dead letter, or an earlier event of the stream must be applied first")
+        printResult(
+          "skipped: another command has the dead letter, or an earlier event of the stream must be applied first")
       }
     }
     guard report.failed.isEmpty else {
@@ -227,7 +228,7 @@ struct DiscardLetters {
         keys.count)
       return try await letters.discard(keys, session)
     }
-    print(line[OutputOption.json] ? try tidemark.json(Report(discarded: discarded)) : "discarded \(discarded)")
+    printResult(line[OutputOption.json] ? try tidemark.json(Report(discarded: discarded)) : "discarded \(discarded)")
   }
 }
 

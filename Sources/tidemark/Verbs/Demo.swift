@@ -54,7 +54,7 @@ private struct DemoShow: Service {
   let level: LogLevel
 
   func run() async throws {
-    print("Starting a private PostgreSQL …")
+    printResult("Starting a private PostgreSQL …")
     let cluster = try await stoppable { try await PrivateCluster.start() }
     do {
       try await show(cluster)
@@ -86,9 +86,9 @@ private struct DemoShow: Service {
     let session = try await Session.connect(options, threadName: "demo")
     let installer = Installer(settings: settings)
     let plan = try await installer.install(session, streamIDType: "uuid")
-    for step in plan.steps { print("made \(step.title)") }
+    for step in plan.steps { printResult("made \(step.title)") }
     let shape = try await StoreShape.read(session, schema: settings.eventStore.schema)
-    print("\nLook at it while it runs:\n  psql '\(conninfo)'\n  tidemark status --config \(file)\n")
+    printResult("\nLook at it while it runs:\n  psql '\(conninfo)'\n  tidemark status --config \(file)\n")
 
     let daemon = Daemon(
       settings: settings, version: tidemarkVersion, observer: LogObserver(TerminalLog(), level: level))
@@ -118,7 +118,7 @@ private struct DemoShow: Service {
       while ContinuousClock.now < deadline && !Stop.current.isRequested {
         await rest(for: min(deadline - .now, .seconds(2)))
         let report = try await StatusReport.read(session, shape: shape, declared: settings.projections.map(\.shard))
-        print(report.text + "\n")
+        printResult(report.text + "\n")
       }
       tasks.cancelAll()
       return try await tasks.reduce(0, +)
@@ -135,18 +135,18 @@ private struct DemoShow: Service {
       throw CommandFailure(.timedOut, "not caught up after 30 s: \(late.map(\.shard).joined(separator: ", "))")
     }
     let statistics = try await Statistics.read(session, shape: shape)
-    print("The writers stopped. Recount of \(counted(statistics.events, "event")):")
+    printResult("The writers stopped. Recount of \(counted(statistics.events, "event")):")
     // A writer that was cancelled during its commit did not count it, so there may be more events, but never fewer.
     var isEqual = statistics.eventsAreEstimated || statistics.events >= committed
-    if !isEqual { print("  events: of \(grouped(Int64(committed))) committed some ARE MISSING") }
+    if !isEqual { printResult("  events: of \(grouped(Int64(committed))) committed some ARE MISSING") }
     for recount in SampleProjections.recounts {
       let row = try await session.execute(SQL(text: recount.query)).rows[0]
       let wrong = try row.get("wrong", as: Int.self)
       isEqual = isEqual && wrong == 0
       let rows = grouped(try row.get("rows", as: Int64.self))
-      print("  \(recount.readModel): \(rows) rows, \(wrong == 0 ? "equal" : "\(wrong) DIFFER")")
+      printResult("  \(recount.readModel): \(rows) rows, \(wrong == 0 ? "equal" : "\(wrong) DIFFER")")
     }
-    print(
+    printResult(
       isEqual
         ? "Equal: every event was applied once, in order, across \(grouped(statistics.missingNumbers)) rolled-back numbers."
         : "NOT EQUAL")

@@ -38,7 +38,8 @@ struct Forget {
           throw CommandFailure(
             .failed, "there is no shard \(name)", hint: "`tidemark list` shows the shards that have a position.")
         }
-        print("\(name) forgotten\(tables.isEmpty ? "" : "; what it filled stays: \(tables.joined(separator: ", "))")")
+        printResult(
+          "\(name) forgotten\(tables.isEmpty ? "" : "; what it filled stays: \(tables.joined(separator: ", "))")")
       }
     }
   }

@@ -12,6 +12,9 @@ struct Init {
     discussion: """
       In a database with an event store: Tidemark's own schema, and the tables of projections that declare `setup`. In a database
       without one: first an event store with Marten's table layout. Safe to repeat: it leaves existing objects alone.
+
+      PostgreSQL refuses to drop a column that a view reads, or to change its type. A migration of the event table that does so first says
+      `DROP VIEW tidemark.batch`, in its own transaction; the daemon, or the next `tidemark init`, makes the view again.
       """,
     options: SettingsOption.options + [dryRun, streamIdentity],
     examples: [
@@ -38,8 +41,8 @@ struct Init {
       let streamIDType = line[Self.streamIdentity] == .uuid ? "uuid" : "varchar"
       if line[Self.dryRun] {
         let plan = try await setup.plan(session, streamIDType: streamIDType)
-        if let name = settings.database.name { print("-- database \(name)") }
-        print(plan.isEmpty ? "-- nothing to do" : plan.script)
+        if let name = settings.database.name { printResult("-- database \(name)") }
+        printResult(plan.isEmpty ? "-- nothing to do" : plan.script)
         return
       }
       let last = Mutex<SchemaWait?>(nil)
@@ -53,8 +56,8 @@ struct Init {
           }
           if let before, before.isFor(wait) { return }
           printNote("\(settings.prefix)waiting for \(wait)")
-        }, made: { print("\(settings.prefix)made \($0.title)") })
-      if plan.isEmpty { print("\(settings.prefix)nothing to do: everything exists") }
+        }, made: { printResult("\(settings.prefix)made \($0.title)") })
+      if plan.isEmpty { printResult("\(settings.prefix)nothing to do: everything exists") }
     }
   }
 }

@@ -56,7 +56,7 @@ struct List {
           position: position, declared: false))
     }
     if line[OutputOption.json] {
-      print(try tidemark.json(items))
+      printResult(try tidemark.json(items))
       return
     }
     var table = TextTable([
@@ -70,7 +70,7 @@ struct List {
         item.source ?? "only in the database",
       ])
     }
-    print(table.text)
+    printResult(table.text)
   }
 
   /// Every shard's position; nil if the database cannot be read.
@@ -81,7 +81,7 @@ struct List {
         return shape.hasProgression ? try await Positions(shape).all(session) : [:]
       }
     } catch {
-      printError("\(error)")
+      printError(printable("\(error)"))
       return nil
     }
   }

@@ -12,7 +12,7 @@ enum Manual {
           .usage, "there is no generated page \"\(name)\"",
           hint: "There are: \(ManualPages.names.joined(separator: ", "))")
       }
-      print(text, terminator: "")
+      printResult(text, terminator: "")
     }
   }
 

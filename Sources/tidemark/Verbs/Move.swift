@@ -37,7 +37,7 @@ struct Move {
     try await withSession(settings) { session in
       let shape = try await StoreShape.read(session, schema: settings.eventStore.schema)
       let position = try await FormerShard(old, shape: shape).move(to: new, session)
-      print("\(new) continues at \(position), where \(old) was")
+      printResult("\(new) continues at \(position), where \(old) was")
     }
   }
 }

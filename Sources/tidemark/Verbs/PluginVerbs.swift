@@ -62,7 +62,7 @@ struct TryPlugin {
       try await trial.run(from: line[Self.from], limit: line[Self.limit], session, observer: PrintingObserver()) {
         step in
         if case .answer(.failed, _) = step { failures.add(1, ordering: .relaxed) }
-        print(Self.text(step))
+        printResult(Self.text(step))
       }
     }
     let count = failures.load(ordering: .relaxed)
@@ -77,7 +77,7 @@ struct TryPlugin {
     case .answer(.applied(let ceiling, let statements), let time):
       return "applied up to \(ceiling) in \(time.brief)" + text(statements)
     case .answer(.failed(let failure), let time):
-      return "failed at \(failure.sequence) (\(failure.kind.rawValue)) in \(time.brief): \(failure.message)"
+      return "failed at \(failure.sequence) (\(failure.kind.rawValue)) in \(time.brief): \(printable(failure.message))"
         + text(failure.statements)
     }
   }
@@ -86,8 +86,9 @@ struct TryPlugin {
     guard let statements, !statements.isEmpty else { return "" }
     return ", with \(counted(statements.count, "statement"))"
       + statements.map { statement in
-        "\n  \(statement.text)"
-          + (statement.values.isEmpty ? "" : " <- " + statement.values.map { $0 ?? "NULL" }.joined(separator: ", "))
+        "\n  \(printable(statement.text))"
+          + (statement.values.isEmpty
+            ? "" : " <- " + statement.values.map { $0.map(printable) ?? "NULL" }.joined(separator: ", "))
       }.joined()
   }
 }
@@ -96,8 +97,8 @@ struct TryPlugin {
 private struct PrintingObserver: Observer {
   func observe(_ observation: Observation, in database: String?) {
     switch observation.fact {
-    case .pluginSaid: print("\(observation.level): \(observation[.text] ?? "")")
-    case .pluginLinesDropped: print("(\(observation[.count] ?? 0) more lines)")
+    case .pluginSaid: printResult("\(observation.level): \(printable(observation[.text] ?? ""))")
+    case .pluginLinesDropped: printResult("(\(observation[.count] ?? 0) more lines)")
     default: break
     }
   }

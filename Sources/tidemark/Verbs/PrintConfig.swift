@@ -15,6 +15,6 @@ struct PrintConfig {
 
   func run() throws {
     let text = line[Self.sample] ? Settings.sampleFull() : Settings.printConfig(try SettingsOption(line).load())
-    print(text, terminator: "")
+    printResult(text, terminator: "")
   }
 }

@@ -106,25 +106,25 @@ struct RebuildVerb {
           let row = try await rebuild(definition, request, settings, watch)
           let result = try RebuildResult(row)
           results.append(result)
-          if !json { print(result.text) }
+          if !json { printResult(result.text) }
           if let failure = Self.failure(row) { failures.append((definition.shard, failure)) }
         }
       } catch let problem as Problem where problem.isOfRebuild {
         // Only this rebuild failed; the others can still run.
         failures.append((definition.shard, CommandFailure(.failed, problem)))
       } catch {
-        if json, !results.isEmpty { print(try tidemark.json(results)) }
+        if json, !results.isEmpty { printResult(try tidemark.json(results)) }
         throw commandFailure(error)
       }
     }
-    if json { print(try tidemark.json(results)) }
+    if json { printResult(try tidemark.json(results)) }
     if definitions.count == 1, let failure = failures.first?.failure { throw failure }
     guard failures.isEmpty else {
-      let list = failures.map { shard, failure in
-        "  \(shard): \(failure.message)" + (failure.hint.map { "\n    hint: \($0)" } ?? "")
-      }
       throw CommandFailure(
-        .failed, "\(failures.count) of \(definitions.count) were not rebuilt\n" + list.joined(separator: "\n"))
+        .failed, "\(failures.count) of \(definitions.count) were not rebuilt",
+        details: failures.flatMap { shard, failure in
+          ["  \(shard): \(failure.message)"] + (failure.hint.map { ["    hint: \($0)"] } ?? [])
+        })
     }
   }
 
@@ -220,7 +220,7 @@ struct RebuildVerb {
     let hasEnded = try await withSession(settings) { session in
       try await RebuildRequests(by: operatorName(), byNode: false).abort(name, session)
     }
-    print(
+    printResult(
       !hasEnded
         ? "there is no rebuild of \(name) to abort"
         : (try? definition.rebuildKind()) == .replay

@@ -122,8 +122,7 @@ final class RebuildWatch: Observer {
     let share = row.target.map { $0 > 0 ? min(1, Double(row.position) / Double($0)) : 0 } ?? 0
     let full = Int(share * 24)
     let bar = String(repeating: "━", count: full) + String(repeating: "─", count: 24 - full)
-    fputs("\r\u{1B}[K\(bar) \(Self.words(row, rate))", stderr)
-    fflush(stderr)
+    drawBar("\(bar) \(Self.words(row, rate))")
     hasBar.withLock { $0 = true }
   }
 
@@ -131,14 +130,14 @@ final class RebuildWatch: Observer {
     if hasBar.withLock({ has in
       defer { has = false }; return has
     }) {
-      fputs("\r\u{1B}[K", stderr)
+      drawBar("")
     }
   }
 
   private func line(_ text: String) {
     guard !isQuiet else { return }
     endBar()
-    fputs(text + "\n", stderr)
+    printNote(printable(text))
   }
 }
 

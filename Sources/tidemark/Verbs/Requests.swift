@@ -40,8 +40,9 @@ struct RequestOptions {
       var late: [String] = []
       for name in names {
         switch outcomes[name] {
-        case .obeyed: print("\(settings.prefix)\(name) \(words.done)")
-        case .noNode: print("\(settings.prefix)\(name) \(words.will) when a node starts that runs it; none runs now")
+        case .obeyed: printResult("\(settings.prefix)\(name) \(words.done)")
+        case .noNode:
+          printResult("\(settings.prefix)\(name) \(words.will) when a node starts that runs it; none runs now")
         case .notYet(let answer): late.append("\(name) \(Self.state(answer))")
         case nil: break
         }

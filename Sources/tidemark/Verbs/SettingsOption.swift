@@ -32,7 +32,10 @@ struct SettingsOption {
     do {
       return try chosen(try Settings.load(path: file, environment: environment))
     } catch let error as SettingsProblems {
-      throw CommandFailure(.usage, Self.list(error.lines))
+      let lines = error.lines
+      throw lines.count == 1
+        ? CommandFailure(.usage, lines[0])
+        : CommandFailure(.usage, "\(lines.count) problems in the settings", details: lines.map { "  \($0)" })
     }
   }
 
@@ -46,12 +49,6 @@ struct SettingsOption {
         hint: names.isEmpty ? "There is only one database." : "There are: \(names.joined(separator: ", "))")
     }
     return found
-  }
-
-  static func list(_ problems: [String]) -> String {
-    problems.count == 1
-      ? problems[0]
-      : "\(problems.count) problems in the settings\n" + problems.map { "  \($0)" }.joined(separator: "\n")
   }
 }
 
@@ -104,11 +101,10 @@ func withEachSession(_ settings: Settings, _ body: (Settings, Session) async thr
     }
   }
   guard let first = failures.first?.failure else { return }
-  throw CommandFailure(
-    first.status,
-    failures.map { name, failure in
-      "database \(name): \(failure.message)" + (failure.hint.map { "\n  hint: \($0)" } ?? "")
-    }.joined(separator: "\n"))
+  let lines = failures.flatMap { name, failure in
+    ["database \(name): \(failure.message)"] + (failure.hint.map { ["  hint: \($0)"] } ?? []) + failure.details
+  }
+  throw CommandFailure(first.status, lines[0], details: Array(lines.dropFirst()))
 }
 
 extension Settings {

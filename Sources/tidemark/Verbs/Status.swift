@@ -46,13 +46,14 @@ struct Status {
       }
       if json {
         if settings.namedDatabases.isEmpty {
-          if let report = reports.first { print(try tidemark.json(report)) }
+          if let report = reports.first { printResult(try tidemark.json(report)) }
         } else {
-          print(try tidemark.json(reports))
+          printResult(try tidemark.json(reports))
         }
       } else {
         let isRedrawn = watch && isatty(STDOUT_FILENO) == 1
-        print((isRedrawn ? "\u{1B}[H\u{1B}[2J" : "") + reports.map(\.text).joined(separator: "\n\n"))
+        let text = reports.map(\.text).joined(separator: "\n\n")
+        if isRedrawn { printRedrawn(text) } else { printResult(text) }
       }
       fflush(stdout)
       if let failure {
@@ -108,13 +109,14 @@ extension StatusReport {
     for rebuild in rebuilds {
       let end = rebuild.target.map { " of \(grouped($0))" } ?? ""
       let error = rebuild.error.map { ": \(printable($0))" } ?? ""
-      lines.append("rebuild of \(rebuild.shard): \(rebuild.state), \(grouped(rebuild.position))\(end)\(error)")
+      lines.append(
+        "rebuild of \(printable(rebuild.shard)): \(rebuild.state), \(grouped(rebuild.position))\(end)\(error)")
     }
     let stale = shards.filter { $0.stale != nil }
     if !stale.isEmpty { lines.append("") }
     for shard in stale {
       let age = shard.age.map { " \(Duration.seconds($0).brief) old" } ?? " old"
-      lines.append("\(shard.name): this is\(age): \(printable(shard.stale ?? ""))")
+      lines.append("\(printable(shard.name)): this is\(age): \(printable(shard.stale ?? ""))")
     }
     if !skipped.isEmpty { lines.append("") }
     for skipped in skipped {
@@ -125,7 +127,7 @@ extension StatusReport {
     }
     let reasons = shards.filter { $0.reason != nil }
     if !reasons.isEmpty { lines.append("") }
-    for shard in reasons { lines.append("\(shard.name): \(printable(shard.reason ?? ""))") }
+    for shard in reasons { lines.append("\(printable(shard.name)): \(printable(shard.reason ?? ""))") }
     return lines.joined(separator: "\n")
   }
 }

@@ -198,7 +198,11 @@ import Testing
       try await fleet.writing {
         try await fleet.start(3)
         try await fleet.balanced(among: 3)
-        let leader = try #require(try await fleet.led().first { $0.value.contains("P1:All") }?.key)
+        var leader: pid_t?
+        try await eventually("P1 is led") {
+          leader = try await fleet.led().first { $0.value.contains("P1:All") }?.key
+          return leader != nil
+        }
         // Its shards should go elsewhere; P1 is in a page.
         let leaving = try #require(await fleet.nodes.first { $0.pid == leader })
         leaving.send(SIGTERM)
@@ -331,7 +335,7 @@ import Testing
         try await eventually("who is in the way is said") {
           let said = try String(contentsOfFile: log, encoding: .utf8)
           return said.contains("Another session holds the shard's lock")
-            && said.contains("pid \(host.processID) (marten-host, local, postgres)")
+            && said.contains("pid \(host.processID) (marten-host, local, postgres, idle in transaction since ")
         }
         #expect(try await database.position("P1:All") == nil)
         await host.close()

@@ -59,6 +59,20 @@ import Testing
     #expect(problem.code == .store(.mismatch) && problem.reason.contains(expected), "\(problem.reason)")
   }
 
+  /// Its rows were there before it: it would have nothing to do otherwise.
+  @Test(
+    arguments: [
+      ("UPDATE trip SET n = n + 1", true), ("DELETE FROM trip", true), ("-- all\n(UPDATE trip SET n = 1", true),
+      ("INSERT INTO trip SELECT 1", false), ("MERGE INTO trip USING batch ON true WHEN MATCHED THEN DELETE", false),
+      ("WITH a AS (INSERT INTO trip SELECT 1 RETURNING 1) UPDATE trip SET n = 2", false), ("SELECT fill_trip()", false),
+    ])
+  func `keeps one that only updates and deletes from no rows`(statement: String, begins: Bool) {
+    let belonging = Belonging(
+      ProjectionDefinition(name: "Journey", tables: ["trip"], effect: .batch([Statement(text: statement)])))
+    let verdict = belonging.ofNew(at: 0, [Self.full], fillers: [], namesakes: [])
+    #expect((verdict == .fits) == begins, "\(verdict)")
+  }
+
   enum Outcome: Sendable { case fits, doubtful, wait }
 
   @Test(
