@@ -100,7 +100,7 @@ private func copy(_ name: String) -> String {
     }
   }
 
-  @Test func `a table of ours that was dropped is made again, and said to be that, not a database that is away`()
+  @Test func `a table of ours that was dropped is made again, and no database is said to be away`()
     async throws
   {
     let database = try await TestDatabase.make()
