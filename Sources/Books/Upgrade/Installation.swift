@@ -1,9 +1,9 @@
 import EventStore
-import Postgres
+package import Postgres
 import Rules
 
 /// The database's record of the schema in it: `tidemark.installation` and `tidemark.schema_number`.
-struct Installation: Sendable {
+package struct Installation: Sendable {
   /// The number of the schema.
   var number: Int
   var storeSchema: String
@@ -51,20 +51,44 @@ struct Installation: Sendable {
   /// - Parameter missing: objects that the program uses and the newer schema does not have.
   /// - Throws: ``Problem`` if it may not run beside the schema. It changes nothing either way.
   func refuseOlder(_ schema: Schema, missing: [SchemaObject]) throws(Problem) {
-    guard let compatibleFrom, compatibleFrom <= schema.number else {
-      let bound = compatibleFrom.map { ", which admits programs from number \($0) on" } ?? ""
-      throw Problem(
-        .store(.schemaAhead),
-        "the schema tidemark is at number \(number)\(bound); this program, \(schema.program), knows number \(schema.number)",
-        hint:
-          "Install the Tidemark that made it, or a newer one. A schema never goes back: this program changed nothing.")
-    }
+    try Self.refuseAhead(number: number, compatibleFrom: compatibleFrom, schema)
     guard missing.isEmpty else {
       throw Problem(
         .store(.schemaBehind),
         "the schema tidemark is at number \(number) and lacks \(missing.map(\.name).joined(separator: ", "))",
         hint: "Run `tidemark init` with the newer program that the schema belongs to.")
     }
+  }
+
+  private static func refuseAhead(number: Int, compatibleFrom: Int?, _ schema: Schema) throws(Problem) {
+    guard number > schema.number, compatibleFrom.map({ $0 > schema.number }) ?? true else { return }
+    let bound = compatibleFrom.map { ", which admits programs from number \($0) on" } ?? ""
+    throw Problem(
+      .store(.schemaAhead),
+      "the schema tidemark is at number \(number)\(bound); this program, \(schema.program), knows number \(schema.number)",
+      hint:
+        "Install the Tidemark that made it, or a newer one. A schema never goes back: this program changed nothing.")
+  }
+
+  /// For verbs that read or write the schema without a look at its objects. A role that may not read the number is not refused: a program
+  /// that may not even read it changes nothing either.
+  ///
+  /// - Throws: ``Problem`` if a newer program made the schema, and does not admit this one.
+  package static func refuseAhead(_ session: Session, schema: Schema = .current) async throws {
+    let mayRead = try await session.execute(
+      """
+      SELECT CASE WHEN has_schema_privilege(to_regnamespace('tidemark'), 'USAGE')
+                  THEN has_table_privilege(to_regclass('tidemark.schema_number'), 'SELECT') END AS may
+      """
+    ).rows[0].get("may", as: Bool?.self)
+    guard mayRead == true else { return }
+    let newest = try await session.execute(
+      "SELECT number, compatible_from FROM tidemark.schema_number ORDER BY number DESC LIMIT 1"
+    ).rows.first
+    guard let newest else { return }
+    try refuseAhead(
+      number: try newest.get("number", as: Int.self), compatibleFrom: try newest.get("compatible_from", as: Int?.self),
+      schema)
   }
 
   // MARK: Writing

@@ -23,6 +23,9 @@ struct SchemaLookUp: Sendable {
   /// The roles that may read the number of the schema.
   var readers: [String] { users["tidemark.installation"] ?? [] }
 
+  /// The roles that may read the view `batch`.
+  var viewers: [String] { users["tidemark.batch"] ?? [] }
+
   /// The names of those among these objects that exist.
   static func presence(of objects: [SchemaObject]) -> SQL {
     """
@@ -65,7 +68,7 @@ struct SchemaLookUp: Sendable {
                UNION ALL
               SELECT format('%s.%s', n.nspname, c.relname), c.relacl, c.relowner, 'SELECT'
                 FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
-               WHERE n.nspname = 'tidemark' AND c.relname = 'installation') AS g,
+               WHERE n.nspname = 'tidemark' AND c.relname IN ('installation', 'batch')) AS g,
              aclexplode(g.acl) AS a
        WHERE a.privilege_type = g.privilege AND a.grantee <> g.owner
        ORDER BY 1, 2

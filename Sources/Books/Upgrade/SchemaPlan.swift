@@ -113,7 +113,7 @@ package struct SchemaPlan: Sendable {
     }
 
     let isUpgrade = installed.number < schema.number
-    if tidies || isUpgrade || !found.isComplete { try await found.readForChange(session) }
+    if tidies || isUpgrade || !found.isComplete || found.viewIsElsewhere { try await found.readForChange(session) }
     plan.restore(tables, found, isUpgrade: isUpgrade)
     if isUpgrade {
       for number in schema.numbers where number.number > installed.number && !number.upgrade.isEmpty {
@@ -196,6 +196,9 @@ package struct SchemaPlan: Sendable {
       script += "DROP VIEW tidemark.batch;\n\n"
     }
     script += objects.map(\.script).joined(separator: "\n")
+    if found.viewIsElsewhere, objects.contains(where: \.isBatch), !found.viewers.isEmpty {
+      script += "\nGRANT SELECT ON tidemark.batch TO \(found.viewers.joined(separator: ", "));\n"
+    }
     if objects.contains(where: { $0.schema == SearchPath.page }) {
       // Statements of pages search this schema first, and would make there what they make without a schema: not even its owner may, outside
       // of this script.

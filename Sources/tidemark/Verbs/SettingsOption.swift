@@ -1,3 +1,4 @@
+import Books
 import Commands
 import Daemon
 import EventStore
@@ -82,6 +83,7 @@ func withSession<T>(_ settings: Settings, _ body: (Session) async throws -> T) a
   do {
     return try await session.closing { session in
       _ = try await session.script("SET lock_timeout = '\(Int(SessionBounds.lockPatience / .milliseconds(1)))ms'")
+      try await Installation.refuseAhead(session)
       return try await body(session)
     }
   } catch {

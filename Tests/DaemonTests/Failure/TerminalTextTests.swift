@@ -18,8 +18,8 @@ import Testing
       for verb in [
         ["status"], ["status", "--json"], ["list"], ["list", "--json"], ["dead-letters", "list"],
         ["dead-letters", "show"],
-        ["dead-letters", "show", "--json"], ["dead-letters", "replay", "--all", "--yes"], ["rebuild", "Sum"],
-        ["rebuild", "Sum", "--json"], ["forget", "No\u{9B}31m\nforged line", "--yes"], ["pause", "No\u{1B}[2J"],
+        ["dead-letters", "show", "--json"], ["dead-letters", "replay", "--yes"], ["rebuild", "Sum"],
+        ["rebuild", "Sum", "--json"], ["forget", "No\u{9B}31m\nforged line"], ["pause", "No\u{1B}[2J"],
       ] {
         let outcome = try await Program.run(verb + ["-c", config])
         for text in [outcome.output, outcome.error] {

@@ -1,6 +1,7 @@
 import Books
 import Daemon
 import EventStore
+import Operator
 import Postgres
 import Rules
 import Settings
@@ -55,6 +56,27 @@ private let seen = """
     }
     #expect(try await database.position("All:All") == 10)
     #expect(try await database.value("SELECT count(*) FROM tidemark.dead_letter", as: Int.self) == 0)
+  }
+
+  @Test func `keeps the grants of the view, which must be made for another table`() async throws {
+    let database = try await TestDatabase.make()
+    let settings = try await database.install(seen)
+    let viewer = "\(database.name)_viewer"
+    try await database.script("CREATE ROLE \(viewer); GRANT SELECT ON tidemark.batch TO \(viewer), PUBLIC")
+    try await database.script(
+      """
+      CREATE TABLE events_new (LIKE mt_events INCLUDING ALL);
+      ALTER TABLE mt_events RENAME TO mt_events_old; ALTER TABLE events_new RENAME TO mt_events
+      """)
+    _ = try await database.connected { session in
+      try await Installer(settings: settings).install(session, streamIDType: "uuid")
+    }
+    let acl: String = try await database.value(
+      """
+      SELECT string_agg(coalesce(nullif(a.grantee, 0)::regrole::text, 'PUBLIC'), ',' ORDER BY a.grantee)
+        FROM pg_class AS c, aclexplode(c.relacl) AS a WHERE c.oid = 'tidemark.batch'::regclass AND a.grantee <> c.relowner
+      """)
+    #expect(acl == "PUBLIC,\(viewer)")
   }
 
   /// Each of our own objects that a shard or an agent uses, dropped by hand or by a CASCADE.

@@ -243,8 +243,12 @@ extension TestDatabase {
     }
     let before = try await database.catalog()
     let config = try Program.settings(database.conninfo, seen)
-    for verb in ["run", "init", "check"] {
-      let outcome = try await Program.run([verb, "-c", config])
+    for verb in [
+      ["run"], ["init"], ["check"], ["status"], ["pause", "All"], ["start", "All"], ["rebuild", "All"],
+      ["forget", "Old:All"], ["move", "Old:All", "All"], ["dead-letters", "list"],
+      ["dead-letters", "discard", "--shard", "All"],
+    ] {
+      let outcome = try await Program.run(verb + ["-c", config])
       #expect(
         outcome.code == 1
           && outcome.error.contains(
