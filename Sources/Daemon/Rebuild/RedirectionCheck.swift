@@ -15,6 +15,9 @@ package struct RedirectionCheck: Sendable {
 
   package init(shape: StoreShape) { self.shape = shape }
 
+  /// A table that another session has locked for long is named by the error, and not waited for in silence.
+  private static let lockBound = "SET lock_timeout = '\(Int(SessionBounds.lockPatience / .milliseconds(1)))ms'"
+
   /// The statements of a projection that cannot be redirected; none if it declares no tables, or its tables do not exist yet.
   package func strays(
     _ definition: ProjectionDefinition, _ options: ConnectionOptions
@@ -23,6 +26,7 @@ package struct RedirectionCheck: Sendable {
     let session = try await Session.connect(options, threadName: "redirection")
     return try await session.closing { session in
       try await ShardSessions.prepare(session)
+      try await session.script(Self.lockBound)
       let originals: OriginalTables
       do {
         originals = try await OriginalTables.read(definition.tables, of: definition.name, session)
@@ -53,6 +57,7 @@ package struct RedirectionCheck: Sendable {
     let session = try await Session.connect(options, threadName: "redirection")
     return try await session.closing { session in
       try await ShardSessions.prepare(session)
+      try await session.script(Self.lockBound)
       let originals = try await OriginalTables.read(definition.tables, of: definition.name, session)
       var findings: [Problem] = []
       for (sql, statement) in statements(of: definition) {
