@@ -34,8 +34,8 @@ actor ChildProcess {
 
   enum Outcome: Sendable {
     case notStarted(String)
-    /// "ended with status 1", "was ended by signal 9".
-    case ended(String)
+    /// Nil if that is unknown.
+    case ended(Termination?)
   }
 
   init(_ plugin: PluginDefinition) {
@@ -66,14 +66,14 @@ actor ChildProcess {
     } catch let problem as StartProblem {
       return .notStarted(plugin.reasonHere ?? problem.reason)
     } catch {
-      return .ended("was ended")
+      return .ended(nil)
     }
     await begin(child)
     await handle(.started(child.pid))
     await converse(child, handle)
     child.input?.close()
     // Returns at once if the child has exited, and kills the rest of its group.
-    return .ended("\(await child.tearDown(patience: Self.patienceWhenCancelled))")
+    return .ended(await child.tearDown(patience: Self.patienceWhenCancelled))
   }
 
   /// The time between SIGTERM and SIGKILL when the task was cancelled.

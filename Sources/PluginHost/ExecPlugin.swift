@@ -1,5 +1,7 @@
 import Concurrency
+import Glibc
 import Plugins
+import Processes
 import Rules
 import Telemetry
 
@@ -300,6 +302,13 @@ actor ExecPlugin: Plugin {
     say(.info, text)
   }
 
+  /// Only systemd's sandbox is known; it tells its services by this variable.
+  private func remedy(after termination: Termination?, _ lastWords: String?) -> String? {
+    guard getenv("INVOCATION_ID") != nil else { return nil }
+    let signal: Int32? = if case .signaled(let signal) = termination { signal } else { nil }
+    return SandboxRemedy.of(signal: signal, lastWords: lastWords)
+  }
+
   private func ended(_ number: Int, _ outcome: ChildProcess.Outcome) {
     guard let child, child.number == number else { return }
     let dropped = output.takeDropped()
@@ -307,8 +316,11 @@ actor ExecPlugin: Plugin {
     let problem: Problem
     switch outcome {
     case .notStarted(let reason): problem = .notStarted(program: plugin.programName, reason: reason)
-    case .ended(let how):
-      problem = child.problem ?? .ended(how: how, lastWords: child.lastWords)
+    case .ended(let termination):
+      let how = termination?.description ?? "was ended"
+      problem =
+        child.problem
+        ?? .ended(how: how, lastWords: child.lastWords, remedy: remedy(after: termination, child.lastWords))
       if child.isAsked || child.isTold {
         observer.observe(.pluginEnded(shard, how: how))
       } else {

@@ -11,10 +11,13 @@ extension Problem {
   }
 
   /// It exited unexpectedly.
-  package static func ended(how: String, lastWords: String?) -> Problem {
+  ///
+  /// - Parameter remedy: what may have ended it.
+  package static func ended(how: String, lastWords: String?, remedy: String? = nil) -> Problem {
     Problem(
       .plugin(.ended), "the plugin \(how)",
-      hint: lastWords.map { "Its last words: \($0)" } ?? "It wrote nothing to standard error.")
+      hint: (remedy.map { "\($0) " } ?? "")
+        + (lastWords.map { "Its last words: \($0)" } ?? "It wrote nothing to standard error."))
   }
 
   /// It closed its standard output, so no answer can come.

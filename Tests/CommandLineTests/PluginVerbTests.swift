@@ -73,6 +73,20 @@ import Testing
     #expect(listed.output.contains("exec") && listed.output.contains("library"), "\(listed)")
   }
 
+  /// systemd sets INVOCATION_ID for its services, whose sandbox may have ended the plugin.
+  @Test func `names the line of the unit that may have ended a plugin, only in the unit`() async throws {
+    let (database, programs) = (try await TestDatabase.make(), try PluginPrograms())
+    _ = try await database.install("")
+    let config = try Program.settings(database.conninfo, "")
+    let plugin = try programs.program("#!/bin/sh\nread hello\nkill -TRAP $$\n")
+    for isService in [true, false] {
+      let outcome = try await Program.run(
+        ["plugin", "try", "-c", config, plugin], environment: isService ? ["INVOCATION_ID": "1"] : [:])
+      #expect(outcome.error.contains("was killed by signal 5"), "\(outcome)")
+      #expect(outcome.error.contains("MemoryDenyWriteExecute=no") == isService, "\(outcome)")
+    }
+  }
+
   @Test func `says what is wrong with a plugin`() async throws {
     let (database, programs) = (try await TestDatabase.make(), try PluginPrograms())
     _ = try await database.install("")
