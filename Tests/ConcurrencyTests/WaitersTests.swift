@@ -19,7 +19,7 @@ private actor Board {
 
 @Suite struct `Waiters beside an actor's state` {
   /// A change right after the look must find the task that looked.
-  @Test(.timeLimit(.minutes(1))) func `miss no change`() async throws {
+  @Test(.timeLimit(.minutes(5))) func `miss no change`() async throws {
     let board = Board()
     let answers = Board()
     let rounds = 50_000

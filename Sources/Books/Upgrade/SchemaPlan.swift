@@ -124,26 +124,26 @@ package struct SchemaPlan: Sendable {
       // Before number 5 PUBLIC could execute them.
       plan.add(
         "Tidemark's view and functions", schemas(found) + made(objects, found, areNew: installed.number < 5))
-      plan.add("record the number", Installation.advance(from: installed.number, to: schema, shape))
+      plan.add("the record of the number", Installation.advance(from: installed.number, to: schema, shape))
     } else if installed.shapeHash != shape.hash || hasMoved {
-      if hasMoved { plan.add("the event store moved to schema \(shape.schema)", Installation.move(to: shape)) }
+      if hasMoved { plan.add("the move of the event store to schema \(shape.schema)", Installation.move(to: shape)) }
       plan.add(
         "Tidemark's view and functions, for the event store as it is now", schemas(found) + made(objects, found))
-      plan.add("record the columns they were made for", Installation.remember(shape))
+      plan.add("the record of the columns they were made for", Installation.remember(shape))
     } else {
-      if !found.hasInternalSchema { plan.add("schema tidemark_internal, which is missing", internalSchema(found)) }
-      if !found.hasPageSchema { plan.add("schema \(SearchPath.page), which is missing", pageSchema(found)) }
+      if !found.hasInternalSchema { plan.add("schema tidemark_internal", internalSchema(found)) }
+      if !found.hasPageSchema { plan.add("schema \(SearchPath.page)", pageSchema(found)) }
       for object in objects where found.isMissing(object) || (object.isBatch && found.viewIsElsewhere) {
-        let why = found.isMissing(object) ? "which is missing" : "on the current event table"
-        plan.add("\(object.kind.rawValue.lowercased()) \(object.name), \(why)", made([object], found))
+        let place = found.isMissing(object) ? "" : ", on the current event table"
+        plan.add("\(object.kind.rawValue.lowercased()) \(object.name)\(place)", made([object], found))
       }
     }
     if !isUpgrade, tables.contains(where: { $0.name == "tidemark.schema_number" && found.isMissing($0) }) {
-      plan.add("record the number", Installation.record([schema.numbers.last!], of: schema))
+      plan.add("the record of the number", Installation.record([schema.numbers.last!], of: schema))
     }
     if (tidies || isUpgrade) && !found.leftovers.isEmpty {
       plan.add(
-        "drop functions that no live node calls", found.leftovers.map { "DROP FUNCTION \($0);\n" }.joined())
+        "the removal of functions that no live node calls", found.leftovers.map { "DROP FUNCTION \($0);\n" }.joined())
     }
     return plan
   }
@@ -234,7 +234,7 @@ package struct SchemaPlan: Sendable {
       if table.name == "tidemark.schema_number", !found.readers.isEmpty {
         script += "\nGRANT SELECT ON tidemark.schema_number TO \(found.readers.joined(separator: ", "));\n"
       }
-      var step = Step(title: "table \(table.name)\(isUpgrade ? "" : ", which is missing")", script: script)
+      var step = Step(title: "table \(table.name)", script: script)
       step.losesRows = Self.irreplaceable.contains(table.name)
       steps.append(step)
     }

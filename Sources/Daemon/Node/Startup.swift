@@ -64,7 +64,7 @@ struct Startup: Sendable {
     let plan = try await SchemaPlan.forStore(session, shape: shape, schema: schema)
     if let lost = plan.steps.first(where: \.losesRows) {
       throw Problem(
-        .store(.schemaBehind), "\(lost.title), with rows that cannot be derived from anything else",
+        .store(.schemaBehind), "\(lost.title) is missing, with rows that cannot be derived from anything else",
         hint: "Restore it from a backup, or run `tidemark init`, which creates it again, empty.")
     }
     if !plan.isEmpty {

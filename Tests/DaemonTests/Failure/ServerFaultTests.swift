@@ -162,12 +162,12 @@ extension RunningDaemon {
 }
 
 @Suite(.gated) struct `What depends on the width of a page` {
-  /// A page of `n` events takes `n` milliseconds.
+  /// A page of `n` events takes `2n` milliseconds.
   private static let slow = """
     [projections.Slow]
     tables = ["slow"]
     setup = "CREATE TABLE slow (n bigint)"
-    sql = "INSERT INTO slow SELECT n FROM (SELECT count(*) AS n FROM batch) AS b, LATERAL pg_sleep(0.001 * n) AS s"
+    sql = "INSERT INTO slow SELECT n FROM (SELECT count(*) AS n FROM batch) AS b, LATERAL pg_sleep(0.002 * n) AS s"
 
     """
 
@@ -181,7 +181,7 @@ extension RunningDaemon {
     guard isKnown else { return #expect(setting == "transaction_timeout") }
     let settings = try await database.install(Self.slow)
     try await database.append(type: "n", count: 1_500)
-    try await database.script("ALTER DATABASE \(database.name) SET \(setting) = '150ms'")
+    try await database.script("ALTER DATABASE \(database.name) SET \(setting) = '1s'")
     try await withDaemon(settings) { daemon in
       try await daemon.caughtUp()
       let failure = try await daemon.observed.first("it says so") { $0.when(.pageNarrowed)?.failure }

@@ -10,7 +10,7 @@ import Testing
 /// Ten seconds of it in every run of the tests. `TIDEMARK_SOAK=120` is two minutes; `TIDEMARK_SEED` repeats the order of a run whose
 /// seed was printed, as far as processes can be made to repeat anything.
 @Suite(.gated) struct `A fleet under attack` {
-  @Test(.timeLimit(.minutes(8))) func `loses nothing and applies nothing twice`() async throws {
+  @Test(.timeLimit(.minutes(15))) func `loses nothing and applies nothing twice`() async throws {
     let environment = ProcessInfo.processInfo.environment
     let length = Duration.seconds(environment["TIDEMARK_SOAK"].flatMap { Int($0) } ?? 10)
     let seed = walkSeed()

@@ -38,8 +38,8 @@ import Testing
     try await database.append(type: "n", count: Int(full), data: #"{"n": "1"}"#)
     try await withDaemon(settings) { daemon in
       try await daemon.caughtUp()
-      let ceilings = daemon.observed.all.compactMap { $0.when(.pageApplied)?[.ceiling] }
-      #expect(ceilings == [full])
+      let ceiling = try await daemon.observed.first("the page is told") { $0.when(.pageApplied)?[.ceiling] }
+      #expect(ceiling == full)
       try await database.append(type: "n", count: 1, data: #"{"n": "1"}"#)
       try await daemon.caughtUp()
       #expect(try await database.position("Sum:All") == full + 1)
@@ -54,7 +54,10 @@ import Testing
     let settings = try await database.install(projections)
     let config = try Program.settings(database.conninfo, projections)
     try await withDaemon(settings) { daemon in
-      #expect(try await Program.run(["stop", "Sum", "-c", config]).output == "Sum:All stops\n")
+      _ = try await daemon.observed.first("a node runs it") { observation in
+        observation.shard?.projection == "Sum" ? observation.when(.shardStarted) : nil
+      }
+      #expect(try await Program.run(["stop", "Sum", "-c", config]).output == "Sum:All stopped\n")
       _ = try await daemon.observed.first("it stops") { observation in
         observation.shard?.projection == "Sum" ? observation.when(.shardHalted) : nil
       }

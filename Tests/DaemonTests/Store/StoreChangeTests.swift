@@ -146,7 +146,7 @@ private let seen = """
     let advice = try #require(refused.error.firstMatch(of: /Run: (ALTER TABLE .*;)/)?.output.1, "\(refused)")
     try await database.script(String(advice))
     let moved = try await Program.run(["init", "-c", config])
-    #expect(moved.code == 0 && moved.output.contains("the event store moved to schema events"), "\(moved)")
+    #expect(moved.code == 0 && moved.output.contains("the move of the event store to schema events"), "\(moved)")
     let after = try database.settings(seen, eventStore: "append = \"quick\"\nschema = \"events\"")
     try await database.append(type: "x", count: 1)
     try await withDaemon(after) { try await $0.caughtUp() }

@@ -44,7 +44,7 @@ private let seen = """
     let database = try await TestDatabase.make()
     let settings = try await database.install(seen)
     // Of an older number only what is missing is made.
-    let last = ["the comments of the tables", "Tidemark's view and functions", "record the number"]
+    let last = ["the comments of the tables", "Tidemark's view and functions", "the record of the number"]
     let fifth = "a record of schema numbers, and a schema for internal functions"
     for (version, missing) in [
       (1, ["requests of operators for shards", fifth] + last), (3, [fifth] + last), (4, [fifth] + last), (5, []),

@@ -162,7 +162,7 @@ extension TestDatabase {
     let steps = try await database.connected { session in
       try await Installer(settings: settings).install(session, streamIDType: "uuid").steps.map(\.title)
     }
-    #expect(steps == ["drop functions that no live node calls"])
+    #expect(steps == ["the removal of functions that no live node calls"])
     #expect(
       try await database.value(
         "SELECT string_agg(proname, ',' ORDER BY proname) FROM pg_proc WHERE pronamespace = 'tidemark'::regnamespace")
@@ -313,15 +313,15 @@ extension TestDatabase {
   }
 
   @Test(arguments: [
-    ("DROP VIEW tidemark.batch", "view tidemark.batch, which is missing"),
+    ("DROP VIEW tidemark.batch", "view tidemark.batch"),
     (
       "DROP FUNCTION tidemark_internal.begin_page",
-      "function tidemark_internal.begin_page(text, bigint, bigint, text[], boolean), which is missing"
+      "function tidemark_internal.begin_page(text, bigint, bigint, text[], boolean)"
     ),
-    ("DROP SCHEMA tidemark_internal CASCADE", "schema tidemark_internal, which is missing"),
-    ("DROP TABLE tidemark.node", "table tidemark.node, which is missing"),
-    ("DROP TABLE tidemark.rebuild CASCADE", "table tidemark.rebuild, which is missing"),
-    ("DROP TABLE tidemark.schema_number", "table tidemark.schema_number, which is missing"),
+    ("DROP SCHEMA tidemark_internal CASCADE", "schema tidemark_internal"),
+    ("DROP TABLE tidemark.node", "table tidemark.node"),
+    ("DROP TABLE tidemark.rebuild CASCADE", "table tidemark.rebuild"),
+    ("DROP TABLE tidemark.schema_number", "table tidemark.schema_number"),
     // The view goes on reading the table that it was made on, under its new name.
     (
       """
@@ -363,7 +363,7 @@ extension TestDatabase {
     #expect(
       problem?.code == .store(.schemaBehind)
         && problem!.message
-          == "table tidemark.\(table), which is missing, with rows that cannot be derived from anything else"
+          == "table tidemark.\(table) is missing, with rows that cannot be derived from anything else"
     )
     #expect(problem!.hint?.contains("`tidemark init`") == true)
     _ = try await database.install(seen)
@@ -506,7 +506,7 @@ extension TestDatabase {
     }
     await hindrance.close()
     let outcome = try await initializing.value
-    #expect(outcome.code == 0 && outcome.output.contains("made record the number"), "\(outcome)")
+    #expect(outcome.code == 0 && outcome.output.contains("made the record of the number"), "\(outcome)")
     let lines = outcome.error.split(separator: "\n").filter { $0.hasPrefix("waiting for pid \(pid) (hindrance") }
     #expect(lines.count == 1 && outcome.error.contains("[has shard]"), "\(outcome.error)")
   }
