@@ -45,10 +45,10 @@ let package = Package(
     ),
     .target(name: "ReadModels", dependencies: ["Books", "EventStore", "Postgres", "Rules"], swiftSettings: strict),
     .target(name: "Settings", dependencies: ["CTomlplusplus", "Rules"], swiftSettings: strict),
-    .target(name: "Systemd", dependencies: ["CSystemd"], swiftSettings: strict),
+    .target(name: "Systemd", dependencies: ["CSystemd", "Concurrency"], swiftSettings: strict),
     .target(
       name: "Telemetry",
-      dependencies: ["Rules", "Systemd"],
+      dependencies: ["Concurrency", "Rules", "Systemd"],
       swiftSettings: strict
     ),
     .target(
@@ -84,9 +84,8 @@ let package = Package(
     .executableTarget(
       name: "tidemark",
       dependencies: [
-        "Books", "Commands", "Concurrency", "Daemon", "EventStore", "Operator", "PluginHost", "Plugins", "Postgres",
-        "Processes",
-        "ReadModels", "Rules", "Sandbox", "Settings", "Systemd", "Telemetry",
+        "Books", "CLinux", "Commands", "Concurrency", "Daemon", "EventStore", "Operator", "PluginHost", "Plugins",
+        "Postgres", "Processes", "ReadModels", "Rules", "Sandbox", "Settings", "Systemd", "Telemetry",
       ],
       swiftSettings: strict
     ),

@@ -2,13 +2,18 @@
 // cannot call (variadic prctl).
 #pragma once
 
+#include <execinfo.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <spawn.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/pidfd.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
+#include <string.h>
+#include <unistd.h>
 
 static inline int tidemark_eventfd(void) { return eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK); }
 
@@ -42,3 +47,43 @@ static inline char **tidemark_environment(void) { return environ; }
 // Also declared only with _GNU_SOURCE.
 extern int pipe2(int ends[2], int flags);
 static inline int tidemark_pipe(int *ends, int flags) { return pipe2(ends, flags); }
+
+// How many descriptors this process may have open, after raising the limit to what it needs where it may.
+static inline long tidemark_descriptors(long needed) {
+  struct rlimit limit;
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return -1;
+  if (limit.rlim_cur < (rlim_t)needed && limit.rlim_cur < limit.rlim_max) {
+    limit.rlim_cur = limit.rlim_max < (rlim_t)needed ? limit.rlim_max : (rlim_t)needed;
+    if (setrlimit(RLIMIT_NOFILE, &limit) != 0) getrlimit(RLIMIT_NOFILE, &limit);
+  }
+  return limit.rlim_cur > 1L << 40 ? 1L << 40 : (long)limit.rlim_cur;
+}
+
+// A crash says where, on standard error and so in the journal, before the signal has its usual effect. Only calls that a handler may make,
+// and none that waits for a reader.
+static inline void tidemark_say_crash(int number) {
+  int flags = fcntl(2, F_GETFL);
+  if (flags >= 0) fcntl(2, F_SETFL, flags | O_NONBLOCK);
+  char text[] = "tidemark: crashed by signal 00; please report it with the lines below\n";
+  char *digits = strstr(text, "00");
+  digits[0] = '0' + number / 10 % 10;
+  digits[1] = '0' + number % 10;
+  ssize_t ignored = write(2, text, sizeof text - 1);
+  (void)ignored;
+  void *calls[64];
+  backtrace_symbols_fd(calls, backtrace(calls, 64), 2);
+  if (flags >= 0) fcntl(2, F_SETFL, flags);
+  raise(number);
+}
+
+static inline void tidemark_say_crashes(void) {
+  // The first call loads a library, which a handler must not do.
+  void *call[1];
+  backtrace(call, 1);
+  struct sigaction action;
+  memset(&action, 0, sizeof action);
+  action.sa_handler = tidemark_say_crash;
+  action.sa_flags = SA_RESETHAND | SA_NODEFER;
+  const int numbers[] = {SIGILL, SIGTRAP, SIGABRT, SIGBUS, SIGFPE, SIGSEGV};
+  for (unsigned i = 0; i < sizeof numbers / sizeof *numbers; i++) sigaction(numbers[i], &action, 0);
+}

@@ -51,12 +51,21 @@ package final class Readiness: Sendable {
   private let bell: Int32
 
   private init() {
-    epoll = tidemark_epoll()
-    bell = tidemark_eventfd()
-    precondition(epoll >= 0 && bell >= 0, "the process has no file descriptor left (errno \(errno))")
+    epoll = Self.patiently { tidemark_epoll() }
+    bell = Self.patiently { tidemark_eventfd() }
     var event = epoll_event(events: EPOLLIN.rawValue, data: epoll_data(fd: bell))
     epoll_ctl(epoll, EPOLL_CTL_ADD, bell, &event)
-    startThread()
+    _ = Self.patiently { startThread("readiness") { [self] in work() } ? 0 : -1 }
+  }
+
+  /// Tries until the system has one: without it nothing here works, and a limit may be met for a moment only. A daemon comes here at its
+  /// start, where it holds nothing up yet.
+  private static func patiently(_ attempt: () -> Int32) -> Int32 {
+    while true {
+      let result = attempt()
+      if result >= 0 { return result }
+      usleep(100_000)
+    }
   }
 
   /// Waits until there is input, or the input has ended.
@@ -183,24 +192,6 @@ package final class Readiness: Sendable {
   }
 
   // MARK: The thread
-
-  private func startThread() {
-    var (attributes, thread, all, before) = (pthread_attr_t(), pthread_t(), sigset_t(), sigset_t())
-    pthread_attr_init(&attributes)
-    pthread_attr_setdetachstate(&attributes, Int32(PTHREAD_CREATE_DETACHED))
-    // The thread inherits the mask, so it never takes a signal.
-    sigfillset(&all)
-    pthread_sigmask(SIG_BLOCK, &all, &before)
-    let status = pthread_create(
-      &thread, &attributes,
-      { argument in
-        tidemark_name_thread("readiness")
-        Unmanaged<Readiness>.fromOpaque(argument!).takeRetainedValue().work()
-      }, Unmanaged.passRetained(self).toOpaque())
-    pthread_sigmask(SIG_SETMASK, &before, nil)
-    pthread_attr_destroy(&attributes)
-    precondition(status == 0, "the system has no thread left to wait for descriptors (errno \(status))")
-  }
 
   private func work() -> Never {
     var events = [epoll_event](repeating: epoll_event(), count: 64)

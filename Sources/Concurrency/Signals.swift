@@ -13,9 +13,20 @@ package final class Signals: Sendable {
     var listeners: [Int32: AsyncStream<Int32>.Continuation] = [:]
     /// SIGHUP came, and there is no listener yet.
     var waiting: Set<Int32> = []
-    /// Signals delivered only once: the next one has its default effect.
-    var once: Set<Int32> = []
-    var heard: Set<Int32> = []
+    var stops: [Int32: Weak] = [:]
+    /// The signal that requested a stop, and when. The next one ends the process.
+    var heard: (number: Int32, at: ContinuousClock.Instant)?
+    /// How long after that the process may still be there.
+    var patience: Duration?
+  }
+
+  private struct Weak { weak var stop: Stop? }
+
+  /// Why the process is about to end by a signal.
+  package enum End: Sendable {
+    case signal
+    /// A stop took longer than its limit.
+    case lateStop
   }
 
   private let descriptor: Int32
@@ -33,10 +44,7 @@ package final class Signals: Sendable {
 
   /// The signals from now on, and those already waiting. Repeats that come before the listener has read the first count
   /// once.
-  ///
-  /// - Parameter once: delivers only the first signal. The next one ends the process on the thread that takes signals,
-  ///   even if the listener is stuck in its response to the first.
-  package func listen(for numbers: [Int32], once: Bool = false) -> AsyncStream<Int32> {
+  package func listen(for numbers: [Int32]) -> AsyncStream<Int32> {
     let (signals, continuation) = AsyncStream.makeStream(of: Int32.self, bufferingPolicy: .bufferingNewest(2))
     continuation.onTermination = { [weak self] _ in
       self?.state.withLock { for number in numbers { $0.listeners[number] = nil } }
@@ -44,48 +52,80 @@ package final class Signals: Sendable {
     state.withLock { state in
       for number in numbers {
         state.listeners[number] = continuation
-        state.heard.remove(number)
-        if once { state.once.insert(number) } else { state.once.remove(number) }
         if state.waiting.remove(number) != nil { continuation.yield(number) }
       }
     }
     return signals
   }
 
+  /// A stop that the first of these signals requests, on the thread that takes signals: no task can hold it up. The next
+  /// signal ends the process, whatever is stuck. As long as the stop lives.
+  package func stop(for numbers: [Int32]) -> Stop {
+    let stop = Stop()
+    state.withLock { state in
+      state.heard = nil
+      for number in numbers { state.stops[number] = Weak(stop: stop) }
+    }
+    return stop
+  }
+
+  /// Ends the process as the next signal would, if it is still there so long after a signal that requested a stop.
+  package func limitStop(to patience: Duration) { state.withLock { $0.patience = patience } }
+
   /// Takes signals for as long as the process lives.
   ///
   /// - Parameter beforeEnd: called when a signal is about to have its default effect.
-  package func take(beforeEnd: () -> Void = {}) -> Never { while true { takeNext(beforeEnd: beforeEnd) } }
+  package func take(beforeEnd: (End) -> Void = { _ in }) -> Never { while true { takeNext(beforeEnd: beforeEnd) } }
 
-  /// Waits on this thread for one signal, and passes it to the listener.
-  func takeNext(beforeEnd: () -> Void = {}) {
+  /// Waits on this thread for one signal, and passes it to the listener; or for the end of a stop's patience.
+  func takeNext(beforeEnd: (End) -> Void = { _ in }) {
+    while true {
+      let (heard, patience) = state.withLock { ($0.heard, $0.patience) }
+      var one = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
+      // The limit may be set after the signal.
+      if poll(&one, 1, heard == nil ? -1 : 100) > 0 { break }
+      guard let heard, let patience, heard.at + patience < .now else { continue }
+      beforeEnd(.lateStop)
+      end(by: heard.number)
+      return
+    }
     var info = signalfd_siginfo()
     guard read(descriptor, &info, MemoryLayout<signalfd_siginfo>.size) > 0 else { return }
     let number = Int32(info.ssi_signo)
-    switch state.withLock({ Self.meet(number, &$0) }) {
+    switch meet(number) {
     case .none: break
+    case .request(let stop): stop.request()
     case .obey:
-      beforeEnd()
+      beforeEnd(.signal)
       obey(number)
     case .end:
-      beforeEnd()
-      signal(number, SIG_DFL)
-      obey(number)
+      beforeEnd(.signal)
+      end(by: number)
     }
   }
 
-  private enum Effect { case none, obey, end }
+  private enum Effect { case none, request(Stop), obey, end }
 
-  private static func meet(_ number: Int32, _ state: inout State) -> Effect {
-    if state.heard.contains(number) { return .end }
-    if let listener = state.listeners[number] {
-      listener.yield(number)
-      if state.once.contains(number) { state.heard.formUnion(state.once) }
+  private func meet(_ number: Int32) -> Effect {
+    state.withLock { state in
+      if let stop = state.stops[number]?.stop {
+        guard state.heard == nil else { return .end }
+        state.heard = (number, .now)
+        return .request(stop)
+      }
+      if let listener = state.listeners[number] {
+        listener.yield(number)
+        return .none
+      }
+      guard number == SIGHUP else { return .obey }
+      state.waiting.insert(number)
       return .none
     }
-    guard number == SIGHUP else { return .obey }
-    state.waiting.insert(number)
-    return .none
+  }
+
+  private func end(by number: Int32) {
+    signal(number, SIG_DFL)
+    obey(number)
   }
 
   /// Gives a signal the effect on this process that it would have if it had never been held.

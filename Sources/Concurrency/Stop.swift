@@ -1,5 +1,3 @@
-import CLinux
-import Glibc
 import Synchronization
 
 /// Tells tasks and threads to end: finish the current work, begin nothing new.
@@ -15,8 +13,6 @@ package final class Stop: Sendable {
     var isRequested = false
     var nextNumber = 0
     var handlers: [Int: @Sendable () -> Void] = [:]
-    /// An eventfd, for threads that wait in poll(2); created on first use.
-    var descriptor: Int32?
   }
 
   private let state = Mutex(State())
@@ -41,7 +37,6 @@ package final class Stop: Sendable {
 
   deinit {
     if let parent { parent.stop.forget(parent.handler) }
-    if let descriptor = state.withLock({ $0.descriptor }) { close(descriptor) }
   }
 
   package var isRequested: Bool { state.withLock { $0.isRequested } }
@@ -54,7 +49,6 @@ package final class Stop: Sendable {
     let handlers = state.withLock { state in
       guard !state.isRequested else { return [@Sendable () -> Void]() }
       state.isRequested = true
-      if let descriptor = state.descriptor { Self.signal(descriptor) }
       defer { state.handlers = [:] }
       return state.handlers.sorted { $0.key < $1.key }.map(\.value)
     }
@@ -94,24 +88,6 @@ package final class Stop: Sendable {
     } onCancel: {
       gate.open(.failure(CancellationError()))
     }
-  }
-
-  /// Becomes readable when the stop is requested, for a thread that waits in poll(2). It stays open as long as this
-  /// object lives.
-  package var descriptor: Int32 {
-    state.withLock { state in
-      if let descriptor = state.descriptor { return descriptor }
-      let descriptor = tidemark_eventfd()
-      precondition(descriptor >= 0, "the process has no file descriptor left (errno \(errno))")
-      state.descriptor = descriptor
-      if state.isRequested { Self.signal(descriptor) }
-      return descriptor
-    }
-  }
-
-  private static func signal(_ descriptor: Int32) {
-    var one: UInt64 = 1
-    _ = write(descriptor, &one, MemoryLayout<UInt64>.size)
   }
 
   /// One wait, ended by the stop or a cancellation, whichever comes first.

@@ -29,9 +29,13 @@ actor Library {
     var mode: String
   }
 
-  init(path: String, shard: ShardName, observer: any Observer) {
+  /// - Throws: ``Problem`` if the system has no thread left for it.
+  init(path: String, shard: ShardName, observer: any Observer) throws(Problem) {
+    guard let thread = SessionThread(name: "plugin") else {
+      throw .notStarted(program: path, reason: "the system has no thread left for it")
+    }
     self.path = path
-    thread = SessionThread(name: "plugin")
+    self.thread = thread
     host = LibraryHost(shard: shard, observer: observer)
   }
 

@@ -12,7 +12,9 @@ actor LibraryPlugin: Plugin {
   private let shard: ShardName
   private let plugin: PluginDefinition
   private let opening: Library.Opening
-  private let library: Library
+  private let path: String
+  /// Made with the first call, as the system may have no thread for it before.
+  private var library: Library?
   private let observer: any Observer
 
   private let ends: AsyncStream<Void>
@@ -36,7 +38,7 @@ actor LibraryPlugin: Plugin {
     self.plugin = plugin
     self.observer = observer
     opening = Library.Opening(config: config, shard: "\(shard)", database: database, mode: mode.rawValue)
-    library = Library(path: path, shard: shard, observer: observer)
+    self.path = path
     (ends, ending) = AsyncStream.makeStream()
   }
 
@@ -51,8 +53,7 @@ actor LibraryPlugin: Plugin {
     (instance, isOpen) = (nil, false)
     // An instance that never opened has nothing to finish, and its close waits behind its opening.
     guard wasOpen else {
-      let library = library
-      Task.detached { await library.close(ending) }
+      if let library { Task.detached { await library.close(ending) } }
       return
     }
     // In a task of its own, so that an open instance is closed even if the shard was cancelled.
@@ -68,8 +69,7 @@ actor LibraryPlugin: Plugin {
     if case .failure = await closing.result {
       // A stuck call may never return; the daemon exits without closing the plugin then.
       how = "has not returned from close; it is closed once it returns"
-      let library = library
-      Task.detached { await library.close(ending) }
+      if let library { Task.detached { await library.close(ending) } }
     }
     observer.observe(.pluginEnded(shard, how: how))
   }
@@ -115,9 +115,11 @@ actor LibraryPlugin: Plugin {
   ) async throws -> PluginAnswer? {
     while isBusy { try await waitingForIdle.wait() }
     try Task.checkCancellation()
+    let library = try self.library ?? Library(path: path, shard: shard, observer: observer)
+    self.library = library
     isBusy = true
     lastCall += 1
-    let (number, library) = (lastCall, library)
+    let number = lastCall
     return try await withTaskCancellationHandler {
       try await withCheckedThrowingContinuation { continuation in
         awaited = (number, continuation)

@@ -7,12 +7,13 @@ import Synchronization
 final class Wakeup: Sendable {
   let descriptor: Int32
 
-  init() {
+  /// Nil if the process has no descriptor left.
+  init?() {
     descriptor = tidemark_eventfd()
-    precondition(descriptor >= 0, "the system has no file descriptor left for a database session")
+    if descriptor < 0 { return nil }
   }
 
-  deinit { close(descriptor) }
+  deinit { if descriptor >= 0 { close(descriptor) } }
 
   func signal() {
     var one: UInt64 = 1

@@ -48,11 +48,12 @@ package actor Session {
   ) async throws(PostgresError) -> Session {
     let given = try options.parsed()
     let timeout = given["connect_timeout"].flatMap { Int($0) }.map { Duration.seconds($0) } ?? options.connectTimeout
-    let thread = SessionThread(name: threadName)
+    let attempts = try options.attempts()
+    guard let wakeup = Wakeup() else { throw PostgresError(.connection(Self.noDescriptor)) }
+    guard let thread = SessionThread(name: threadName) else { throw PostgresError(.connection(Self.noThread)) }
     let connector = Connector(thread: thread)
-    let wakeup = Wakeup()
     var failures: [(attempt: ConnectionOptions.Attempt, error: PostgresError)] = []
-    for attempt in try options.attempts() {
+    for attempt in attempts {
       let operation = Operation(wakeup, timeout: timeout > .zero ? timeout : nil)
       let result = await withTaskCancellationHandler {
         await connector.connect(options, attempt, operation, wakeup, onNotice)
@@ -69,6 +70,11 @@ package actor Session {
     thread.end()
     throw PostgresError(ofAttempts: failures)
   }
+
+  private static let noThread =
+    "the system has no thread left for a session: raise TasksMax= of the unit, the container's limit of pids, or ulimit -u"
+  private static let noDescriptor =
+    "the process has no file descriptor left for a session: raise LimitNOFILE= of the unit, or ulimit -n"
 
   /// Connects on the session's thread, before there is a session.
   private actor Connector {

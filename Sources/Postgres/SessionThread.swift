@@ -1,4 +1,4 @@
-import CLinux
+import Concurrency
 import Glibc
 
 /// A dedicated thread for one session: the executor of the session's actor.
@@ -16,35 +16,13 @@ package final class SessionThread: SerialExecutor, @unchecked Sendable {
     var isEnding = false
   }
 
-  package init(name: String) {
+  /// Nil if the system has no thread left: a limit that may be met for a moment only.
+  package init?(name: String) {
     state = .allocate(capacity: 1)
     state.initialize(to: State())
     pthread_mutex_init(&state.pointee.mutex, nil)
     pthread_cond_init(&state.pointee.condition, nil)
-    var attributes = pthread_attr_t()
-    pthread_attr_init(&attributes)
-    pthread_attr_setdetachstate(&attributes, Int32(PTHREAD_CREATE_DETACHED))
-    var thread = pthread_t()
-    let start = Unmanaged.passRetained(Start(thread: self, name: name))
-    let status = pthread_create(
-      &thread, &attributes,
-      { argument in
-        let start = Unmanaged<Start>.fromOpaque(argument!).takeRetainedValue()
-        tidemark_name_thread(start.name)
-        start.thread.work()
-        return nil
-      }, start.toOpaque())
-    pthread_attr_destroy(&attributes)
-    precondition(status == 0, "the system has no thread left for a database session (errno \(status))")
-  }
-
-  private final class Start {
-    let thread: SessionThread
-    let name: String
-    init(thread: SessionThread, name: String) {
-      self.thread = thread
-      self.name = name
-    }
+    guard startThread(name, { [self] in work() }) else { return nil }
   }
 
   deinit {

@@ -1,3 +1,4 @@
+import CLinux
 import Commands
 import Concurrency
 @preconcurrency import Glibc
@@ -32,6 +33,7 @@ enum Tidemark {
   static func main() {
     // The code that writes to a closed pipe handles the error.
     signal(SIGPIPE, SIG_IGN)
+    tidemark_say_crashes()
     // If our parent ignores SIGCHLD, we inherit that, and the system would discard the exit status of our children.
     signal(SIGCHLD, SIG_DFL)
     // If a standard stream is closed, the next opened file would get its number.
@@ -42,9 +44,16 @@ enum Tidemark {
     setvbuf(stdout, nil, _IOLBF, 0)
     let line = parsedLine()
     // The daemon handles stop signals from its first moment; for other verbs they keep their default effect.
-    if line.verb.name == Run.verb.name { _ = Run.stops }
+    if line.verb.name == Run.verb.name { _ = Run.stop }
     Task.detached { await work(line) }
-    signals.take(beforeEnd: Child.killDependants)
+    signals.take { end in
+      Child.killDependants()
+      guard line.verb.name == Run.verb.name else { return }
+      Run.log.drain(within: .milliseconds(200))
+      if end == .lateStop {
+        printError("tidemark: the stop took longer than stop_timeout allows: the process ends now", within: .seconds(1))
+      }
+    }
   }
 
   /// The parsed command line. Prints help, the version and usage errors itself, and exits then.
@@ -67,7 +76,8 @@ enum Tidemark {
       try await line.verb.run?(line)
       Glibc.exit(ExitStatus.done.rawValue)
     } catch let failure as CommandFailure {
-      printError(failure.description)
+      // The daemon ends even where nobody reads its last words.
+      printError(failure.description, within: line.verb.name == Run.verb.name ? .seconds(1) : nil)
       Glibc.exit(failure.status.rawValue)
     } catch {
       printError(printable("tidemark: \(error)"))

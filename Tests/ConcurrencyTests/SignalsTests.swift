@@ -45,20 +45,24 @@ import Testing
     #expect(numbers == [SIGUSR1, SIGUSR2])
   }
 
-  /// The listener may be stuck in its response to the first signal.
-  @Test func `that is delivered once ends the process when it comes again`() async {
-    let heard = Mutex<AsyncStream<Int32>?>(nil)
-    let ends = Mutex(0)
-    await Self.onThread(holding: [SIGWINCH], taking: 0) { signals in
-      heard.withLock { $0 = signals.listen(for: [SIGWINCH], once: true) }
-      for _ in 0..<2 {
+  /// Whatever is to answer the first one may be stuck.
+  @Test func `requests a stop at once, and ends the process when it comes again or the stop takes too long`() async {
+    for isLate in [false, true] {
+      let ends = Mutex<[Signals.End]>([])
+      let held = Mutex<Stop?>(nil)
+      await Self.onThread(holding: [SIGWINCH], taking: 0) { signals in
+        let stop = signals.stop(for: [SIGWINCH])
+        held.withLock { $0 = stop }
         pthread_kill(pthread_self(), SIGWINCH)
+        signals.takeNext()
+        // On this thread, before anything else ran.
+        #expect(stop.isRequested)
+        if isLate { signals.limitStop(to: .milliseconds(1)) } else { pthread_kill(pthread_self(), SIGWINCH) }
         // The default effect of this signal is none.
-        signals.takeNext(beforeEnd: { ends.withLock { $0 += 1 } })
+        signals.takeNext(beforeEnd: { end in ends.withLock { $0.append(end) } })
       }
+      #expect(ends.withLock { $0 } == [isLate ? .lateStop : .signal])
     }
-    #expect(ends.withLock { $0 } == 1)
-    for await number in heard.withLock({ $0! }).prefix(1) { #expect(number == SIGWINCH) }
   }
 
   @Test func `that is SIGHUP waits for a listener`() async {

@@ -85,18 +85,6 @@ import Testing
     }
     #expect(!Stop.current.isRequested)
   }
-
-  /// A thread waits for it in poll(2), together with its socket.
-  @Test(arguments: [true, false]) func `wakes a thread that waits for its descriptor`(isLate: Bool) async throws {
-    let stop = Stop()
-    if isLate { stop.request() }
-    let woken = Task.detached {
-      var waited = pollfd(fd: stop.descriptor, events: Int16(POLLIN), revents: 0)
-      return poll(&waited, 1, 10_000)
-    }
-    if !isLate { stop.request() }
-    #expect(await woken.value == 1)
-  }
 }
 
 @Suite struct `A wait that can be stopped` {

@@ -27,6 +27,20 @@ package final class NotifySocket: Sendable {
     unlink(path)
   }
 
+  /// Sends until the queue is full, as after the silence of a reader that is frozen.
+  package func fill() {
+    let sender = socket(AF_UNIX, Int32(SOCK_DGRAM.rawValue | SOCK_CLOEXEC.rawValue | SOCK_NONBLOCK.rawValue), 0)
+    defer { close(sender) }
+    var address = sockaddr_un()
+    address.sun_family = sa_family_t(AF_UNIX)
+    withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: path.utf8) }
+    withUnsafePointer(to: &address) {
+      $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { address in
+        while sendto(sender, "x", 1, 0, address, socklen_t(MemoryLayout<sockaddr_un>.size)) == 1 {}
+      }
+    }
+  }
+
   /// Every line so far.
   package var messages: [String] {
     received.withLock { all in

@@ -15,7 +15,7 @@ enum Sample {
     .ready, .stopping, .stopped, .stopTimedOut,
     .reloaded(added: [trip, day], removed: [], changed: [day]),
     .reloadRefused(problem: "tidemark.toml:3: mode: unknown"),
-    .restartNeeded(key: "database.url"),
+    .restartNeeded(key: "database.url"), .logLost(count: 17), .descriptorsShort(limit: 64, needed: 112),
 
     .databaseUnreachable(where: "host=/run user=t", failure: plain, retryIn: .milliseconds(250)),
     .databaseRefused(failure: failure, retryIn: .seconds(30)),

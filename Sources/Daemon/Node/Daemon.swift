@@ -66,6 +66,7 @@ package actor Daemon: Service {
       }
     }
     observer.observe(Task.isCancelled ? .stopTimedOut : .stopped)
+    manager.drain()
   }
 
   /// Reports ready once every database has answered or turned out to be unreachable.

@@ -85,7 +85,7 @@ package enum StatusLine {
     var name: String
     var entry: HealthBoard.Entry
     var mark: Int64?
-    var lag: Int64 { mark.flatMap { mark in entry.position.map { mark - $0 } } ?? 0 }
+    var lag: Int64 { mark.flatMap { mark in entry.position.map { mark.less($0) } } ?? 0 }
   }
 }
 

@@ -1,3 +1,5 @@
+import Glibc
+
 /// The levels of syslog(3) that the daemon uses, the most severe first.
 package enum LogLevel: Int, CaseIterable, Sendable, Comparable {
   case critical = 2
@@ -26,11 +28,19 @@ package struct LogEntry: Sendable {
   package var level: LogLevel
   package var message: String
   package var fields: Fields
+  /// When it was observed, since the epoch: it may wait for its reader.
+  package var time = Self.now()
 
   package init(_ level: LogLevel, _ message: String, _ fields: Fields) {
     self.level = level
     self.message = message
     self.fields = fields
+  }
+
+  private static func now() -> Duration {
+    var now = timespec()
+    clock_gettime(CLOCK_REALTIME, &now)
+    return .seconds(now.tv_sec) + .nanoseconds(now.tv_nsec)
   }
 }
 

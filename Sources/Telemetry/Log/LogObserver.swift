@@ -18,10 +18,16 @@ package final class LogObserver: Observer {
 
   package func observe(_ observation: Observation, in database: String?) {
     guard observation.level >= level else { return }
+    log.write(LogEntry(observation, in: database))
+  }
+}
+
+extension LogEntry {
+  init(_ observation: Observation, in database: String? = nil) {
     // A field of the observation itself comes before one of its failure.
-    var fields = LogEntry.Fields(observation.fields.map { ($0.name, $0.text) }, uniquingKeysWith: { $1 })
+    var fields = Fields(observation.fields.map { ($0.name, $0.text) }, uniquingKeysWith: { $1 })
     fields["message_id"] = observation.fact.id
     if let database { fields["database"] = database }
-    log.write(LogEntry(observation.level, observation.fact.message, fields))
+    self.init(observation.level, observation.fact.message, fields)
   }
 }

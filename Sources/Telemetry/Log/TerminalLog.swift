@@ -1,3 +1,4 @@
+import Concurrency
 import Glibc
 import Rules
 
@@ -9,11 +10,11 @@ package struct TerminalLog: Log {
 
   package func write(_ entry: LogEntry) {
     let fields = entry.fields.filter { $0.key != "message_id" }.sorted { $0.key < $1.key }
-    var line = "\(timeOfDay()) \(paint(label(entry.level), colour(entry.level))) \(entry.message)"
+    var line = "\(timeOfDay(entry.time)) \(paint(label(entry.level), colour(entry.level))) \(entry.message)"
     for (name, value) in fields { line += " \(paint("\(name)=", "2"))\(quotedField(value))" }
     line += "\n"
     // One write per entry, so that lines of several threads never mix.
-    line.withUTF8 { _ = Glibc.write(STDERR_FILENO, $0.baseAddress, $0.count) }
+    writeAll(line, to: STDERR_FILENO)
   }
 
   private func label(_ level: LogLevel) -> String {
@@ -37,13 +38,12 @@ package struct TerminalLog: Log {
 
   private func paint(_ text: String, _ code: String) -> String { isColoured ? "\u{1B}[\(code)m\(text)\u{1B}[0m" : text }
 
-  private func timeOfDay() -> String {
-    var now = timespec()
-    clock_gettime(CLOCK_REALTIME, &now)
+  private func timeOfDay(_ time: Duration) -> String {
+    var seconds = time_t(time.components.seconds)
     var parts = tm()
-    localtime_r(&now.tv_sec, &parts)
+    localtime_r(&seconds, &parts)
     func two(_ value: Int32) -> String { value < 10 ? "0\(value)" : "\(value)" }
-    let milliseconds = String(now.tv_nsec / 1_000_000 + 1000).dropFirst()
+    let milliseconds = String(time.components.attoseconds / 1_000_000_000_000_000 + 1000).dropFirst()
     return "\(two(parts.tm_hour)):\(two(parts.tm_min)):\(two(parts.tm_sec)).\(milliseconds)"
   }
 }

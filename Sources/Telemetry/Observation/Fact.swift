@@ -49,6 +49,7 @@ extension Fact {
   package static let all: [Fact] = [
     .started, .ready, .stopping, .stopped, .stopTimedOut, .reloaded, .reloadRefused, .restartNeeded,
     .failuresLeftOut,
+    .logLost, .descriptorsShort,
 
     .databaseUnreachable, .databaseRefused, .agentHindered, .agentWorks, .databaseReady, .schemaUpdated, .schemaWaits,
     .startWaits,

@@ -101,6 +101,8 @@ extension Field where Value == Int64 {
 extension Field where Value == Int {
   package static var attempt: Self { Self("attempt") }
   package static var count: Self { Self("count") }
+  package static var limit: Self { Self("limit") }
+  package static var needed: Self { Self("needed") }
   /// How many sequence numbers.
   package static var numbers: Self { Self("numbers") }
   package static var pid: Self { Self("pid", absence: "none (a library)") }

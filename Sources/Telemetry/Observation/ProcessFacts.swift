@@ -118,3 +118,29 @@ extension Observation {
     return count.map { observation.with(.count, $0) } ?? observation
   }
 }
+
+extension Fact {
+  package static let logLost = Fact(
+    "b0c8a3f15d2e4a7b9c6d1e8f2a4b7c90", .warning, "Entries of this log were lost: nobody read it",
+    meaning:
+      "Whoever reads the log (the journal, a pipe, a terminal) took nothing for so long that the queue was full. The entries that came then, as many as the count says, are missing here. Nothing waited for them: events were applied meanwhile.",
+    action: "Find out why the reader hung. `tidemark status` shows the state of every shard.")
+}
+
+extension Observation {
+  package static func logLost(count: Int) -> Self { Self(.logLost).with(.count, count) }
+}
+
+extension Fact {
+  package static let descriptorsShort = Fact(
+    "3e7d0b5c9a6f4182b4d8e1f07c2a9d56", .warning, "The limit of open files is lower than these settings may need",
+    meaning:
+      "With all sessions and plugins of the settings in use, the process would have more files open than it may. Sessions that find no room are tried again, and their shards wait.",
+    action: "Raise LimitNOFILE= of the unit (or ulimit -n), or lower database.pool_size.")
+}
+
+extension Observation {
+  package static func descriptorsShort(limit: Int, needed: Int) -> Self {
+    Self(.descriptorsShort).with(.limit, limit).with(.needed, needed)
+  }
+}

@@ -1,3 +1,4 @@
+import Concurrency
 @preconcurrency import Glibc
 import Rules
 import Systemd
@@ -17,9 +18,11 @@ func printNote(_ text: String) {
 }
 
 /// Prints to standard error. In the journal the lines become entries of level error, by the prefix of sd-daemon(3).
-func printError(_ text: String) {
+///
+/// - Parameter limit: how long to wait for a reader; nil waits as long as it takes.
+func printError(_ text: String, within limit: Duration? = nil) {
   let lines = printableLines(text).split(separator: "\n").map { Journal.isStandardError ? "<3>\($0)" : String($0) }
-  fputs(lines.joined(separator: "\n") + "\n", stderr)
+  writeAll(lines.joined(separator: "\n") + "\n", to: STDERR_FILENO, within: limit)
 }
 
 /// Draws a bar in the last line of the terminal, in place of the one before.

@@ -90,8 +90,10 @@ private struct DemoShow: Service {
     let shape = try await StoreShape.read(session, schema: settings.eventStore.schema)
     printResult("\nLook at it while it runs:\n  psql '\(conninfo)'\n  tidemark status --config \(file)\n")
 
+    let log = QueuedLog(TerminalLog())
+    defer { log.drain() }
     let daemon = Daemon(
-      settings: settings, version: tidemarkVersion, observer: LogObserver(TerminalLog(), level: level))
+      settings: settings, version: tidemarkVersion, observer: LogObserver(log, level: level))
     // The daemon keeps running while the demo counts, regardless of signals from the terminal.
     let running = ServiceRun(daemon)
     try await withThrowingTaskGroup(of: Void.self) { tasks in

@@ -233,7 +233,7 @@ struct RebuildVerb {
   ) async throws -> RebuildTable.Row {
     let here = line[Self.here]
     // Listen before the request is written: from then on the end of this command is not the end of the rebuild.
-    let stops = signals.listen(for: [SIGINT, SIGTERM], once: true)
+    let stop = signals.stop(for: [SIGINT, SIGTERM])
     let interruption = Interruption()
     return try await withThrowingTaskGroup(of: RebuildTable.Row?.self) { group in
       group.addTask {
@@ -249,8 +249,8 @@ struct RebuildVerb {
         return try await replay(definition, shape, settings, watch)
       }
       group.addTask {
-        for await _ in stops { throw CommandFailure(.failed, interruption.words.withLock { $0 }) }
-        return nil
+        try await stop.wait()
+        throw CommandFailure(.failed, interruption.words.withLock { $0 })
       }
       defer { group.cancelAll() }
       while let row = try await group.next() {

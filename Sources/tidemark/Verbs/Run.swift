@@ -1,3 +1,4 @@
+import CLinux
 import Commands
 import Concurrency
 import Daemon
@@ -24,7 +25,11 @@ struct Run {
     "beside", "With mode = \"solo\": run even if another node follows the same store.")
 
   /// Listening begins with the first access.
-  static let stops = signals.listen(for: [SIGTERM, SIGINT], once: true)
+  static let stop = signals.stop(for: [SIGTERM, SIGINT])
+  /// How long after stop_timeout the daemon may still be there: what was cancelled has five seconds on the server, and systemd waits ten.
+  static let grace = Duration.seconds(8)
+  /// The log of this process, for its last words.
+  static let log = QueuedLog(Journal.isStandardError ? JournalLog() : TerminalLog())
 
   let line: ParsedLine
 
@@ -35,8 +40,11 @@ struct Run {
         .usage, "--database cannot be combined with `run`, which follows every database of the settings")
     }
     let settings = try option.load()
-    let log = LogObserver(
-      Journal.isStandardError ? JournalLog() : TerminalLog(), level: LogLevel(settings.logLevel))
+    signals.limitStop(to: settings.stopTimeout + Self.grace)
+    let log = LogObserver(Self.log, level: LogLevel(settings.logLevel))
+    let needed = DescriptorNeed.of(settings)
+    let limit = tidemark_descriptors(needed)
+    if limit < needed { log.observe(.descriptorsShort(limit: limit, needed: needed)) }
     let daemon = Daemon(
       settings: settings, version: tidemarkVersion, observer: Observers([RepeatFilter(log)]),
       isAlone: !line[Self.beside])
@@ -49,9 +57,12 @@ struct Run {
         if let new { log.level = LogLevel(new.logLevel) }
       }
     }
-    defer { reloading.cancel() }
+    defer {
+      reloading.cancel()
+      Self.log.drain()
+    }
     do {
-      try await serve(daemon, patience: settings.stopTimeout, stops: Self.stops)
+      try await serve(daemon, patience: settings.stopTimeout, stop: Self.stop)
     } catch {
       throw commandFailure(error)
     }
@@ -74,11 +85,7 @@ extension LogLevel {
 /// Runs a service until SIGTERM or SIGINT, and cancels it if it takes longer than `patience` to end. A second signal
 /// has its default effect and ends the process at once; the server then rolls back open transactions.
 func serve(
-  _ service: any Service, patience: Duration? = nil,
-  stops: AsyncStream<Int32> = signals.listen(for: [SIGTERM, SIGINT], once: true)
+  _ service: any Service, patience: Duration? = nil, stop: Stop = signals.stop(for: [SIGTERM, SIGINT])
 ) async throws {
-  let run = ServiceRun(service, patience: patience)
-  let stopping = Task { for await _ in stops { run.end() } }
-  defer { stopping.cancel() }
-  try await run.run()
+  try await ServiceRun(service, under: stop, patience: patience).run()
 }

@@ -82,31 +82,6 @@ import Testing
     }
   }
 
-  /// A log that nobody reads holds the daemon up, but not the signal that ends it.
-  @Test func `a second time ends at once although standard error is blocked`() async throws {
-    let config = try Program.settings("host=/nowhere", head: "[log]\nlevel = \"debug\"")
-    var ends: [Int32] = [0, 0]
-    #expect(pipe(&ends) == 0)
-    for end in ends { _ = fcntl(end, F_SETFD, FD_CLOEXEC) }
-    _ = fcntl(ends[1], F_SETFL, O_NONBLOCK)
-    let filling = [UInt8](repeating: 0, count: 4096)
-    while write(ends[1], filling, filling.count) > 0 {}
-    _ = fcntl(ends[1], F_SETFL, 0)
-    var launch = Launch(Program.path, ["run", "-c", config])
-    launch.error = .descriptor(ends[1])
-    let child = try await launch.start()
-    try await holdsSignals(child.pid)
-    child.send(SIGTERM)
-    try await eventually("the first is taken") {
-      let status = try String(contentsOfFile: "/proc/\(child.pid)/status", encoding: .utf8)
-      return status.contains("ShdPnd:\t0000000000000000")
-    }
-    child.send(SIGTERM)
-    try await eventually("its end") { child.hasEnded }
-    #expect(await child.waitForEnd() == .signaled(SIGTERM))
-    for end in ends { close(end) }
-  }
-
   /// A plugin has a group of its own, which no Ctrl-C reaches, and need not look at its input.
   @Test func `a second time takes plugins along`() async throws {
     let (database, programs) = (try await TestDatabase.make(), try PluginPrograms())
