@@ -10,6 +10,10 @@ import Synchronization
 final class Connection: @unchecked Sendable {
   private(set) var pointer: OpaquePointer
   let wakeup: Wakeup
+  let options: ConnectionOptions
+  let attempt: ConnectionOptions.Attempt
+  /// The server's process, which is not the one that a pooler names.
+  var serverProcess: Int32 = 0
   private let isOpenFlag = Atomic<Bool>(true)
   private let notices: Unmanaged<NoticeBox>
 
@@ -56,6 +60,8 @@ final class Connection: @unchecked Sendable {
     // So that the text has the SQLSTATE with which the server refuses, which libpq gives in no other way.
     PQsetErrorVerbosity(pointer, PQERRORS_VERBOSE)
     self.wakeup = wakeup
+    self.options = options
+    self.attempt = attempt
     notices = Unmanaged.passRetained(NoticeBox(onNotice))
     var error: PostgresError?
     do throws(PostgresError) {
@@ -104,7 +110,7 @@ final class Connection: @unchecked Sendable {
   }
 
   /// Sets keepalives and `tcp_user_timeout`, unless the operator set them in a URI, a service file or another place
-  /// that libpq reads: this detects a vanished server within half a minute instead of two hours.
+  /// that libpq reads: this detects a vanished server within 15 s instead of two hours.
   private func setKeepalives() {
     let given = ConnectionOptions.read(PQconninfo(pointer))
     var family = sockaddr_storage()
@@ -119,10 +125,11 @@ final class Connection: @unchecked Sendable {
       var value = value
       _ = setsockopt(socket, Int32(IPPROTO_TCP), option, &value, socklen_t(MemoryLayout<Int32>.size))
     }
-    set("keepalives_idle", TCP_KEEPIDLE, 10)
-    set("keepalives_interval", TCP_KEEPINTVL, 5)
+    // A probe after 5, 8, 11 and 14 s: the last one meets the limit, which holds for probes too.
+    set("keepalives_idle", TCP_KEEPIDLE, 5)
+    set("keepalives_interval", TCP_KEEPINTVL, 3)
     set("keepalives_count", TCP_KEEPCNT, 3)
-    set("tcp_user_timeout", TCP_USER_TIMEOUT, 15_000)
+    set("tcp_user_timeout", TCP_USER_TIMEOUT, 12_000)
   }
 
   func close() {
@@ -185,7 +192,7 @@ extension Connection {
     if cancelling.reason == nil, let reason = operation.stop {
       cancelling.reason = reason
       cancelling.giveUpAt = .now + Self.drainLimit
-      cancelling.request = CancelRequest(pointer, wakeup)
+      cancelling.request = CancelRequest(self)
     }
     let deadline = cancelling.giveUpAt ?? operation.deadline
     let ready = Self.poll(PQsocket(pointer), Int16(events), wakeup, until: deadline)
@@ -206,52 +213,6 @@ extension Connection {
         throw cancelling.reason!
       }
       _ = Self.poll(-1, 0, wakeup, until: giveUpAt)
-    }
-  }
-
-  /// `PQcancel` on a thread of its own: it blocks until the server accepts the request, and a frozen server never does.
-  final class CancelRequest: Sendable {
-    private let isOverFlag = Atomic<Bool>(false)
-    var isOver: Bool { isOverFlag.load(ordering: .acquiring) }
-
-    init(_ connection: OpaquePointer, _ wakeup: Wakeup) {
-      guard let cancel = PQgetCancel(connection) else {
-        isOverFlag.store(true, ordering: .releasing)
-        return
-      }
-      let work = Unmanaged.passRetained(Work(request: self, cancel: cancel, wakeup: wakeup))
-      var attributes = pthread_attr_t()
-      pthread_attr_init(&attributes)
-      pthread_attr_setdetachstate(&attributes, Int32(PTHREAD_CREATE_DETACHED))
-      var thread = pthread_t()
-      let status = pthread_create(
-        &thread, &attributes,
-        { argument in
-          Unmanaged<Work>.fromOpaque(argument!).takeRetainedValue().perform()
-          return nil
-        }, work.toOpaque())
-      pthread_attr_destroy(&attributes)
-      if status != 0 { work.takeRetainedValue().perform() }
-    }
-
-    private final class Work {
-      let request: CancelRequest
-      let cancel: OpaquePointer
-      let wakeup: Wakeup
-
-      init(request: CancelRequest, cancel: OpaquePointer, wakeup: Wakeup) {
-        self.request = request
-        self.cancel = cancel
-        self.wakeup = wakeup
-      }
-
-      func perform() {
-        var message = [CChar](repeating: 0, count: 256)
-        PQcancel(cancel, &message, Int32(message.count))
-        PQfreeCancel(cancel)
-        request.isOverFlag.store(true, ordering: .releasing)
-        wakeup.signal()
-      }
     }
   }
 

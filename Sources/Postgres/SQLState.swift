@@ -21,6 +21,7 @@ extension SQLState {
   package static let characterNotInRepertoire: SQLState = "22021"
   package static let divisionByZero: SQLState = "22012"
   package static let lockNotAvailable: SQLState = "55P03"
+  package static let diskFull: SQLState = "53100"
   package static let queryCanceled: SQLState = "57014"
   static let adminShutdown: SQLState = "57P01"
   static let crashShutdown: SQLState = "57P02"

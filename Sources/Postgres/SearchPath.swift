@@ -138,6 +138,7 @@ extension Connection {
                                OR pg_catalog.pg_has_role(n.nspowner, d.datdba, 'MEMBER')))
         """)
     let row = try results(operation)[0].rows[0]
+    serverProcess = row.text(1).flatMap { Int32($0) } ?? process
     return Beginning(
       operatorPath: SearchPath(
         setting: row.text(0) ?? "", role: row.text(3) ?? "", ownSchema: row.text(4) == "t"),
