@@ -33,9 +33,12 @@ package struct LetterPage: Sendable {
       try await plugin.prepare(position: page.floor)
       let pages = LetterPages(
         blocks: EventBlocks(context.shape), session: session, target: target, types: context.definition.takes,
-        archived: context.definition.archived, patience: declaration.timeout)
+        archived: context.definition.archived)
       do {
-        try await run(PluginProjector(context, declaration, plugin: plugin, pages: pages, target: target))
+        // The transaction waits for the plugin.
+        try await session.bearing { [self] in
+          try await run(PluginProjector(context, declaration, plugin: plugin, pages: pages, target: target))
+        }
       } catch {
         await session.rollBack()
         throw error
@@ -56,15 +59,13 @@ private struct LetterPages: PluginPages {
   let target: PageTarget
   let types: [String]?
   let archived: Archived
-  let patience: Duration
 
   var areBegun: Bool { true }
   var life: Int { 0 }
   var end: Int64? { nil }
 
   func read(_ page: Page, parks: Bool) async throws -> EventFeed.Reading {
-    try await session.script(
-      "BEGIN ISOLATION LEVEL READ COMMITTED; " + SessionBounds.bearing(silenceOf: patience))
+    try await session.script("BEGIN ISOLATION LEVEL READ COMMITTED")
     let begun = try await session.pipeline(
       target.begin(floor: page.floor, ceiling: page.ceiling, types: types, archived: archived))
     try target.check(begun)

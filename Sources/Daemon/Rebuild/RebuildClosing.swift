@@ -89,7 +89,7 @@ struct RebuildClosing: Sendable {
           try await looker.script(
             """
             BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; \(SessionBounds.unlimited(looker, isLocal: true));
-            SET LOCAL idle_in_transaction_session_timeout = '60s'; SELECT pg_current_snapshot()
+            SELECT pg_current_snapshot()
             """)
           return position
         }
@@ -132,7 +132,7 @@ struct RebuildClosing: Sendable {
 
   private func close(
     _ row: RebuildTable.Row, _ choice: ExchangeChoice, _ comparison: String?, _ session: isolated Session,
-    _ replay: @Sendable (Int64) async throws -> Void
+    _ replay: @escaping @Sendable (Int64) async throws -> Void
   ) async throws -> Int64 {
     let (target, live) = try await catchUp(row, session, replay)
     try await verify(row, choice.way, session)
@@ -160,10 +160,9 @@ struct RebuildClosing: Sendable {
 
   /// Makes the live shard wait until the end of the transaction, and applies the remaining events.
   private func catchUp(
-    _ row: RebuildTable.Row, _ session: isolated Session, _ replay: @Sendable (Int64) async throws -> Void
+    _ row: RebuildTable.Row, _ session: isolated Session, _ replay: @escaping @Sendable (Int64) async throws -> Void
   ) async throws -> (target: Int64, live: Int64) {
-    try await session.script(
-      "SET LOCAL idle_in_transaction_session_timeout = '60s'; \(SessionBounds.unlimited(session, isLocal: true))")
+    try await session.script(SessionBounds.unlimited(session, isLocal: true))
     let live = try await shadows.lockPosition(session)
     let target = row.request.upTo ?? live
     guard target <= live else {
@@ -171,7 +170,7 @@ struct RebuildClosing: Sendable {
         .rebuild(.nothingApplied), "\(runner.shard) was set back to \(live) during the rebuild",
         hint: "Run `tidemark rebuild` again.")
     }
-    try await replay(target)
+    try await session.bearing { try await replay(target) }
     let positions = try await RebuildTable().workers(row.id, session)
     guard positions.allSatisfy({ $0 == target }), positions.count == row.request.workers else {
       throw Problem(

@@ -17,11 +17,6 @@ package enum SessionBounds: Sendable {
   /// How often the server checks its client while a statement runs. For the session with the locks this decides how long a fail-over takes.
   private var checkInterval: Duration { self == .leadership ? .milliseconds(100) : .milliseconds(250) }
 
-  /// For a transaction that waits up to `timeout` for a plugin's answer.
-  package static func bearing(silenceOf timeout: Duration) -> String {
-    "SET LOCAL idle_in_transaction_session_timeout = \(Int((silence + timeout) / .milliseconds(1)))"
-  }
-
   /// For work that cannot be cut into pages, and must not end with a limit that the role has for statements or transactions.
   ///
   /// - Parameter isLocal: for the current transaction, and not for the session.

@@ -93,6 +93,57 @@ import Testing
     #expect(position >= at, "it began at \(position), and the first had come to \(at)")
   }
 
+  /// The transaction that closes a rebuild holds the position while other sessions apply the last events.
+  @Test func `does not keep its shard when its node is frozen as it closes`() async throws {
+    let (database, _) = try await SlowProjection.prepared(events: 200, pause: "0")
+    let config = { @Sendable in
+      try Program.settings(database.conninfo, SlowProjection.toml, head: "mode = \"hotcold\"")
+    }
+    let nodes = [try await DaemonProcess.start(try config()), try await DaemonProcess.start(try config())]
+    try await eventually("two nodes, one of which leads") {
+      try await database.value(
+        """
+        SELECT (SELECT count(*) FROM tidemark.node AS n WHERE tidemark_internal.is_alive(n.lock_key)) = 2
+           AND EXISTS (SELECT FROM tidemark.shard WHERE name = 'Slow:All' AND condition = 'following')
+        """)
+    }
+    let leader = try await database.value(
+      "SELECT split_part(node, '/', 2)::integer FROM tidemark.shard WHERE name = 'Slow:All'", as: Int32.self)
+    let frozen = try #require(nodes.first { $0.pid == leader })
+    try await database.script("UPDATE slow SET legs = 0")
+    try await database.pause("600")
+    let watching = Task { try await Program.run(["rebuild", "Slow", "-c", try config()]) }
+    try await eventually("it applies the last events, and another of its transactions waits for that") {
+      try await database.value(
+        """
+        SELECT count(*) FILTER (WHERE state = 'active' AND wait_event = 'PgSleep') = 1
+           AND count(*) FILTER (WHERE state = 'idle in transaction') >= 1
+          FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()
+        """)
+    }
+    try await eventually("both last longer than the server waits for one that is silent") {
+      try await database.value(
+        """
+        SELECT count(*) = 2 FROM pg_stat_activity
+         WHERE datname = current_database() AND pid <> pg_backend_pid() AND xact_start < clock_timestamp() - interval '7 s'
+        """)
+    }
+    frozen.send(SIGSTOP)
+    try await database.pause(nil)
+    try await database.append(type: "travel", count: 1)
+    let end = try await database.value("SELECT max(seq_id) FROM mt_events", as: Int64.self)
+    try await eventually(within: .seconds(45), "the other node goes on with the shard") {
+      try await database.position("Slow:All") == end
+    }
+    frozen.send(SIGCONT)
+    let watched = try await watching.value
+    #expect(watched.code == 0, "\(watched)")
+    #expect(try await Program.run(["wait", "--timeout", "60s", "-c", try config()]).code == 0)
+    #expect(try await database.wrongLegs() == 0)
+    for node in nodes { #expect(try await node.stop().code == 0) }
+    #expect(try await database.leftovers() == 0)
+  }
+
   // MARK: Several operators
 
   @Test func `that two ask for at once is one, and both see its end`() async throws {
