@@ -130,7 +130,7 @@ actor PluginProjector: PageApplier {
   /// The next block, if there are events for it; a failure to read ahead occurs again when the block is needed.
   private func readAhead(_ floor: Int64) async throws -> EventBlock? {
     guard !parks, let end = await pages.end, end > floor else { return nil }
-    let ceiling = min(end, floor + PageWidth.Bounds.live.limits.upperBound)
+    let ceiling = min(end, floor.plus(PageWidth.Bounds.live.limits.upperBound))
     guard case .block(let block)? = try? await pages.read(Page(floor: floor, ceiling: ceiling), parks: false)
     else { return nil }
     return block

@@ -14,7 +14,21 @@ package struct Page: Hashable, Sendable, CustomStringConvertible {
   }
 
   /// How many numbers the page spans; it may have fewer events.
-  package var width: Int64 { ceiling - floor }
+  package var width: Int64 { ceiling.less(floor) }
 
   package var description: String { "(\(floor), \(ceiling)]" }
+}
+
+/// Positions and marks come from tables that others write too. A distance that no number has is the largest there is, and not the end of
+/// the process.
+extension Int64 {
+  package func less(_ other: Int64) -> Int64 {
+    let (difference, isBeyond) = subtractingReportingOverflow(other)
+    return isBeyond ? (other < 0 ? .max : .min) : difference
+  }
+
+  package func plus(_ other: Int64) -> Int64 {
+    let (sum, isBeyond) = addingReportingOverflow(other)
+    return isBeyond ? (other < 0 ? .min : .max) : sum
+  }
 }

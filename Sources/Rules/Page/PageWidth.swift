@@ -55,7 +55,7 @@ package struct PageWidth: Sendable, Hashable {
   package func next(floor: Int64, mark: Int64, desert: Int64 = 0) -> Page? {
     guard mark > floor else { return nil }
     let start = min(max(floor, desert), mark)
-    return Page(floor: floor, ceiling: mark - start <= width ? mark : start + width)
+    return Page(floor: floor, ceiling: mark.less(start) <= width ? mark : start.plus(width))
   }
 
   /// A page failed, and may have failed because of its width.

@@ -56,7 +56,7 @@ package struct Rebuild: Sendable {
   ///   - live: the live shard's position.
   package func measured(position: Int64, live: Int64) -> Command {
     let target = upTo ?? live
-    let behind = target - position
+    let behind = target.less(position)
     if behind <= 0 { return .close(choice) }
     if !hasFaltered, behind <= near || Double(behind) <= rate * Self.patience_s { return .close(choice) }
     return .replay(to: target)

@@ -17,6 +17,8 @@ package struct Halts: Sendable {
     var kind = OperatorRequest.Kind.run
     var serial: Int64 = 0
     var revision = 0
+    /// Its pause has lasted as long as it was to. The database may not know that yet: a clock that was set back must not pause a shard twice.
+    var isPauseOver = false
   }
 
   private struct Hold {
@@ -46,6 +48,7 @@ package struct Halts: Sendable {
       slots["\(shard)"]?.halt = nil
       // So that it is no news when the database shows it too.
       slots["\(shard)"]?.kind = .run
+      slots["\(shard)"]?.isPauseOver = true
     }
     if everyone.halt?.isOver(at: now) ?? false { everyone.halt = nil }
     return (everyone.halt, revision)
@@ -64,6 +67,7 @@ package struct Halts: Sendable {
       var slot = known ?? Slot()
       let isSaid = known.map { $0.serial != request.serial } ?? (isKnown && request.serial > 0)
       guard known == nil || isSaid || slot.kind != request.kind else { continue }
+      if !isSaid, slot.isPauseOver, request.kind == .pause { continue }
       let isNews = isSaid || slot.kind != request.kind
       let source = Halt.Source.operator(request.by ?? "an operator")
       slot.halt =
@@ -74,6 +78,7 @@ package struct Halts: Sendable {
         }
       slot.kind = request.kind
       slot.serial = request.serial
+      slot.isPauseOver = false
       if isNews { slot.revision += 1 }
       slots[name] = slot
       // An operator who starts a shard ends the halt of all shards by a rule too.

@@ -106,7 +106,7 @@ package struct Shard: Sendable {
   ///   A hint, which only widens the next page: that page still reads all its numbers.
   package mutating func pageApplied(_ page: Page, took: Duration, nextEvent: Int64? = nil) -> Command {
     if let nextEvent { desert = min(nextEvent - 1, mark) }
-    width.applied(page, took: took, behind: mark - page.ceiling)
+    width.applied(page, took: took, behind: mark.less(page.ceiling))
     return applied(page)
   }
 
@@ -126,7 +126,7 @@ package struct Shard: Sendable {
     losses = 0
     chain = []
     connectionRetries.reset()
-    condition = mark - page.ceiling > width.width ? .catchingUp : .following
+    condition = mark.less(page.ceiling) > width.width ? .catchingUp : .following
     return next()
   }
 

@@ -138,6 +138,20 @@ import Testing
     }
   }
 
+  /// The database reckons with a clock, which an operator or a time server may set back.
+  @Test func `for a time ends with that time, whatever becomes of the clock`() {
+    var halts = known()
+    #expect(halts.take(request(.pause, .seconds(60), serial: 1), at: start) == true)
+    #expect(halts.take(request(.pause, .seconds(3_600), serial: 1), at: at(30)) == false)
+    let (halt, revision) = halts.current(trip, at: at(60))
+    #expect(halt == nil)
+    #expect(halts.take(request(.pause, .seconds(3_570), serial: 1), at: at(61)) == false)
+    #expect(halts.current(trip, at: at(61)).halt == nil && halts.current(trip, at: at(61)).revision == revision)
+    // Another word of the operator's is one.
+    #expect(halts.take(request(.pause, .seconds(60), serial: 2), at: at(62)) == true)
+    #expect(halts.current(trip, at: at(63)).halt != nil)
+  }
+
   @Test func `twice the same is said twice`() {
     var halts = known()
     #expect(halts.take(request(.run, serial: 1), at: start) == true)

@@ -208,6 +208,19 @@ import Testing
 }
 
 @Suite struct `The width of a page` {
+  /// Other programs write positions too.
+  @Test(arguments: [Int64.min, -1, 0, .max - 1, .max])
+  func `takes every number that a position can have`(position: Int64) {
+    var width = PageWidth()
+    for mark in [Int64.min, 0, .max] {
+      let page = width.next(floor: position, mark: mark)
+      #expect((page != nil) == (mark > position))
+      guard let page else { continue }
+      #expect(page.ceiling > page.floor && page.width > 0)
+      width.applied(page, took: .milliseconds(1), behind: mark.less(page.ceiling))
+    }
+  }
+
   /// Runs pages against a server whose time for a page is given by the width, far behind the mark.
   private func settle(pages: Int = 400, _ took: (Int64) -> Duration) -> [Int64] {
     var width = PageWidth()
