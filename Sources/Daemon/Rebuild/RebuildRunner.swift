@@ -124,7 +124,7 @@ package struct RebuildRunner: Sendable {
         switch (kind, row.request.way) {
         case (.replay, _): try await ReplayRebuild(runner: self).run(row)
         case (.tables, .inPlace): try await InPlaceRebuild(runner: self).run(row)
-        case (.tables, _): try await besides(row)
+        case (.tables, _): try await unlessFull { try await besides(row) }
         }
       }
     } catch let problem as Problem where problem.code == .rebuild(.aborted) {
@@ -132,6 +132,14 @@ package struct RebuildRunner: Sendable {
       guard try await table.read(shard, session).map({ $0.isAborting || $0.state.isOpen }) ?? false else { return }
       try await ShadowTables.remove(row, as: .aborted, session)
       observer.observe(.rebuildAborted(definition.shard))
+    } catch let problem as Problem where problem.code == .rebuild(.noSpace) {
+      let hint =
+        await makeRoom(row, session)
+        ? problem.hint
+        : "Its new tables could not be removed yet: run `tidemark rebuild \(definition.name) --abort`."
+      try await table.fail(row.id, error: "\(problem)", hint: hint, session)
+      observer.observe(.rebuildFailed(definition.shard, failure: problem))
+      throw problem
     } catch let problem as Problem where problem.isOfRebuild {
       if problem.code != .rebuild(.underWay) {
         try await table.fail(row.id, error: "\(problem)", hint: problem.hint, session)
@@ -149,6 +157,34 @@ package struct RebuildRunner: Sendable {
       }
       observer.observe(.rebuildFailed(definition.shard, failure: problem))
       throw error
+    }
+  }
+
+  /// Removes the new tables where the disk is full: what they take is what the live shards lack. That needs a little room itself, which may
+  /// come a moment later.
+  ///
+  /// - Returns: whether they are removed.
+  private func makeRoom(_ row: RebuildTable.Row, _ session: Session) async -> Bool {
+    for _ in 1...Self.attemptsForRoom {
+      if (try? await ShadowTables.remove(row, as: .failed, session)) != nil { return true }
+      if !session.isOpen || Task.isCancelled { return false }
+      try? await Task.sleep(for: .seconds(1))
+    }
+    return false
+  }
+
+  private static let attemptsForRoom = 30
+
+  /// Runs what makes new tables or fills them.
+  ///
+  /// - Throws: ``Problem`` of its own where the disk is full: a rebuild waits for other things that the server lacks, but not while it holds
+  ///   what the live shards lack.
+  private func unlessFull(_ body: () async throws -> Void) async throws {
+    do {
+      try await body()
+    } catch {
+      guard let error = error as? PostgresError, error.sqlState == .diskFull else { throw error }
+      throw Problem(noSpace: Problem(error))
     }
   }
 
@@ -250,6 +286,8 @@ package struct RebuildRunner: Sendable {
         throw Problem(
           .rebuild(.notRedirected), strays.map(\.message).joined(separator: "; "), hint: stray.hint ?? strayHint)
       }
+      // Of some rows nobody knows the size.
+      if !row.request.isPartial { try await originals.space(session).check(of: definition.name) }
     }
     let schema = ShadowTables.schema(of: shard)
     let begun = row
@@ -308,7 +346,7 @@ package struct RebuildRunner: Sendable {
         let before = try await table.workers(row.id, session).min() ?? 0
         let began = ContinuousClock.now
         try await replay(workers, to: target)
-        command = rule.replayed(target - before, took: ContinuousClock.now - began)
+        command = rule.replayed(target.less(before), took: ContinuousClock.now - began)
       case .close(let choice):
         if !isAnalyzed {
           try await shadows.analyze(session)

@@ -96,6 +96,10 @@ actor RebuildWorker {
         .rebuild(.underWay), "another session moved the rebuild's position: \(failed.failure.message)",
         hint: "Watch that one.")
     }
+    if case .rebuild(_, _, _, _, let originals) = target, !originals.isEmpty, failed.failure.code == .sqlState("53100")
+    {
+      throw Problem(noSpace: failed.failure)
+    }
     if step.isNarrowing {
       // At once, so also while the live shard waits.
       context.observer.observe(.pageNarrowed(context.name, failure: failed.failure, width: rule.width.width))

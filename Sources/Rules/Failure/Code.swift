@@ -180,6 +180,7 @@ package enum RebuildCode: String, ProblemCode {
   case collision = "TM335"
   case fewerRows = "TM336"
   case notEmptied = "TM337"
+  case noSpace = "TM338"
 
   package var meaning: String {
     switch self {
@@ -204,6 +205,8 @@ package enum RebuildCode: String, ProblemCode {
     case .notEmptied:
       "A rebuild in place cannot empty exactly the tables that it fills again, or would empty others. Nothing was changed."
     case .collision: "A new row has the key of an old row that stays."
+    case .noSpace:
+      "The server's disk has no room for the new tables. They were removed, so that the live shards have what is left."
     }
   }
 }

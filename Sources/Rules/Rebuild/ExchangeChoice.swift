@@ -149,6 +149,15 @@ extension Problem {
     .rebuild(.underWay), "another command or node started the rebuild over",
     hint: "Run `tidemark rebuild` again to watch that one.")
 
+  /// The disk was full, as this failure says.
+  package init(noSpace failure: Problem) {
+    self.init(
+      .rebuild(.noSpace), "the rebuild found the server's disk full: \(failure)",
+      hint:
+        "The new tables were removed, the old rows stay, and the live shard continues. Free space on the server's disk, then run `tidemark rebuild` again; or rebuild with --in-place, which makes no new tables."
+    )
+  }
+
   /// The shard has no position.
   package init(nothingAppliedBy shard: String) {
     self.init(
