@@ -73,7 +73,11 @@ package struct ShadowTables: Sendable {
   }
 
   /// Removes the tables and letters of a shard's rebuild, and clears them from its row.
-  package static func remove(_ row: RebuildTable.Row, as state: RebuildTable.State, _ session: Session) async throws {
+  ///
+  /// - Parameter failure: why it ended, for the row of one that failed.
+  package static func remove(
+    _ row: RebuildTable.Row, as state: RebuildTable.State, because failure: Problem? = nil, _ session: Session
+  ) async throws {
     let schema = SQL.quoted(schema(of: row.shard))
     try await session.transaction { session in
       try await session.script(
@@ -81,6 +85,7 @@ package struct ShadowTables: Sendable {
       try await session.execute(
         "DELETE FROM tidemark.dead_letter WHERE shard = \(PageTarget.letters(ofRebuildOf: row.shard))")
       try await RebuildTable().end(row.id, state, position: row.position, comparison: nil, session)
+      if let failure { try await RebuildTable().fail(row.id, error: "\(failure)", hint: failure.hint, session) }
     }
   }
 

@@ -133,11 +133,11 @@ package struct RebuildRunner: Sendable {
       try await ShadowTables.remove(row, as: .aborted, session)
       observer.observe(.rebuildAborted(definition.shard))
     } catch let problem as Problem where problem.code == .rebuild(.noSpace) {
-      let hint =
-        await makeRoom(row, session)
-        ? problem.hint
-        : "Its new tables could not be removed yet: run `tidemark rebuild \(definition.name) --abort`."
-      try await table.fail(row.id, error: "\(problem)", hint: hint, session)
+      if await !makeRoom(row, because: problem, session) {
+        try await table.fail(
+          row.id, error: "\(problem)",
+          hint: "Its new tables could not be removed yet: run `tidemark rebuild \(definition.name) --abort`.", session)
+      }
       observer.observe(.rebuildFailed(definition.shard, failure: problem))
       throw problem
     } catch let problem as Problem where problem.isOfRebuild {
@@ -164,9 +164,9 @@ package struct RebuildRunner: Sendable {
   /// come a moment later.
   ///
   /// - Returns: whether they are removed.
-  private func makeRoom(_ row: RebuildTable.Row, _ session: Session) async -> Bool {
+  private func makeRoom(_ row: RebuildTable.Row, because problem: Problem, _ session: Session) async -> Bool {
     for _ in 1...Self.attemptsForRoom {
-      if (try? await ShadowTables.remove(row, as: .failed, session)) != nil { return true }
+      if (try? await ShadowTables.remove(row, as: .failed, because: problem, session)) != nil { return true }
       if !session.isOpen || Task.isCancelled { return false }
       try? await Task.sleep(for: .seconds(1))
     }

@@ -43,7 +43,8 @@ struct Run {
     signals.limitStop(to: settings.stopTimeout + Self.grace)
     let log = LogObserver(Self.log, level: LogLevel(settings.logLevel))
     let needed = DescriptorNeed.of(settings)
-    let limit = tidemark_descriptors(needed)
+    // With some to spare: the runtime looks at its threads through files, and a process that has none left cannot go on.
+    let limit = tidemark_descriptors(needed + 1_024)
     if limit < needed { log.observe(.descriptorsShort(limit: limit, needed: needed)) }
     let daemon = Daemon(
       settings: settings, version: tidemarkVersion, observer: Observers([RepeatFilter(log)]),
