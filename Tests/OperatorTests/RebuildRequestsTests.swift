@@ -8,7 +8,7 @@ import Testing
 
 @Suite(.gated) struct `A rebuild that operators ask for` {
   /// Before any node has taken it up.
-  @Test func `is asked for once, whoever is first, and another one is refused`() async throws {
+  @Test func `is asked for once, by the first command, and another one is refused`() async throws {
     let database = try await TestDatabase.make()
     let settings = try await database.install(SlowProjection.toml)
     let definition = settings.projections[0]

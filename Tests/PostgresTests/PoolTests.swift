@@ -57,7 +57,7 @@ import Testing
     await pool.close()
   }
 
-  @Test func `keeps its session where whoever asked for it is cancelled`() async throws {
+  @Test func `keeps its session where the caller is cancelled`() async throws {
     let pool = SessionPool(
       try await SharedCluster.options(), limit: 1, name: "pool",
       clean: { try await $0.execute("SELECT pg_sleep(0.01)") })

@@ -17,7 +17,7 @@ import Testing
   func `says what each means and what to do`(fact: Fact) {
     #expect(fact.meaning.hasSuffix(".") && fact.action.hasSuffix("."))
     #expect(!fact.message.hasSuffix("."))
-    // Whoever is woken by it must find more to do than "Nothing."
+    // An operator who is woken by it must find more to do than "Nothing."
     if fact.level >= .warning { #expect(fact.action != "Nothing.") }
   }
 

@@ -47,7 +47,7 @@ import Testing
     #expect(try await database.value("SELECT string_agg(held_by, ', ') FROM tidemark.gap") == "somebody, somebody")
   }
 
-  @Test func `is in one gap, whoever records it`() async throws {
+  @Test func `is in one gap, whichever node records it`() async throws {
     let (database, table) = try await store()
     try await database.connected { session async throws in
       #expect(try await table.record([6...8], reason: "grace", heldBy: nil, session) == [6...8])
@@ -59,7 +59,7 @@ import Testing
     #expect(try await gaps(database) == "4-5 6-8 9-10")
   }
 
-  /// Between the last look of whoever records a gap and its commit the event comes up, and another node has seen it.
+  /// Between the last look of the node that records a gap and its commit the event comes up, and another node has seen it.
   @Test func `is not read by a page that begins while its gap is being recorded`() async throws {
     let (database, _) = try await store()
     let recorder = try await Session.connect(database.options)

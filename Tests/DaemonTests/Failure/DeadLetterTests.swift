@@ -79,7 +79,7 @@ import Testing
     }
   }
 
-  /// Whoever keeps a late arrival holds the position's lock too.
+  /// A node that keeps a late arrival holds the position's lock too.
   @Test func `that is written while a shard begins stays`() async throws {
     let database = try await store(Numbers.batch)
     let shape = try await database.connected { try await StoreShape.read($0, schema: "public") }

@@ -145,7 +145,7 @@ private let counter = """
     }
   }
 
-  @Test func `because somebody moved its position, nothing is applied`() async throws {
+  @Test func `because another session moved its position, nothing is applied`() async throws {
     let database = try await TestDatabase.make()
     let settings = try await database.install(counter)
     try await withDaemon(settings) { daemon in

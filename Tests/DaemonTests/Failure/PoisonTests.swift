@@ -213,7 +213,7 @@ import Testing
     }
   }
 
-  @Test func `is replayed once, by whoever is first, and the read model is whole then`() async throws {
+  @Test func `is replayed once, by the first of several commands, and the read model is whole then`() async throws {
     let database = try await TestDatabase.make()
     let settings = try await database.install(Numbers.batch + Numbers.perEvent)
     try await Self.append(500, poison: Set(stride(from: 10, through: 500, by: 10)), database)

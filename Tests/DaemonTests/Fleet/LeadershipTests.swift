@@ -96,7 +96,7 @@ import Testing
     }
   }
 
-  /// In the middle of a page it holds the row of the position, and whoever follows must not wait for it to wake.
+  /// In the middle of a page it holds the row of the position, and the next node must not wait for it to wake.
   @Test func `do not wait for the page of one that is frozen in the middle of it`() async throws {
     try await Fleet.with(counters: 1) { fleet in
       try await fleet.start(2)
@@ -389,7 +389,7 @@ import Testing
 
   private static func runs(_ pid: pid_t) throws -> Bool { kill(pid, 0) == 0 }
 
-  /// Its session was lost for a while, and somebody came in.
+  /// Its session was lost for a while, and another node came in.
   @Test func `says so when another node has come in while its session was lost`() async throws {
     let database = try await TestDatabase.make()
     let settings = try await database.install(Fleet.counters(1...1))

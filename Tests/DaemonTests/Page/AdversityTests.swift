@@ -70,7 +70,7 @@ private func copy(_ name: String) -> String {
     }
   }
 
-  @Test func `a book that somebody holds does not hold up the mark`() async throws {
+  @Test func `a table of ours that another session locks does not hold up the mark`() async throws {
     let database = try await TestDatabase.make()
     let settings = try await database.install(copy("Copy"))
     try await withDaemon(settings) { daemon in

@@ -85,7 +85,7 @@ import Testing
 
   private static func lives(_ pid: pid_t) -> Bool {
     guard kill(pid, 0) == 0 else { return false }
-    // Whoever has ended and is not waited for by its new parent still has a number.
+    // A process that has ended and is not waited for by its new parent still has a number.
     let state = try? String(contentsOfFile: "/proc/\(pid)/stat", encoding: .utf8).split(separator: ")").last
     return state?.hasPrefix(" Z") == false
   }

@@ -56,7 +56,7 @@ import Testing
       _ = try programs.program("", name: "go")
       try await daemon.caughtUp()
     }
-    // In two pages, for each of which the table may be scanned once, and once more by whoever looks for the mark; ten readers of their own
+    // In two pages, for each of which the table may be scanned once, and once more by the agent that looks for the mark; ten readers of their own
     // do so twenty times.
     let rows = try await fetchedWhenIdle(database) - before
     #expect(rows >= count && rows <= 4 * count, "\(rows)")

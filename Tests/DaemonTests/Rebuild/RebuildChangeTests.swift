@@ -86,7 +86,7 @@ import Testing
     #expect(try await total(database) == 27)
   }
 
-  /// Somebody who replays a letter has its row; readers must not wait for them.
+  /// A replay of a letter holds its row; readers must not wait for it.
   @Test func `waits for others' dead letters before it locks readers out`() async throws {
     let (database, settings) = try await compared()
     try await database.script(

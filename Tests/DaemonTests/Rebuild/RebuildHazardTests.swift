@@ -63,7 +63,7 @@ import Testing
     }
   }
 
-  /// Whoever waits for the row of the position sees another one after the wait; a transaction with a fixed snapshot would end there.
+  /// A session that waits for the row of the position sees another one after the wait; a transaction with a fixed snapshot would end there.
   @Test(arguments: ["repeatable read", "serializable"])
   func `is right whatever isolation the role has by default`(level: String) async throws {
     let (database, _) = try await SlowProjection.prepared(events: 500, pause: "0")
@@ -77,7 +77,7 @@ import Testing
     var strict = try database.settings(SlowProjection.toml)
     strict.database.url = strict.database.url.replacing("user=postgres", with: "user=\(role)")
     let settings = strict
-    // Whoever led the shard before is in the middle of its last page.
+    // The node that led the shard before is in the middle of its last page.
     let former = try await Session.connect(database.options, threadName: "former")
     try await former.script(
       "BEGIN; UPDATE mt_event_progression SET last_updated = now() WHERE name = 'Slow:All'")

@@ -172,7 +172,7 @@ import Testing
     try await eventually("its new table") { try await database.leftovers() > 0 }
     let began = ContinuousClock.now
     let second = try await ProgramProcess.start(["rebuild", "Slow", "--here", "-c", try config()])
-    try await eventually("longer than it takes somebody to leave") { ContinuousClock.now - began > .seconds(11) }
+    try await eventually("longer than it takes a node to leave") { ContinuousClock.now - began > .seconds(11) }
     first.send(SIGKILL)
     try await database.pause(nil)
     _ = try await first.outcome()

@@ -186,7 +186,7 @@ import Testing
     await holder.close()
   }
 
-  /// Whoever is asked may think for as long as they like.
+  /// The operator may think for as long as they like.
   @Test(arguments: [SIGTERM, SIGINT, 0]) func `for the answer to a question`(signal: Int32) async throws {
     let database = try await TestDatabase.make()
     let config = try Program.settings(database.conninfo)

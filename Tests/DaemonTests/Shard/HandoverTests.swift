@@ -58,7 +58,7 @@ import Testing
     #expect(!checked.error.contains("projections.Other"), "\(checked)")
 
     let socket = try NotifySocket()
-    // Somebody has to read on, as systemd does, or the daemon waits for it.
+    // The test reads on, as systemd does, or the daemon waits for it.
     let reading = Task { while true { try await Task.sleep(for: .milliseconds(socket.messages.isEmpty ? 10 : 50)) } }
     defer { reading.cancel() }
     let daemon = try await DaemonProcess.start(config, environment: ["NOTIFY_SOCKET": socket.path])

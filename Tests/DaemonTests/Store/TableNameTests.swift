@@ -70,16 +70,20 @@ private func copy(_ name: String, declared: String, written: String) -> String {
   @Test func `that may be two is told how to be written`() async throws {
     let database = try await TestDatabase.make()
     let settings = try await database.install(copy("P", declared: "Orders", written: "\"Orders\""))
-    try await database.script("CREATE TABLE orders (\"Seq\" bigint PRIMARY KEY)")
+    try await database.append(type: "x", count: 3)
+    try await database.follow(settings)
+    try await database.script("DELETE FROM \"Orders\"; CREATE TABLE orders (\"Seq\" bigint PRIMARY KEY)")
     let config = try Program.settings(database.conninfo, copy("P", declared: "Orders", written: "\"Orders\""))
     for verb in [["init"], ["check"], ["rebuild", "P", "--here", "--yes"]] {
-      try await database.append(type: "x", count: 1)
-      if verb[0] == "rebuild" { try await database.follow(settings) }
       let outcome = try await Program.run(verb + ["-c", config])
       #expect(
         outcome.code == 1 && outcome.error.contains("Orders may be the table public.orders or public.\"Orders\"")
           && outcome.error.contains("tables = ['public.orders'] or tables = ['public.\"Orders\"']"),
         "\(verb): \(outcome)")
+    }
+    try await withDaemon(settings) { daemon in
+      let stopped = try await daemon.observed.first("the shard stops") { $0.when(.shardStopped)?.failure }
+      #expect(stopped.message.hasPrefix("Orders may be the table public.orders"), "\(stopped)")
     }
     // The advice, followed.
     let told = copy("P", declared: "public.\"Orders\"", written: "\"Orders\"")

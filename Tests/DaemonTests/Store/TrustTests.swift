@@ -107,7 +107,7 @@ private let seen = """
     #expect(shape.hasDeadLetterDocuments)
   }
 
-  /// A trigger on a read model runs as the daemon, whoever made it.
+  /// A trigger on a read model runs as the daemon, whichever role made it.
   @Test func `is warned of where it is a read model`() async throws {
     let (database, mallory) = try await database(store: true)
     try await database.script("ALTER TABLE seen OWNER TO \(mallory); REVOKE CREATE ON SCHEMA public FROM \(mallory)")
@@ -148,7 +148,7 @@ private let seen = """
 }
 
 @Suite struct `A schema of our own` {
-  /// The event store's schema is somebody's, and never one of ours.
+  /// The event store's schema is the application's, and never one of ours.
   @Test(arguments: SearchPath.ownSchemas + ["tidemark_rebuild_trip_all_1a2b3c4d"])
   func `is refused for the event store`(schema: String) {
     let problems = #expect(throws: SettingsProblems.self) {

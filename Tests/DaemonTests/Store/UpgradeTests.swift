@@ -389,7 +389,7 @@ extension TestDatabase {
 }
 
 @Suite(.gated) struct `A change of the schema` {
-  /// A session of somebody else's that holds a lock, known by its name.
+  /// Another session that holds a lock, known by its name.
   private func hindrance(_ database: TestDatabase, _ statement: String) async throws -> Session {
     var options = database.options
     options.applicationName = "hindrance"

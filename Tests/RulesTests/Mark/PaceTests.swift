@@ -13,7 +13,7 @@ import Testing
     // Something is outstanding, which may come at any moment.
     #expect(rests(2, isSettled: false) == [.milliseconds(10), .milliseconds(10)])
     #expect(rests(1, isSettled: false, held: .milliseconds(999)) == [.milliseconds(10)])
-    // Whoever holds the mark for longer is not waited for at full speed.
+    // A transaction that holds the mark for longer is not waited for at full speed.
     #expect(rests(2, isSettled: false, held: .seconds(1)) == [.milliseconds(20), .milliseconds(40)])
     #expect(rests(1, hasMoved: true, held: .seconds(9)) == [.milliseconds(10)])
   }

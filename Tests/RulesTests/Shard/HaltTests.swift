@@ -121,7 +121,7 @@ import Testing
     #expect(halts.current(trip, at: start).halt == nil && halts.current(trip, at: start).revision != before)
   }
 
-  @Test func `for a time ends with it, whoever of database and clock is first`() {
+  @Test func `for a time ends with it, by the database or the clock, whichever is first`() {
     for isDatabaseFirst in [true, false] {
       var halts = known()
       #expect(halts.take(request(.pause, .seconds(60), serial: 1), at: start) == true)

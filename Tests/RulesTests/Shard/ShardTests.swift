@@ -181,7 +181,7 @@ import Testing
     FailurePolicy().actions(for: FailureFacts(failureClass, projection: "Trip"))
   }
 
-  @Test func `gives way when somebody else keeps moving its position`() {
+  @Test func `gives way when another program keeps moving its position`() {
     var (shard, _) = started(at: 0, mark: 7)
     let commands = (0..<3).map { _ in shard.failed(.order, "moved", actions: chain(.order)) }
     #expect(commands == [.pause(.seconds(10)), .pause(.seconds(10)), .stop])
