@@ -243,10 +243,16 @@ package struct RebuildRunner: Sendable {
   }
 
   /// Sessions for the pages of a rebuild.
+  ///
+  /// Their waits for locks have a bound, since the live shard waits for the last of these pages: a statement of a node that is frozen may
+  /// hold a lock for as long as it runs.
   func pool(limit: Int = 1) -> SessionPool {
     SessionPool(
       options, limit: limit, name: "rebuild",
-      prepare: { [workMemory] in try await ShardSessions.prepare($0, workMemory: workMemory) })
+      prepare: { [workMemory] in
+        try await ShardSessions.prepare($0, workMemory: workMemory)
+        try await $0.script("SET lock_timeout = '\(Int(SessionBounds.silence / .milliseconds(1)))ms'")
+      })
   }
 
   // MARK: New tables beside the old
