@@ -135,7 +135,14 @@ extension Connection {
                         WHERE n.nspname OPERATOR(pg_catalog.=) CURRENT_USER AND r.rolname OPERATOR(pg_catalog.=) CURRENT_USER
                           AND d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database()
                           AND (pg_catalog.pg_has_role(n.nspowner, r.oid, 'MEMBER')
-                               OR pg_catalog.pg_has_role(n.nspowner, d.datdba, 'MEMBER')))
+                               OR pg_catalog.pg_has_role(n.nspowner, d.datdba, 'MEMBER'))),
+               -- A client that is cut off from here on leaves no session behind for hours: the server asks for signs of life.
+               CASE WHEN \(condition)
+                    THEN pg_catalog.concat(
+                           pg_catalog.set_config('tcp_keepalives_idle', '3', false),
+                           pg_catalog.set_config('tcp_keepalives_interval', '1', false),
+                           pg_catalog.set_config('tcp_keepalives_count', '3', false),
+                           pg_catalog.set_config('tcp_user_timeout', '5s', false)) END
         """)
     let row = try results(operation)[0].rows[0]
     serverProcess = row.text(1).flatMap { Int32($0) } ?? process
