@@ -107,9 +107,6 @@ import Testing
            AND EXISTS (SELECT FROM tidemark.shard WHERE name = 'Slow:All' AND condition = 'following')
         """)
     }
-    let leader = try await database.value(
-      "SELECT split_part(node, '/', 2)::integer FROM tidemark.shard WHERE name = 'Slow:All'", as: Int32.self)
-    let frozen = try #require(nodes.first { $0.pid == leader })
     try await database.script("UPDATE slow SET legs = 0")
     try await database.pause("600")
     let watching = Task { try await Program.run(["rebuild", "Slow", "-c", try config()]) }
@@ -128,6 +125,10 @@ import Testing
          WHERE datname = current_database() AND pid <> pg_backend_pid() AND xact_start < clock_timestamp() - interval '7 s'
         """)
     }
+    // The shard may have moved since the nodes met.
+    let closing = try await database.value(
+      "SELECT split_part(node, '/', 2)::integer FROM tidemark.rebuild WHERE shard = 'Slow:All'", as: Int32.self)
+    let frozen = try #require(nodes.first { $0.pid == closing })
     frozen.send(SIGSTOP)
     try await database.pause(nil)
     try await database.append(type: "travel", count: 1)
