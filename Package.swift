@@ -111,7 +111,8 @@ let package = Package(
       name: "TelemetryTests", dependencies: ["Rules", "Telemetry"], exclude: ["Golden"],
       swiftSettings: strict),
     .testTarget(
-      name: "PostgresTests", dependencies: ["CLibpq", "Concurrency", "Postgres", "Sandbox"], swiftSettings: strict),
+      name: "PostgresTests", dependencies: ["CLibpq", "Concurrency", "Postgres", "Sandbox", "TestSupport"],
+      swiftSettings: strict),
     .testTarget(
       name: "SettingsTests", dependencies: ["Rules", "Settings"], resources: [.copy("Fixtures")],
       swiftSettings: strict),

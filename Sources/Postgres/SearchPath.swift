@@ -126,6 +126,8 @@ extension Connection {
       case .ifDirect: "pg_catalog.pg_backend_pid() OPERATOR(pg_catalog.=) \(process)"
       case .never: "false"
       }
+    let signs = SignsOfLife.settings.map { "pg_catalog.set_config('\($0.name)', '\($0.value)', false)" }
+      .joined(separator: ", ")
     try send(
       script: """
         SELECT pg_catalog.current_setting('search_path'), pg_catalog.pg_backend_pid(),
@@ -138,11 +140,7 @@ extension Connection {
                                OR pg_catalog.pg_has_role(n.nspowner, d.datdba, 'MEMBER'))),
                -- A client that is cut off from here on leaves no session behind for hours: the server asks for signs of life.
                CASE WHEN \(condition)
-                    THEN pg_catalog.concat(
-                           pg_catalog.set_config('tcp_keepalives_idle', '3', false),
-                           pg_catalog.set_config('tcp_keepalives_interval', '1', false),
-                           pg_catalog.set_config('tcp_keepalives_count', '3', false),
-                           pg_catalog.set_config('tcp_user_timeout', '5s', false)) END
+                    THEN pg_catalog.concat(\(signs)) END
         """)
     let row = try results(operation)[0].rows[0]
     serverProcess = row.text(1).flatMap { Int32($0) } ?? process

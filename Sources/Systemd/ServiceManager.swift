@@ -4,7 +4,7 @@ import Glibc
 
 /// Notifies systemd of the service's state by sd_notify(3). Without a service manager the calls do nothing.
 ///
-/// A service manager that does not read, such as one that is frozen, must not hold up whoever has news for it: an ``Outbox`` sends them, and
+/// A service manager that does not read, such as one that is frozen, must not hold up its callers: an ``Outbox`` sends their news, and
 /// a newer one of a kind takes the place of those that still wait.
 package struct ServiceManager: Sendable {
   /// Nil if no service manager is listening.

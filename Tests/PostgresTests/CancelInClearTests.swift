@@ -3,72 +3,16 @@ import Glibc
 import Postgres
 import Sandbox
 import Synchronization
+import TestSupport
 import Testing
 
-/// What the first packet of each connection through it asks for.
-private final class Onlooker: Sendable {
-  enum First: Hashable { case encryption, cancellation, other }
+/// What a connection's first packet asks for.
+private enum First {
+  case encryption, cancellation, other
 
-  let port: Int
-  private let listener: Int32
-  private let seen = Mutex<[First]>([])
-
-  init(before target: Int) throws {
-    let listener = socket(AF_INET, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
-    self.listener = listener
-    var address = Self.loopback(0)
-    var size = socklen_t(MemoryLayout<sockaddr_in>.size)
-    let status = withUnsafeMutablePointer(to: &address) {
-      $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-        bind(listener, $0, size) == 0 && listen(listener, 16) == 0 ? getsockname(listener, $0, &size) : -1
-      }
-    }
-    try #require(status == 0)
-    port = Int(UInt16(bigEndian: address.sin_port))
-    Thread.detachNewThread { [self] in
-      while case let client = accept(listener, nil, nil), client >= 0 {
-        Thread.detachNewThread { [self] in pass(client, to: target) }
-      }
-    }
-  }
-
-  var firsts: [First] { seen.withLock { $0 } }
-
-  func end() { shutdown(listener, Int32(SHUT_RDWR)) }
-
-  private func pass(_ client: Int32, to target: Int) {
-    let server = socket(AF_INET, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
-    var address = Self.loopback(target)
-    let status = withUnsafePointer(to: &address) {
-      $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-        connect(server, $0, socklen_t(MemoryLayout<sockaddr_in>.size))
-      }
-    }
-    var isFirst = true
-    while status == 0 {
-      var polled = [client, server].map { pollfd(fd: $0, events: Int16(POLLIN), revents: 0) }
-      guard poll(&polled, 2, -1) > 0 else { continue }
-      let (from, to) = polled[0].revents != 0 ? (client, server) : (server, client)
-      var buffer = [UInt8](repeating: 0, count: 65_536)
-      let count = read(from, &buffer, buffer.count)
-      guard count > 0 else { break }
-      if isFirst, from == client {
-        isFirst = false
-        let code = buffer[4..<8].reduce(0) { $0 << 8 | Int($1) }
-        seen.withLock { $0.append(code == 80_877_103 ? .encryption : code == 80_877_102 ? .cancellation : .other) }
-      }
-      guard send(to, buffer, count, Int32(MSG_NOSIGNAL)) == count else { break }
-    }
-    close(client)
-    close(server)
-  }
-
-  private static func loopback(_ port: Int) -> sockaddr_in {
-    var address = sockaddr_in()
-    address.sin_family = sa_family_t(AF_INET)
-    address.sin_port = UInt16(port).bigEndian
-    address.sin_addr.s_addr = UInt32(0x7F00_0001).bigEndian
-    return address
+  init(_ packet: [UInt8]) {
+    let code = packet.dropFirst(4).prefix(4).reduce(0) { $0 << 8 | Int($1) }
+    self = code == 80_877_103 ? .encryption : code == 80_877_102 ? .cancellation : .other
   }
 }
 
@@ -97,11 +41,12 @@ private final class Onlooker: Sendable {
       try await plain.script("SELECT pg_reload_conf()")
 
       for mode in ["require", "disable"] {
-        let onlooker = try Onlooker(before: cluster.port)
+        let firsts = Mutex<[First]>([])
+        let proxy = try Proxy(to: cluster.port) { packet in firsts.withLock { $0.append(First(packet)) } }
         // One of several hosts: the request goes to the one that the session has reached.
         let options = ConnectionOptions(
           conninfo:
-            "host=127.0.0.1,127.0.0.1 port=1,\(onlooker.port) user=postgres dbname=postgres sslmode=\(mode) gssencmode=disable"
+            "host=127.0.0.1,127.0.0.1 port=1,\(proxy.port) user=postgres dbname=postgres sslmode=\(mode) gssencmode=disable"
         )
         let deadline = ContinuousClock.now + .seconds(60)
         var connected: Session?
@@ -113,7 +58,7 @@ private final class Onlooker: Sendable {
           }
         }
         let session = connected!
-        let before = onlooker.firsts.count
+        let before = firsts.withLock { $0.count }
         let waiting = Task { try await session.execute("SELECT pg_sleep(600)") }
         try await plain.untilActive(session.processID)
         waiting.cancel()
@@ -121,9 +66,9 @@ private final class Onlooker: Sendable {
         #expect(error?.isCancelled == true)
         #expect(session.isOpen, "the server ended the statement, not the session")
         #expect(try await session.value("SELECT 1", as: Int.self) == 1)
-        #expect(Array(onlooker.firsts.dropFirst(before)) == [mode == "require" ? .encryption : .cancellation])
+        #expect(firsts.withLock { Array($0.dropFirst(before)) } == [mode == "require" ? .encryption : .cancellation])
         await session.close()
-        onlooker.end()
+        proxy.end()
       }
       await plain.close()
     } catch {

@@ -9,9 +9,12 @@ package final class Proxy: Sendable {
   private let listener: Int32
   private let isCutFlag = Atomic<Bool>(false)
   private let isEnding = Atomic<Bool>(false)
+  private let opening: @Sendable ([UInt8]) -> Void
 
-  package init(to port: Int) throws {
+  /// - Parameter opening: called with the first bytes that come on each connection.
+  package init(to port: Int, opening: @escaping @Sendable ([UInt8]) -> Void = { _ in }) throws {
     target = port
+    self.opening = opening
     listener = socket(AF_INET, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
     var address = Self.loopback(0)
     var size = socklen_t(MemoryLayout<sockaddr_in>.size)
@@ -44,6 +47,8 @@ package final class Proxy: Sendable {
   private struct Flow {
     var from: Int32
     var to: Int32
+    /// Its first bytes open the connection.
+    var isOpening: Bool
     var isOver = false
   }
 
@@ -79,6 +84,8 @@ package final class Proxy: Sendable {
       flow.isOver = true
       return
     }
+    if flow.isOpening { opening(Array(buffer[..<count])) }
+    flow.isOpening = false
     var sent = 0
     while sent < count {
       let written = buffer[sent..<count].withUnsafeBytes {
@@ -108,7 +115,9 @@ package final class Proxy: Sendable {
       close(server)
       return []
     }
-    return [Flow(from: client, to: server), Flow(from: server, to: client)]
+    return [
+      Flow(from: client, to: server, isOpening: true), Flow(from: server, to: client, isOpening: false),
+    ]
   }
 
   private static func loopback(_ port: Int) -> sockaddr_in {

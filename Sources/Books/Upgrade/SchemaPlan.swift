@@ -22,7 +22,7 @@ package struct SchemaPlan: Sendable {
     }
 
     /// The statements as they run: ours cannot pick up another owner's objects by name, and the operator's make theirs in the same schema
-    /// the role that runs the script.
+    /// whichever role runs the script.
     var statements: String {
       let path = searchPath.map { $0.isEmpty ? "''" : $0 } ?? SearchPath.ours
       return "SET LOCAL search_path = \(path);\n\(script)"

@@ -160,34 +160,6 @@ package struct RebuildRunner: Sendable {
     }
   }
 
-  /// Removes the new tables where the disk is full: what they take is what the live shards lack. That needs a little room itself, which may
-  /// come a moment later.
-  ///
-  /// - Returns: whether they are removed.
-  private func makeRoom(_ row: RebuildTable.Row, because problem: Problem, _ session: Session) async -> Bool {
-    for _ in 1...Self.attemptsForRoom {
-      if (try? await ShadowTables.remove(row, as: .failed, because: problem, session)) != nil { return true }
-      if !session.isOpen || Task.isCancelled { return false }
-      try? await Task.sleep(for: .seconds(1))
-    }
-    return false
-  }
-
-  private static let attemptsForRoom = 30
-
-  /// Runs what makes new tables or fills them.
-  ///
-  /// - Throws: ``Problem`` of its own where the disk is full: a rebuild waits for other things that the server lacks, but not while it holds
-  ///   what the live shards lack.
-  private func unlessFull(_ body: () async throws -> Void) async throws {
-    do {
-      try await body()
-    } catch {
-      guard let error = error as? PostgresError, error.sqlState == .diskFull else { throw error }
-      throw Problem(noSpace: Problem(error))
-    }
-  }
-
   /// Runs the body until an operator aborts the rebuild. `session` holds the lock, and checks for that.
   private func unlessAborted(
     _ row: RebuildTable.Row, _ session: Session, _ body: @escaping @Sendable () async throws -> Void
@@ -251,7 +223,7 @@ package struct RebuildRunner: Sendable {
       options, limit: limit, name: "rebuild",
       prepare: { [workMemory] in
         try await ShardSessions.prepare($0, workMemory: workMemory)
-        try await $0.script("SET lock_timeout = '\(Int(SessionBounds.silence / .milliseconds(1)))ms'")
+        try await $0.script(SessionBounds.lockTimeout(SessionBounds.silence))
       })
   }
 

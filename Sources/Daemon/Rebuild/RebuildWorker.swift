@@ -96,7 +96,8 @@ actor RebuildWorker {
         .rebuild(.underWay), "another session moved the rebuild's position: \(failed.failure.message)",
         hint: "Watch that one.")
     }
-    if case .rebuild(_, _, _, _, let originals) = target, !originals.isEmpty, failed.failure.code == .sqlState("53100")
+    if case .rebuild(_, _, _, _, let originals) = target, !originals.isEmpty,
+      failed.failure.code == .sqlState(SQLState.diskFull.code)
     {
       throw Problem(noSpace: failed.failure)
     }

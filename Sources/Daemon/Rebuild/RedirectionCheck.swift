@@ -15,18 +15,23 @@ package struct RedirectionCheck: Sendable {
 
   package init(shape: StoreShape) { self.shape = shape }
 
-  /// A table that another session has locked for long is named by the error, and not waited for in silence.
-  private static let lockBound = "SET lock_timeout = '\(Int(SessionBounds.lockPatience / .milliseconds(1)))ms'"
+  /// Runs the body on a session of its own: its temporary tables end with it. A table that another session has locked for long is named by
+  /// the error, and not waited for in silence.
+  private func looking(
+    _ options: ConnectionOptions, _ body: (Session) async throws -> [Problem]
+  ) async throws -> [Problem] {
+    try await Session.connect(options, threadName: "redirection").closing { session in
+      try await ShardSessions.prepare(session)
+      try await session.script(SessionBounds.lockTimeout())
+      return try await body(session)
+    }
+  }
 
   /// The statements of a projection that cannot be redirected; none if it declares no tables, or its tables do not exist yet.
   package func strays(
     _ definition: ProjectionDefinition, _ options: ConnectionOptions
   ) async throws -> [Problem] {
-    // A session of its own: its temporary tables end with it.
-    let session = try await Session.connect(options, threadName: "redirection")
-    return try await session.closing { session in
-      try await ShardSessions.prepare(session)
-      try await session.script(Self.lockBound)
+    try await looking(options) { session in
       let originals: OriginalTables
       do {
         originals = try await OriginalTables.read(definition.tables, of: definition.name, session)
@@ -54,10 +59,7 @@ package struct RedirectionCheck: Sendable {
   ///
   /// A rebuild in place empties only declared tables, so the others would get the effect of each event a second time.
   func undeclared(_ definition: ProjectionDefinition, _ options: ConnectionOptions) async throws -> [Problem] {
-    let session = try await Session.connect(options, threadName: "redirection")
-    return try await session.closing { session in
-      try await ShardSessions.prepare(session)
-      try await session.script(Self.lockBound)
+    try await looking(options) { session in
       let originals = try await OriginalTables.read(definition.tables, of: definition.name, session)
       var findings: [Problem] = []
       for (sql, statement) in statements(of: definition) {

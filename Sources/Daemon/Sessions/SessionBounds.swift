@@ -41,7 +41,12 @@ package enum SessionBounds: Sendable {
   /// - Parameter patience: until a wait for a lock fails with 55P03.
   package static func applyForOperator(to session: Session, patience: Duration = lockPatience) async throws {
     try await SessionBounds.work.apply(to: session)
-    _ = try await session.script("SET lock_timeout = '\(Int(patience / .milliseconds(1)))ms'")
+    _ = try await session.script(lockTimeout(patience))
+  }
+
+  /// For a session whose waits for a lock fail with 55P03 after this long.
+  package static func lockTimeout(_ patience: Duration = lockPatience) -> String {
+    "SET lock_timeout = '\(Int(patience / .milliseconds(1)))ms'"
   }
 
   package func apply(to session: Session) async throws { _ = try await session.script(statements) }
@@ -57,16 +62,10 @@ package enum SessionBounds: Sendable {
       ("client_connection_check_interval", "\(Int(checkInterval / .milliseconds(1)))ms"),
       ("idle_session_timeout", self == .leadership ? silence : "0"),
       ("idle_in_transaction_session_timeout", silence),
-      // Data was sent and not acknowledged: the network is cut.
-      ("tcp_user_timeout", silence),
-      // The same when no data was sent.
-      ("tcp_keepalives_idle", "3"),
-      ("tcp_keepalives_interval", "1"),
-      ("tcp_keepalives_count", "3"),
       // Single statements wait for rows too, and must then see the change they waited for, even if the role has another default.
       ("default_transaction_isolation", "read committed"),
       // With this, a query that a policy would filter fails instead of missing rows.
       ("row_security", "off"),
-    ]
+    ] + SignsOfLife.settings
   }
 }

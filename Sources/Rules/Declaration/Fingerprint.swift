@@ -15,14 +15,17 @@ package struct Fingerprint: Sendable, Hashable {
   /// The texts that this computes must not change, since the database holds those of earlier programs: with another text every shard
   /// would seem changed, and every unfinished rebuild would start over.
   package init(of definition: ProjectionDefinition) {
-    work = Self.text(definition.workText + (definition.events.map { "\n\($0.sorted())" } ?? ""))
-    rebuild = Self.text(
-      [
-        definition.workText, definition.takes?.joined(separator: ",") ?? "all",
-        definition.tables.joined(separator: ","), definition.onPoison.rawValue, definition.key ?? "",
-        definition.tenantKey ?? "", "\(definition.isParallel)",
-      ].joined(separator: "\n") + (definition.plugin.map { "\n\($0.rebuildsExternal)" } ?? "")
-        + (definition.archived == .keep ? "" : "\narchived: \(definition.archived.rawValue)"))
+    var work = definition.workText
+    if let events = definition.events { work += "\n\(events.sorted())" }
+    self.work = Self.text(work)
+    var parts = [
+      definition.workText, definition.takes?.joined(separator: ",") ?? "all", definition.tables.joined(separator: ","),
+      definition.onPoison.rawValue, definition.key ?? "", definition.tenantKey ?? "",
+    ]
+    parts.append("\(definition.isParallel)")
+    if let plugin = definition.plugin { parts.append("\(plugin.rebuildsExternal)") }
+    if definition.archived != .keep { parts.append("archived: \(definition.archived.rawValue)") }
+    rebuild = Self.text(parts.joined(separator: "\n"))
     start = definition.start
     onMismatch = definition.onMismatch
     plugin = definition.plugin

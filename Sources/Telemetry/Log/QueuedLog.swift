@@ -1,6 +1,6 @@
 import Concurrency
 
-/// A log behind an ``Outbox``: whoever reads it, or has stopped reading it, holds up nothing else.
+/// A log behind an ``Outbox``: a reader that is slow, or has stopped, holds up nothing else.
 package final class QueuedLog: Log {
   private let outbox: Outbox<LogEntry>
 

@@ -27,6 +27,9 @@ package struct Observation: Sendable {
     return more
   }
 
+  /// Adds a field if it has a value.
+  func withKnown<Value>(_ field: Field<Value>, _ value: Value?) -> Self { value.map { with(field, $0) } ?? self }
+
   /// The value of a field; nil if this observation has none.
   package subscript<Value>(_ field: Field<Value>) -> Value? {
     for case let filled as Filled<Value> in data where filled.name == field.name { return filled.value }

@@ -30,8 +30,8 @@ extension Observation {
   package static func pageSlow(
     _ shard: ShardName, _ page: Page, for length: Duration, hindrance: String? = nil
   ) -> Self {
-    let observation = Self(.pageSlow, shard).with(.floor, page.floor).with(.ceiling, page.ceiling).with(.for, length)
-    return hindrance.map { observation.with(.reason, $0) } ?? observation
+    Self(.pageSlow, shard).with(.floor, page.floor).with(.ceiling, page.ceiling).with(.for, length)
+      .withKnown(.reason, hindrance)
   }
 }
 

@@ -114,8 +114,7 @@ extension Fact {
 extension Observation {
   /// - Parameter count: nil while they are counted.
   package static func failuresLeftOut(_ shard: ShardName?, of fact: Fact, count: Int?) -> Self {
-    let observation = Self(.failuresLeftOut, shard).with(.about, fact.message)
-    return count.map { observation.with(.count, $0) } ?? observation
+    Self(.failuresLeftOut, shard).with(.about, fact.message).withKnown(.count, count)
   }
 }
 
@@ -123,7 +122,7 @@ extension Fact {
   package static let logLost = Fact(
     "b0c8a3f15d2e4a7b9c6d1e8f2a4b7c90", .warning, "Entries of this log were lost: nobody read it",
     meaning:
-      "Whoever reads the log (the journal, a pipe, a terminal) took nothing for so long that the queue was full. The entries that came then, as many as the count says, are missing here. Nothing waited for them: events were applied meanwhile.",
+      "The reader of the log (the journal, a pipe, a terminal) took nothing for so long that the queue was full. The entries that came then, as many as the count says, are missing here. Nothing waited for them: events were applied meanwhile.",
     action: "Find out why the reader hung. `tidemark status` shows the state of every shard.")
 }
 

@@ -40,7 +40,10 @@ struct CommandFailure: Error, CustomStringConvertible {
   var message: String { problem.description }
   var hint: String? { problem.hint ?? problem.detail }
 
-  var description: String {
-    (["tidemark: \(message)"] + (hint.map { ["  hint: \($0)"] } ?? []) + details).map(printable).joined(separator: "\n")
+  /// - Parameter subject: before the message: what failed.
+  func lines(_ subject: String) -> [String] {
+    ["\(subject): \(message)"] + (hint.map { ["  hint: \($0)"] } ?? []) + details
   }
+
+  var description: String { lines("tidemark").map(printable).joined(separator: "\n") }
 }

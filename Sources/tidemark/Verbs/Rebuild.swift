@@ -122,9 +122,7 @@ struct RebuildVerb {
     guard failures.isEmpty else {
       throw CommandFailure(
         .failed, "\(failures.count) of \(definitions.count) were not rebuilt",
-        details: failures.flatMap { shard, failure in
-          ["  \(shard): \(failure.message)"] + (failure.hint.map { ["    hint: \($0)"] } ?? [])
-        })
+        details: failures.flatMap { shard, failure in failure.lines("\(shard)").map { "  \($0)" } })
     }
   }
 

@@ -82,7 +82,7 @@ func withSession<T>(_ settings: Settings, _ body: (Session) async throws -> T) a
   }
   do {
     return try await session.closing { session in
-      _ = try await session.script("SET lock_timeout = '\(Int(SessionBounds.lockPatience / .milliseconds(1)))ms'")
+      _ = try await session.script(SessionBounds.lockTimeout())
       try await Installation.refuseAhead(session)
       return try await body(session)
     }
@@ -103,9 +103,7 @@ func withEachSession(_ settings: Settings, _ body: (Settings, Session) async thr
     }
   }
   guard let first = failures.first?.failure else { return }
-  let lines = failures.flatMap { name, failure in
-    ["database \(name): \(failure.message)"] + (failure.hint.map { ["  hint: \($0)"] } ?? []) + failure.details
-  }
+  let lines = failures.flatMap { name, failure in failure.lines("database \(name)") }
   throw CommandFailure(first.status, lines[0], details: Array(lines.dropFirst()))
 }
 

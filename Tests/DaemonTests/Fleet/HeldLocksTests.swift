@@ -31,8 +31,11 @@ import Testing
         observation.fact == .pageSlow ? observation[.reason] : nil
       }
       #expect(reason.hasPrefix("waits for pid \(holder.processID) (mallory, local, postgres, idle"), "\(reason)")
-      let shown: String? = try await database.value("SELECT reason FROM tidemark.shard WHERE name = 'Sum:All'")
-      #expect(shown?.contains("waits for pid \(holder.processID) (mallory") ?? true, "\(shown ?? "")")
+      try await eventually("so it is in what status shows") {
+        try await database.value(
+          "SELECT coalesce(reason LIKE \("%it waits for pid \(holder.processID) (mallory%"), false) FROM tidemark.shard WHERE name = 'Sum:All'"
+        )
+      }
       await holder.close()
       try await daemon.caughtUp()
       #expect(try await database.value("SELECT count(*) FROM sum", as: Int.self) == 2)

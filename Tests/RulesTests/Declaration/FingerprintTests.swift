@@ -61,7 +61,7 @@ import Testing
     #expect((old.work != new.work) == (reach == .work), "\(name)")
   }
 
-  /// A new property has to be named here, and so in the fingerprint, to whom it matters; name and version are the shard's own.
+  /// Here, and so in the fingerprint, is said to whom a new property matters; name and version are the shard's own.
   @Test func `has an answer for every property`() {
     let properties = Set(Mirror(reflecting: Self.trip).children.map { $0.label! }).subtracting(["name", "version"])
     #expect(properties == Set(Self.changes.map { String($0.0.prefix { $0 != "," }) }))

@@ -15,7 +15,7 @@ import Testing
   private let shards = (1...40).map { "Projection\($0):All" }
   private let nodes = (1...4).map { "host\($0)/\(1000 + $0)" }
 
-  @Test func `are all led, and by the same node whichever one works it out`() {
+  @Test func `are all led, and by the same node, whichever one works it out`() {
     let one = Assignment.leaders(of: shards, among: nodes)
     let other = Assignment.leaders(of: shards.reversed(), among: nodes.reversed())
     #expect(one == other && one.count == 40)
