@@ -20,9 +20,10 @@ extension Session {
           if !isOpen { _ = try said.get() }
         }
       }
-      defer { group.cancelAll() }
       while let value = try await group.next() {
-        if let value { return value }
+        guard let value else { continue }
+        group.cancelAll()
+        return value
       }
       throw CancellationError()
     }
