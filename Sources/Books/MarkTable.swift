@@ -158,8 +158,8 @@ package struct MarkTable: Sendable {
       self.archived = archived
     }
 
-    func takes(_ arrival: LateArrival) -> Bool {
-      (types?.contains(arrival.type) ?? true) && !(arrival.isArchived && archived == .skip)
+    func takes(type: String, isArchived: Bool) -> Bool {
+      (types?.contains(type) ?? true) && !(isArchived && archived == .skip)
     }
   }
 
@@ -236,7 +236,8 @@ package struct MarkTable: Sendable {
       var kept: [Kept] = []
       for arrival in arrivals {
         let past = all.filter { taker in
-          taker.takes(arrival) && positions[taker.shard].map { $0 >= arrival.sequence } ?? false
+          taker.takes(type: arrival.type, isArchived: arrival.isArchived)
+            && positions[taker.shard].map { $0 >= arrival.sequence } ?? false
         }.map(\.shard)
         for shard in past {
           try await session.execute(

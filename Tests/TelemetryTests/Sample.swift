@@ -40,6 +40,7 @@ enum Sample {
     .gapsUnwatched(failure: plain),
     .lateArrival(sequence: 13, type: "travel", shards: []),
     .lateArrival(sequence: 14, type: "travel", shards: ["Trip:All", "Day:V2:All"]),
+    .numbersNotDrawn([13, 14], shards: ["Trip:All"], undecided: ["Day:V2:All"]),
 
     .nodesChanged(["a/1", "b/2"]),
     .leadershipTaken(trip, cause: "it is new"),

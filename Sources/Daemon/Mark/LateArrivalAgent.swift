@@ -6,7 +6,8 @@ import Rules
 import Settings
 import Telemetry
 
-/// Watches the gaps that the mark skipped without proof, so that an event that becomes visible in one is reported.
+/// Watches the numbers that the mark has passed without an event, so that an event that becomes visible in one is reported: the gaps that
+/// were skipped without proof, and the last numbers that were proven to be dead (``PassedNumbers``).
 ///
 /// Every node looks; the first to find an event records it, so it is reported once. This is an agent of its own because it waits for the
 /// locks of shards, and the mark must not wait.
@@ -14,6 +15,7 @@ struct LateArrivalAgent: Service {
   var shape: StoreShape
   var settings: EventStoreSettings
   var pool: SessionPool
+  var marks: MarkBoard
   /// The declared shards, with the event types that each takes.
   var takers: @Sendable () async -> [MarkTable.Taker]
   var node: String
@@ -27,11 +29,14 @@ struct LateArrivalAgent: Service {
 
   func run() async throws {
     var fullLookDue = ContinuousClock.now
+    var passed: PassedNumbers?
     while !Stop.isDue {
       let isFull = ContinuousClock.now >= fullLookDue
       do {
         let window = isFull ? nil : settings.lateArrivalWindow
         try await troubles.doing(.gaps) { try await stoppable { try await look(within: window) } }
+        let before = passed
+        passed = try await troubles.doing(.gaps) { try await stoppable { try await lookForUndrawn(since: before) } }
         if isFull { fullLookDue = .now + Self.fullCadence }
       } catch let error where error is CancellationError || (error as? PostgresError)?.isCancelled == true {
         break
@@ -57,6 +62,23 @@ struct LateArrivalAgent: Service {
       }
       // Only gaps that were just checked may be forgotten.
       if window == nil { try await table.prune(session) }
+    }
+  }
+
+  /// Looks for events in numbers that were dead at the last look.
+  ///
+  /// - Returns: what this look shows; nil while no mark is proven.
+  private func lookForUndrawn(since before: PassedNumbers?) async throws -> PassedNumbers? {
+    guard let mark = await marks.current?.sequence else { return before }
+    let takers = await takers()
+    return try await pool.withSession(for: "late arrivals", unlessStopped: true) { session in
+      let now = try await PassedNumbers.look(below: mark, shape, session)
+      guard let now, let before else { return now }
+      let found = now.undrawn(since: before)
+      if !found.isEmpty, let kept = try await UndrawnEvents(shape).keep(found, takers: takers, node: node, session) {
+        observer.observe(.numbersNotDrawn(kept.sequences, shards: kept.shards, undecided: kept.undecided))
+      }
+      return now
     }
   }
 }

@@ -173,7 +173,7 @@ actor DatabaseFollower: Service {
         shape: shape, schema: schema, options: options, settings: settings.eventStore, board: marks, pulse: pulse,
         troubles: troubles, observer: observer),
       LateArrivalAgent(
-        shape: shape, settings: settings.eventStore, pool: books,
+        shape: shape, settings: settings.eventStore, pool: books, marks: marks,
         takers: { [self] in
           await settings.projections.map {
             MarkTable.Taker(shard: "\($0.shard)", types: $0.takes, archived: $0.archived)

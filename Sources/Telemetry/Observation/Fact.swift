@@ -57,7 +57,7 @@ extension Fact {
     .sequenceCached, .storeAtRisk, .pathOpen, .storeChanged,
 
     .markRestored, .markMoved, .markHeld, .markReleased, .markRefused, .markFailed, .gapsPassed, .gapsUnwatched,
-    .lateArrival,
+    .lateArrival, .numbersNotDrawn,
 
     .nodesChanged, .leadershipTaken, .leadershipGiven, .leadershipBlocked, .leadershipLost, .leadershipWaived,
     .otherNode,

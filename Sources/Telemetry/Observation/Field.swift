@@ -147,6 +147,7 @@ extension Field where Value == [String] {
   package static var made: Self { Self(list: "made") }
   package static var nodes: Self { Self(list: "nodes") }
   package static var shards: Self { Self(list: "shards") }
+  package static var undecided: Self { Self(list: "undecided") }
 }
 
 extension Field where Value == SourceLocation {

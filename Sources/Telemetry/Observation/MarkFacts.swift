@@ -141,3 +141,23 @@ extension Observation {
     Self(.lateArrival).with(.sequence, sequence).with(.type, type).with(.shards, shards)
   }
 }
+
+extension Fact {
+  package static let numbersNotDrawn = Fact(
+    "0be3307b07fc43d3a9952163e28fc654", .error, "Events have numbers that no transaction had drawn",
+    meaning:
+      "Events appeared at or below the mark, in numbers that were proven to be dead: their writer did not draw them from the sequence, or drew them in an earlier transaction. Each shard in the field shards was past them, and has dead letters in tidemark.dead_letter. A shard in the field undecided passed them within the same seconds, and may have read them or not.",
+    action:
+      "Find the writer: a restore, a partition that was attached, a subscription, or an INSERT that names seq_id. If it reserves numbers in one transaction and inserts in another, set append = \"rich\". For shards with dead letters run `tidemark dead-letters`; for undecided shards compare the read model with `tidemark rebuild --diff`."
+  )
+}
+
+extension Observation {
+  /// - Parameters:
+  ///   - shards: those that have dead letters of them.
+  ///   - undecided: those that may have read them.
+  package static func numbersNotDrawn(_ sequences: [Int64], shards: [String], undecided: [String]) -> Self {
+    Self(.numbersNotDrawn).with(.first, sequences.min() ?? 0).with(.last, sequences.max() ?? 0)
+      .with(.count, sequences.count).with(.shards, shards).with(.undecided, undecided)
+  }
+}

@@ -80,7 +80,7 @@ import Testing
     let told = try await observed { options, recorder in
       try await LateArrivalAgent(
         shape: StoreShape.new(schema: "public", streamIDType: "uuid"), settings: Self.settings,
-        pool: SessionPool(options, limit: 1, name: "test"), takers: { [] }, node: "test",
+        pool: SessionPool(options, limit: 1, name: "test"), marks: MarkBoard(), takers: { [] }, node: "test",
         troubles: TroubleBoard(recorder), observer: recorder
       ).run()
     }
