@@ -6,31 +6,18 @@ package enum Privileges {
   ///
   /// Asks the catalogs by object identifier, which works even for a role that may not use the schemas.
   package static func missing(_ session: Session, schema: String) async throws -> [String] {
-    let all = ["SELECT", "INSERT", "UPDATE", "DELETE"]
-    let needed: [(schema: String, relation: String, privileges: [String])] = [
-      (schema, "", ["USAGE"]),
-      ("tidemark", "", ["USAGE"]),
-      (schema, "mt_events", ["SELECT"]),
-      (schema, "mt_events_sequence", ["SELECT"]),
-      (schema, "mt_event_progression", ["SELECT", "INSERT", "UPDATE"]),
-      ("tidemark_internal", "", ["USAGE"]),
-      (SearchPath.page, "", ["USAGE"]),
-      ("tidemark", "installation", ["SELECT"]),
-      ("tidemark", "schema_number", ["SELECT"]),
-      ("tidemark", "batch", ["SELECT"]),
-      (SearchPath.page, "batch", ["SELECT"]),
-      ("tidemark", "high_water", all),
-      ("tidemark", "gap", all),
-      ("tidemark", "dead_letter", all),
-      ("tidemark", "shard", all),
-      ("tidemark", "node", all),
-      ("tidemark", "filled_table", all),
-      ("tidemark", "skipped", all),
-      ("tidemark", "rebuild", all),
-      ("tidemark", "rebuild_worker", all),
-      (schema, "mt_doc_deadletterevent", ["INSERT"]),
-      (schema, "mt_high_water_skips", ["INSERT"]),
+    var needed: [(schema: String, relation: String, privileges: [String])] = [
+      ("tidemark_internal", "", ["USAGE"]), (SearchPath.page, "", ["USAGE"]), (SearchPath.page, "batch", ["SELECT"]),
     ]
+    for grant in Role.daemon.grants + [.intoMartens(["mt_doc_deadletterevent", "mt_high_water_skips"])] {
+      switch grant.object {
+      case .schema(let home): needed.append((home.schema(store: schema), "", grant.privileges))
+      case .tables(let home, let names):
+        needed += names.map { (home.schema(store: schema), $0, grant.privileges) }
+      case .sequence(let home, let name): needed.append((home.schema(store: schema), name, grant.privileges))
+      case .functions: break
+      }
+    }
     var statements: [String] = []
     for item in needed {
       let rows =

@@ -14,7 +14,9 @@ extension SettingsReader {
       guard let entries = table(value, "on_error", file, expected: "a table [[on_error]]") else { continue }
       var draft = FailureRuleDraft()
       let before = problems.count
-      read(entries, keys: FailureRuleDraft.keys, prefix: "", display: "on_error.", file: file, into: &draft)
+      read(
+        entries, keys: FailureRuleDraft.keys, prefix: "", display: "on_error.",
+        home: Settings.home(ofRule: settings.failureRuleDrafts.count), file: file, into: &draft)
       if problems.count == before, draft.actions.isEmpty {
         add(.missingKey, location(value.place, file), "on_error", "expected `do`, found nothing")
       }

@@ -24,6 +24,8 @@ package struct Settings: Hashable, Sendable {
   package var projections: [ProjectionDefinition] = []
   /// The projections as written in the files, for `print-config`.
   var declarations: [ProjectionDeclaration] = []
+  /// The values with `${NAME}` as written in the files, for `print-config`.
+  var written = Written()
 
   /// The lowest level that is logged.
   package enum LogLevel: String, CaseIterable, Sendable { case debug, info, notice, warning, error }

@@ -30,6 +30,7 @@ struct SettingsReader {
   let files: SettingsFiles
   var settings = Settings()
   var problems: [Problem] = []
+  private var written = Written()
 
   init(environment: [String: String], files: SettingsFiles) {
     self.environment = environment
@@ -37,8 +38,17 @@ struct SettingsReader {
   }
 
   mutating func finish() throws(SettingsProblems) -> Settings {
-    guard problems.isEmpty else { throw SettingsProblems(problems: problems) }
+    guard problems.isEmpty else { throw SettingsProblems(problems: problems.map(concealed)) }
+    settings.written = written
     return settings
+  }
+
+  private func concealed(_ problem: Problem) -> Problem {
+    var problem = problem
+    problem.message = written.concealing(problem.message)
+    problem.detail = problem.detail.map(written.concealing)
+    problem.hint = problem.hint.map(written.concealing)
+    return problem
   }
 
   // MARK: Files
@@ -111,18 +121,22 @@ struct SettingsReader {
 
   // MARK: Keys
 
+  /// - Parameters:
+  ///   - display: what comes before a key in problems.
+  ///   - home: what comes before it in ``Written``; the same if nil.
   mutating func read<Root>(
     _ entries: [TOMLEntry], keys: [Key<Root>], prefix: String, others: [String] = [], display: String = "",
-    file: String,
+    home: String? = nil, file: String,
     into root: inout Root
   ) {
     for entry in entries {
       let path = prefix + entry.key
       if let key = keys.first(where: { $0.path == path }) {
         decode(entry.value, key, display + path, file, &root)
+        written.keep(entry.value, at: (home ?? display) + path, isSecret: key.isSecret)
       } else if keys.contains(where: { $0.path.hasPrefix(path + ".") }) {
         guard let inner = table(entry.value, display + path, file) else { continue }
-        read(inner, keys: keys, prefix: path + ".", display: display, file: file, into: &root)
+        read(inner, keys: keys, prefix: path + ".", display: display, home: home, file: file, into: &root)
       } else if !others.contains(path) {
         addUnknown(entry, path, among: keys.map(\.path) + others, prefix: prefix, display, file)
       }
@@ -190,7 +204,8 @@ struct SettingsReader {
     switch value.content {
     case .string(let text) where text.contains("${"):
       var unset: [String] = []
-      let text = Variables.fill(text, from: environment) { unset.append($0) }
+      let text = Variables.fill(
+        text, from: environment, used: { written.replaced($0, by: $1) }, unset: { unset.append($0) })
       for name in unset {
         add(
           .unsetVariable, location(value.place, file), path,

@@ -11,32 +11,43 @@ extension Settings {
     return paths
   }
 
-  /// A settings file with the same meaning, with every key, defaults included. Secrets are shown as `***`.
+  /// A settings file with the same meaning, with every key, defaults included. Passwords in connection strings are shown as `***`, and
+  /// what came from `${NAME}` as the file has it.
   package static func printConfig(_ settings: Settings) -> String {
     var text = TOMLWriter()
+    let written = settings.written.texts
     for key in keys {
-      if let value = key.show(settings) { text.add(key.path, value) }
+      if let value = written[key.path] ?? key.show(settings) { text.add(key.path, value) }
     }
     for database in settings.namedDatabases {
+      let table = "databases.\(database.name ?? "")"
       text.openTable("databases.\(TOMLText.key(database.name ?? ""))")
       for key in DatabaseSettings.keys {
-        if let value = key.show(database) { text.add(key.path, value, inOpenTable: true) }
+        let common = "database.\(key.path)"
+        let isCommon = written["\(table).\(key.path)"] == nil && key.show(database) == key.show(settings.database)
+        let asWritten = written["\(table).\(key.path)"] ?? (isCommon ? written[common] : nil)
+        if let value = asWritten ?? key.show(database) { text.add(key.path, value, inOpenTable: true) }
       }
     }
-    for draft in settings.failureRuleDrafts {
+    for (index, draft) in settings.failureRuleDrafts.enumerated() {
       text.openTable("[on_error]")
       for key in FailureRuleDraft.keys {
-        if let value = key.show(draft) { text.add(key.path, value, inOpenTable: true) }
+        let asWritten = written[home(ofRule: index) + key.path]
+        if let value = asWritten ?? key.show(draft) { text.add(key.path, value, inOpenTable: true) }
       }
     }
     for declaration in settings.declarations {
       text.openTable("projections.\(TOMLText.key(declaration.name))")
       for key in ProjectionDraft.keys {
-        if let value = key.show(declaration.draft) { text.add(key.path, value, inOpenTable: true) }
+        let asWritten = written["projections.\(declaration.name).\(key.path)"]
+        if let value = asWritten ?? key.show(declaration.draft) { text.add(key.path, value, inOpenTable: true) }
       }
     }
     return text.text
   }
+
+  /// What comes before the keys of a rule in ``Written``.
+  static func home(ofRule index: Int) -> String { "on_error.\(index)." }
 
   /// The meaning of `[databases.NAME]`.
   private static let databases = """

@@ -1,7 +1,9 @@
 /// Replaces `${NAME}` from the environment; `$${NAME}` stands for `${NAME}` itself.
 enum Variables {
-  /// Returns the text with variables replaced. For each unset variable it calls `unset`, and then returns nil.
-  static func fill(_ text: String, from environment: [String: String], unset: (String) -> Void) -> String? {
+  /// Returns the text with variables replaced. For each it calls `used` with its value, or `unset`, and then returns nil.
+  static func fill(
+    _ text: String, from environment: [String: String], used: (String, String) -> Void, unset: (String) -> Void
+  ) -> String? {
     var result = ""
     var isComplete = true
     var rest = Substring(text)
@@ -19,6 +21,7 @@ enum Variables {
         result += whole
       } else if let value = environment[name] {
         result += value
+        used(name, value)
       } else {
         unset(name)
         isComplete = false

@@ -315,4 +315,67 @@ import Testing
     #expect(new.errors != old.errors && new.rebuildErrors != old.rebuildErrors && new.logLevel != old.logLevel)
     #expect(taken.keysThatNeedRestart(for: new) == old.keysThatNeedRestart(for: new))
   }
+
+  private static let secret = """
+    [database]
+    url = "host=${HOST} password=${WORD}"
+    pool_size = 4
+    [projections.A]
+    exec = ["/bin/mailer", "--password", "${WORD}"]
+    env = { SMTP_PASSWORD = "${WORD}", PLAIN = "$${HOME}" }
+    events = ["${WORD}-sent", "other"]
+    [projections.B]
+    library = "/lib/b.so"
+    config = """
+    + "\"\"\"\npassword=${WORD}\n\"\"\"\n"
+    + "[projections.C]\ntables = [\"c\"]\n[projections.C.on]\n\"a b\" = \"INSERT INTO c VALUES ('${WORD}')\"\n"
+    + "[[on_error]]\nprojection = [\"A\"]\ndo = [\"stop\"]\n[[on_error]]\nprojection = [\"${WHO}\"]\ndo = [\"stop\"]\n"
+  private static let environment = ["HOST": "db1.example", "WORD": "hunter2", "WHO": "B"]
+
+  @Test func `in a variable are printed as the file has them, whatever key they are in`() throws {
+    let settings = try parse(Self.secret, environment: Self.environment)
+    let printed = Settings.printConfig(settings)
+    #expect(!printed.contains("hunter2") && !printed.contains("db1.example"))
+    for line in [
+      #"exec = ["/bin/mailer", "--password", "${WORD}"]"#,
+      #"env = { SMTP_PASSWORD = "${WORD}", PLAIN = "$${HOME}" }"#, #"events = ["${WORD}-sent", "other"]"#,
+      #"on = { "a b" = "INSERT INTO c VALUES ('${WORD}')" }"#, #"projection = ["${WHO}"]"#, "password=${WORD}",
+      #"url = "host=${HOST} password=***""#,
+    ] {
+      #expect(printed.contains(line), "\(line)\n\(printed)")
+    }
+    // What is printed means the same, but for the password.
+    let again = try parse(printed, environment: Self.environment)
+    #expect(again.projections.map(\.fingerprint) == settings.projections.map(\.fingerprint))
+    #expect(again.failureRules == settings.failureRules)
+    #expect(Settings.printConfig(again) == printed)
+  }
+
+  @Test func `of [database] are printed as written for each database that shares them`() throws {
+    let text = """
+      [database]
+      application_name = "${NAME}"
+      [databases.a]
+      url = "dbname=a"
+      [databases.b]
+      url = "dbname=b"
+      application_name = "own"
+      """
+    let printed = Settings.printConfig(try parse(text, environment: ["NAME": "hunter2"]))
+    #expect(!printed.contains("hunter2"))
+    #expect(printed.components(separatedBy: "application_name = \"${NAME}\"").count == 3)
+    #expect(printed.contains("application_name = \"own\""))
+  }
+
+  @Test(arguments: [
+    "events = [\"${WORD}\", \"${WORD}\"]", "sql_file = \"${WORD}.sql\"", "start = \"${WORD}\"",
+    "on_poison = \"${WORD}\"", "sql = \"COMMIT ${WORD}\"", "tables = [\"${WORD} ${WORD}\"]", "events = \"${WORD}\"",
+  ])
+  func `in a variable are in no problem`(line: String) {
+    let sql = line.hasPrefix("sql") ? "" : "sql = \"SELECT 1\"\n"
+    let text = "[database]\nurl = \"\"\n[event_store]\naccept = [\"${WORD}\"]\n[projections.A]\n\(sql)\(line)\n"
+    let found = problems(text, environment: ["WORD": "hunter2"])
+    #expect(!found.isEmpty && !found.joined().contains("hunter2"), "\(found)")
+    #expect(found.joined().contains("${WORD}"), "\(found)")
+  }
 }

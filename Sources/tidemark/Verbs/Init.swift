@@ -16,14 +16,18 @@ struct Init {
       PostgreSQL refuses to drop a column that a view reads, or to change its type. A migration of the event table that does so first says
       `DROP VIEW tidemark.batch`, in its own transaction; the daemon, or the next `tidemark init`, makes the view again.
       """,
-    options: SettingsOption.options + [dryRun, streamIdentity],
+    options: SettingsOption.options + [dryRun, roles, streamIdentity],
     examples: [
-      Example("tidemark init --dry-run | psql shop", "Create the missing objects as another role.")
+      Example("tidemark init --dry-run | psql shop", "Create the missing objects as another role."),
+      Example("tidemark init --roles | psql shop", "Make a role for each kind of user, with what it needs."),
     ]
   ) { try await Init(line: $0).run() }
 
   static let dryRun: Option<Bool> = .flag(
     "dry-run", "Print the statements instead of running them, to read or to run with psql(1).")
+  static let roles: Option<Bool> = .flag(
+    "roles",
+    "Print statements that make a group role for the daemon, an application, a viewer and operators, each with its privileges.")
   static let streamIdentity: Option<StreamIdentity> = .value(
     "stream-identity", .choice("TYPE"), default: .uuid, "The type of stream identifiers in a new event store.")
 
@@ -37,6 +41,11 @@ struct Init {
     let settings = try SettingsOption(line).load()
     try await withEachSession(settings) { settings, session in
       try await SessionBounds.applyForOperator(to: session)
+      if line[Self.roles] {
+        if let name = settings.database.name { printResult("-- database \(name)") }
+        printResult(try await RoleScript.text(store: settings.eventStore.schema, session))
+        return
+      }
       let setup = Installer(settings: settings)
       let streamIDType = line[Self.streamIdentity] == .uuid ? "uuid" : "varchar"
       if line[Self.dryRun] {

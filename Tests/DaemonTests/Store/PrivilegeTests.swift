@@ -136,7 +136,7 @@ private struct Manual {
 
   @Test func `looks, and changes nothing`() async throws {
     let (database, settings, role) = try await database(SampleProjections.toml)
-    let grants = try grants("A person who looks", to: role)
+    let grants = try grants("A viewer", to: role)
     try await database.script(grants.joined(separator: "\n"))
     try await database.append(type: "travel", count: 3, data: #"{"Traveled": 1, "Day": "2026-01-01"}"#)
     var all = settings
@@ -170,5 +170,82 @@ private struct Manual {
       #expect(refused, "without \(grant)")
       try await database.script(grants.joined(separator: "\n"))
     }
+  }
+
+  @Test func `is in the manual as in the program`() throws {
+    let manual = try Manual().grants
+    #expect(Set(manual.keys) == Set(Role.allCases.map(\.title)))
+    for role in Role.allCases {
+      #expect(manual[role.title] == role.grants.map { $0.statement(store: "public", to: "who") + ";" })
+    }
+  }
+
+  /// Verbs of an operator, while a daemon with rights of its own runs.
+  @Test(arguments: [
+    (
+      Role.operator,
+      [
+        ["status"], ["pause", "Trip"], ["resume", "Trip"], ["stop", "Trip"], ["start", "Trip"], ["dead-letters", "list"],
+        ["dead-letters", "show", "Poisoned:All", "1"], ["dead-letters", "discard", "--all", "--yes"],
+      ],
+      [["forget", "Old:All"], ["rebuild", "Trip", "--yes"], ["dead-letters", "replay", "--all"]]
+    ),
+    (
+      Role.rebuild, [["status"], ["rebuild", "Trip", "--dry-run"], ["rebuild", "Trip"], ["rebuild", "Trip", "--abort"]],
+      [["pause", "Trip"], ["forget", "Old:All"]]
+    ),
+    (Role.forget, [["list"], ["forget", "Old:All"]], [["pause", "Trip"], ["rebuild", "Day"]]),
+  ] as [(Role, [[String]], [[String]])])
+  func `does what an operator of its kind does, and nothing else`(
+    kind: Role, may: [[String]], mayNot: [[String]]
+  ) async throws {
+    let (database, settings, role) = try await database(
+      SampleProjections.toml + """
+
+        [projections.Poisoned]
+        tables = ["poisoned"]
+        setup = "CREATE TABLE poisoned (n int)"
+        sql = "INSERT INTO poisoned SELECT (data->>'Traveled')::int FROM batch WHERE type = 'travel'"
+        """)
+    let grants = try grants(kind.title, to: role)
+    try await database.script(grants.joined(separator: "\n"))
+    try await database.append(type: "travel", count: 1, data: #"{"Traveled": 1.5, "Day": "2026-01-01"}"#)
+    try await database.script("INSERT INTO mt_event_progression (name, last_seq_id) VALUES ('Old:All', 1)")
+    var all = settings
+    all.database.url = settings.database.url.replacing("user=\(role)", with: "user=postgres")
+    let config = try Program.settings(
+      settings.database.url,
+      SampleProjections.toml
+        + "\n[projections.Poisoned]\ntables = [\"poisoned\"]\nsql = \"INSERT INTO poisoned SELECT (data->>'Traveled')::int FROM batch WHERE type = 'travel'\"\n"
+    )
+    try await withDaemon(all) { daemon in
+      try await daemon.caughtUp()
+      for verb in mayNot {
+        let outcome = try await Program.run(verb + ["-c", config])
+        #expect(outcome.code != 0 && outcome.error.contains("permission denied"), "\(verb): \(outcome)")
+      }
+      for verb in may where verb != ["rebuild", "Trip", "--abort"] {
+        let outcome = try await Program.run(verb + ["-c", config])
+        #expect(outcome.code == 0, "\(verb): \(outcome)")
+      }
+    }
+  }
+
+  @Test func `is made by the script of init --roles, which can run twice`() async throws {
+    let (database, settings, _) = try await database(SampleProjections.toml)
+    let config = try Program.settings(settings.database.url.replacing("user=\(database.name)_role", with: "user=postgres"))
+    for _ in 1...2 {
+      let script = try await Program.run(["init", "--roles", "-c", config])
+      #expect(script.code == 0, "\(script)")
+      try await database.script(script.output)
+    }
+    let made = try await database.value(
+      "SELECT string_agg(rolname, ' ' ORDER BY rolname) FROM pg_roles WHERE rolname LIKE 'tidemark\\_%' AND NOT rolcanlogin",
+      as: String.self)
+    #expect(made == Role.allCases.map(\.groupRole).sorted().joined(separator: " "))
+    #expect(
+      try await database.value("SELECT has_table_privilege('tidemark_viewer', 'tidemark.shard', 'SELECT')", as: Bool.self))
+    #expect(
+      try await !database.value("SELECT has_table_privilege('tidemark_viewer', 'mt_events', 'SELECT')", as: Bool.self))
   }
 }
