@@ -76,7 +76,7 @@ package enum Role: String, Sendable, Hashable, CaseIterable {
     case .rebuild:
       return looks + [
         Grant(["INSERT", "UPDATE", "DELETE"], .tables(.tidemark, ["rebuild"])),
-        Grant(["SELECT"], .tables(.tidemark, ["filled_table", "batch"])),
+        Grant(["SELECT"], .tables(.tidemark, ["installation", "schema_number", "filled_table"])),
         Grant(["SELECT"], .tables(.store, ["mt_events"])),
       ]
     case .forget:

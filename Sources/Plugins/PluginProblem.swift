@@ -81,6 +81,16 @@ extension Problem {
   }
 }
 
+extension Problem {
+  /// Whether one event may have made the plugin fail: it exited, or said something wrong, while it had a page.
+  package var mayBeOfEvent: Bool {
+    switch code {
+    case .plugin(.ended), .plugin(.closedOutput), .plugin(.garbage), .plugin(.wrongAnswer), .plugin(.lineTooLong): true
+    default: false
+    }
+  }
+}
+
 /// The protocol's version and limits.
 package enum PluginLimits {
   package static let protocolVersion = 1

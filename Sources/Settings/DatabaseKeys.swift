@@ -53,6 +53,7 @@ extension DatabaseSettings {
       isSecret: true,
       decode: { toml, root throws(Mismatch) in
         guard case .string(let text) = toml.content else { throw Mismatch() }
+        if let mismatch = ConnectionStringCheck.mismatch(text) { throw mismatch }
         put(&root, text)
       },
       show: { get($0).map { TOMLText.string(redacted(connectionString: $0)) } })

@@ -67,3 +67,51 @@ import Testing
     #expect(EventText.unixTime(time) == told)
   }
 }
+
+@Suite struct `An event that a plugin fails on` {
+  /// A plugin that fails and answers.
+  private final class Trial {
+    private var suspect = SuspectEvent()
+    private let start = ContinuousClock.now
+
+    /// Fails on the first page, of many events.
+    init() { _ = suspect.failed(on: 1...20, isAlone: false, at: start) }
+
+    func answered(through ceiling: Int64) { suspect.answered(through: ceiling) }
+
+    /// Fails so often on one event, at one moment.
+    func blames(_ sequence: Int64, tries: Int, after: Duration = .zero) -> [Bool] {
+      (0..<tries).map { _ in suspect.failed(on: sequence...sequence, isAlone: true, at: start + after) }
+    }
+  }
+
+  @Test func `is to blame after several tries, if the plugin has answered for another meanwhile`() {
+    let trial = Trial()
+    trial.answered(through: 10)
+    #expect(trial.blames(11, tries: 5) == [false, false, false, true, true])
+    // Another in the same page.
+    trial.answered(through: 14)
+    #expect(trial.blames(15, tries: 4) == [false, false, false, true])
+    // The page is over, so what it answered tells nothing of the next.
+    trial.answered(through: 20)
+    #expect(trial.blames(21, tries: 9) == Array(repeating: false, count: 9))
+  }
+
+  @Test func `is to blame after a minute, if the plugin answers nothing, and no second one is`() {
+    let trial = Trial()
+    #expect(trial.blames(1, tries: 9, after: .seconds(59)) == Array(repeating: false, count: 9))
+    #expect(trial.blames(1, tries: 2, after: .seconds(60)) == [true, true])
+    #expect(trial.blames(2, tries: 9, after: .seconds(900)) == Array(repeating: false, count: 9))
+    // It works again.
+    trial.answered(through: 3)
+    #expect(trial.blames(4, tries: 4, after: .seconds(900)) == [false, false, false, true])
+  }
+
+  @Test func `counts its failures in a row`() {
+    let trial = Trial()
+    trial.answered(through: 5)
+    #expect(trial.blames(6, tries: 3) == [false, false, false])
+    #expect(trial.blames(7, tries: 3) == [false, false, false])
+    #expect(trial.blames(6, tries: 4) == [false, false, false, true])
+  }
+}

@@ -71,7 +71,7 @@ import Testing
     #expect(each.allSatisfy { $0.projections.count == 1 && $0.namedDatabases.isEmpty })
 
     let printed = Settings.printConfig(settings)
-    let again = try parse(printed, ["/etc/common": "one", "/etc/own": "two"])
+    let again = try parse(printed, environment: ["HOST": "db2"], ["/etc/common": "one", "/etc/own": "two"])
     #expect(again.namedDatabases == settings.namedDatabases)
     #expect(again.keysThatNeedRestart(for: settings) == [])
     var changed = settings
@@ -203,6 +203,46 @@ import Testing
     #expect(redacted(connectionString: text) == expected)
   }
 
+  @Test(arguments: [
+    ("Host=127.0.0.1;Username=app;Password=hunter2", "pairs with \";\""),
+    ("host=h;user=app;password=hunter2", "pairs with \";\""),
+    ("POSTGRESQL://app:hunter2@h/shop", "a URI that begins otherwise"),
+    (" postgresql://app:hunter2@h/shop", "a URI that begins otherwise"),
+    ("jdbc:postgresql://app:hunter2@h/shop", "a URI that begins otherwise"),
+    ("postgresql://app:hun/ter2@h:1/shop", "an \"@\" after a \"/\""),
+    ("postgresql://app:hun?ter2@h/shop", "an \"@\" after a \"/\""),
+    ("postgresql://app:hun@ter2@h/shop", "more than one \"@\""),
+    ("postgresql://app:hun%ter2@h/shop", "an incomplete \"%\""),
+    ("postgresql://h:hunter2/shop", "a port that is not a number"),
+    ("postgresql://[::1]:hunter2/shop", "a port that is not"),
+    ("postgresql://h/shop?user=app&passwort=hunter2", "the unknown keyword \"passwort\""),
+    ("postgresql://h/shop?pass%77ort=hunter2", "the unknown keyword \"passwort\""),
+    ("postgresql://h/shop?password=hun=ter2", "a parameter without one \"=\""),
+    ("host=h passwort=hunter2", "the unknown keyword \"passwort\""),
+    ("PASSWORD=hunter2", "the unknown keyword \"PASSWORD\""),
+    ("host=h password=two hunter2", "a word without \"=\""), ("host=h password='hunter2", "a quote that is not closed"),
+    ("hunter2 more=x", "a word without \"=\""),
+  ])
+  func `in a connection string that is written wrongly are in no problem`(url: String, words: String) {
+    for key in ["url", "lock_url"] {
+      let others = key == "url" ? "" : "url = \"\"\n"
+      let found = problems("[database]\n\(others)\(key) = \"\(url)\"\n")
+      #expect(found.count == 1 && found[0].contains(words), "\(found)")
+      #expect(!found.joined().contains("hunter2") && !found.joined().contains("ter2@"), "\(found)")
+    }
+  }
+
+  @Test(arguments: [
+    "", "shop", "postgresql:///shop?host=/run/postgresql",
+    "postgres://u:p%40%2F%25x@h1:1,h2:2,[::1]:5432/db?sslmode=require&ssl=true",
+    "postgresql://", "host=h port=1 dbname=d password='two \\' words'", "host = h  user= u", "service=shop",
+    "postgresql://h/db?options=-c%20geqo%3Doff", "host=/run/postgresql options='-c geqo=off'",
+  ])
+  func `are taken in every form that libpq understands`(url: String) throws {
+    let written = url.replacing("\\", with: "\\\\")
+    #expect(try parse("[database]\nurl = \"\(written)\"\n").database.url == url)
+  }
+
   @Test func `are never printed, not even by a problem`() {
     let password = "h\u{75}sh-9271"
     let text = """
@@ -316,7 +356,7 @@ import Testing
     #expect(taken.keysThatNeedRestart(for: new) == old.keysThatNeedRestart(for: new))
   }
 
-  private static let secret = """
+  private static let secret = #"""
     [database]
     url = "host=${HOST} password=${WORD}"
     pool_size = 4
@@ -326,10 +366,18 @@ import Testing
     events = ["${WORD}-sent", "other"]
     [projections.B]
     library = "/lib/b.so"
-    config = """
-    + "\"\"\"\npassword=${WORD}\n\"\"\"\n"
-    + "[projections.C]\ntables = [\"c\"]\n[projections.C.on]\n\"a b\" = \"INSERT INTO c VALUES ('${WORD}')\"\n"
-    + "[[on_error]]\nprojection = [\"A\"]\ndo = [\"stop\"]\n[[on_error]]\nprojection = [\"${WHO}\"]\ndo = [\"stop\"]\n"
+    config = "password=${WORD}\n"
+    [projections.C]
+    tables = ["c"]
+    [projections.C.on]
+    "a b" = "INSERT INTO c VALUES ('${WORD}')"
+    [[on_error]]
+    projection = ["A"]
+    do = ["stop"]
+    [[on_error]]
+    projection = ["${WHO}"]
+    do = ["stop"]
+    """#
   private static let environment = ["HOST": "db1.example", "WORD": "hunter2", "WHO": "B"]
 
   @Test func `in a variable are printed as the file has them, whatever key they are in`() throws {

@@ -34,9 +34,9 @@ struct LateArrivalAgent: Service {
       let isFull = ContinuousClock.now >= fullLookDue
       do {
         let window = isFull ? nil : settings.lateArrivalWindow
-        try await troubles.doing(.gaps) { try await stoppable { try await look(within: window) } }
         let before = passed
         passed = try await troubles.doing(.gaps) { try await stoppable { try await lookForUndrawn(since: before) } }
+        try await troubles.doing(.gaps) { try await stoppable { try await look(within: window) } }
         if isFull { fullLookDue = .now + Self.fullCadence }
       } catch let error where error is CancellationError || (error as? PostgresError)?.isCancelled == true {
         break

@@ -19,6 +19,7 @@ actor PluginProjector: PageApplier {
   private let target: PageTarget
 
   private var pace = PluginPace()
+  private var suspect = SuspectEvent()
   /// The events that were read and not applied yet; they begin at the position.
   private var rest: EventSlice?
 
@@ -96,7 +97,15 @@ actor PluginProjector: PageApplier {
     let ceiling = slice.page.ceiling
     async let ahead = ceiling == all.page.ceiling ? readAhead(ceiling) : nil
     while true {
-      let answer = try await handOver(slice)
+      let answer: PluginAnswer
+      do {
+        answer = try await handOver(slice)
+      } catch let failure as PageFailure {
+        guard case .searchingPoison = mode, failure.failureClass == .event, search.mayPass(failure) else {
+          throw failure
+        }
+        return try await pass(over: failure, of: slice, search)
+      }
       do {
         let outcome = try await take(answer, slice, search)
         if case .applied(let applied) = outcome {
@@ -137,14 +146,27 @@ actor PluginProjector: PageApplier {
   }
 
   private func handOver(_ slice: EventSlice) async throws -> PluginAnswer {
+    // A plugin that cannot start does not fail on this page.
+    try await plugin.prepare(position: slice.page.floor)
     let began = ContinuousClock.now
     do {
       let answer = try await plugin.apply(slice)
       pace.answered(slice.count, took: ContinuousClock.now - began, timeout: declaration.timeout)
+      suspect.answered(through: slice.page.ceiling)
       return answer
     } catch let problem as Problem where problem.code == .plugin(.silent) {
       pace.timedOut(slice.count)
       throw PageFailure(problem).narrowed(from: slice.count)
+    } catch let problem as Problem where problem.mayBeOfEvent {
+      pace.tooMuch(slice.count)
+      var failure = PageFailure(problem).narrowed(from: slice.count)
+      guard let first = slice.firstSequence else { throw failure }
+      let isAlone = slice.count == 1
+      if isAlone { failure.failure.sequence = first }
+      if suspect.failed(on: first...max(first, slice.page.ceiling), isAlone: isAlone, at: .now) {
+        failure.failureClass = .event
+      }
+      throw failure
     }
   }
 

@@ -91,6 +91,59 @@ import Testing
       })
   }
 
+  /// Each way to fail on one event without a word about it.
+  @Test(arguments: [
+    ("raise ValueError('too long')", "TM502"), ("os.kill(os.getpid(), signal.SIGSEGV)", "TM502"),
+    ("sys.exit(0)", "TM502"),
+    ("os.close(1)\nwhile True: time.sleep(0.1)", "TM503"), ("print('nonsense', flush=True); return None", "TM505"),
+    ("return {\"applied\": {\"ceiling\": 100000}}", "TM507"),
+  ])
+  func `on one event alone makes a dead letter of that, and applies the others`(misdeed: String, code: String)
+    async throws
+  {
+    let (database, programs) = (try await TestDatabase.make(), try PluginPrograms())
+    let plugin = try programs.python(
+      """
+      def answer(page, events):
+          for event in events:
+              if event["data"].get("bad"):
+      \(misdeed.split(separator: "\n").map { "            \($0)" }.joined(separator: "\n"))
+          for event in events: note("seen", event["seq_id"])
+          return applied(page)
+      """)
+    let settings = try await database.installPlugin([plugin], keys: Self.sql)
+    try await database.append(data: (1...20).map { $0 == 11 || $0 == 17 ? #"{"bad": true}"# : "{}" })
+    try await withDaemon(settings) { daemon in
+      try await daemon.caughtUp(within: .seconds(60))
+      let told = daemon.observed.all.filter { $0.fact == .deadLetter && $0.shard?.projection == "Plug" }
+      #expect(told.map { $0[.sequence] } == [11, 17])
+    }
+    let letters = try await database.value(
+      "SELECT string_agg(seq_id || ' ' || class || ' ' || sqlstate, ', ' ORDER BY seq_id) FROM tidemark.dead_letter",
+      as: String?.self)
+    #expect(letters == "11 event \(code), 17 event \(code)")
+    #expect(Set(programs.lines("seen")).count == 18)
+  }
+
+  @Test func `on one event stops the shard there, where the settings say so`() async throws {
+    let (database, programs) = (try await TestDatabase.make(), try PluginPrograms())
+    let plugin = try programs.python(
+      """
+      def answer(page, events):
+          if any(event["data"].get("bad") for event in events): sys.exit(1)
+          return applied(page)
+      """)
+    let settings = try await database.installPlugin(
+      [plugin], keys: Self.sql + "\n[errors]\nskip_apply_errors = false\n")
+    try await database.append(data: (1...20).map { $0 == 11 ? #"{"bad": true}"# : "{}" })
+    try await withDaemon(settings) { daemon in
+      let stopped = try await daemon.observed.first("it stops") { $0.when(.shardStopped)?.failure }
+      #expect(stopped.sequence == 11 && stopped.code?.text == "TM502")
+      #expect(try await database.position("Plug:All") == 10)
+    }
+    #expect(try await database.value("SELECT count(*) FROM tidemark.dead_letter", as: Int.self) == 0)
+  }
+
   @Test func `by closing its output is ended and started again`() async throws {
     try await meets(
       "TM503", "closed its standard output",
