@@ -14,7 +14,8 @@ enum Anatomy {
     _ = try await session.script("INSERT INTO mt_event_progression VALUES ('Trip:All', 0)")
     var figures: [Figure] = []
     for width in [1_000, 10_000, 50_000] {
-      _ = try await session.script("TRUNCATE trip; UPDATE mt_event_progression SET last_seq_id = 0")
+      _ = try await session.script(
+        "TRUNCATE trip; UPDATE mt_event_progression SET last_seq_id = 0; UPDATE tidemark.position SET last_seq_id = 0")
       let statement = "\(CatchUp.trip.insert) \(CatchUp.trip.select) FROM batch \(CatchUp.trip.rest) -- \(width)"
       var parts: [[Double]] = [[], [], [], []]
       for floor in stride(from: 0, to: count, by: width) {

@@ -52,7 +52,7 @@ package enum Role: String, Sendable, Hashable, CaseIterable {
         Grant(["SELECT"], .tables(.tidemark, ["installation", "schema_number", "batch"])),
         Grant(all, .tables(.tidemark, ["high_water", "gap", "dead_letter"])),
         Grant(all, .tables(.tidemark, ["shard", "node"])),
-        Grant(all, .tables(.tidemark, ["filled_table", "skipped"])),
+        Grant(all, .tables(.tidemark, ["position", "filled_table", "skipped"])),
         Grant(all, .tables(.tidemark, ["rebuild", "rebuild_worker"])),
       ]
     case .application:
@@ -83,7 +83,7 @@ package enum Role: String, Sendable, Hashable, CaseIterable {
       return looks + [
         Grant(["DELETE"], .tables(.store, ["mt_event_progression"])),
         Grant(["DELETE"], .tables(.tidemark, ["shard", "dead_letter", "rebuild", "skipped"])),
-        Grant(["SELECT", "DELETE"], .tables(.tidemark, ["filled_table"])),
+        Grant(["SELECT", "DELETE"], .tables(.tidemark, ["position", "filled_table"])),
       ]
     }
   }

@@ -99,7 +99,7 @@ package struct ShardTable: Sendable {
       try await session.execute(
         "UPDATE \(raw: shape.store).mt_event_progression SET name = \(new) WHERE name = \(old) AND \(Positions.isShard)"
       )
-      for table in ["dead_letter", "filled_table", "skipped", "rebuild"] {
+      for table in ["dead_letter", "filled_table", "skipped", "rebuild", "position"] {
         try await session.execute("DELETE FROM tidemark.\(raw: table) WHERE shard = \(new)")
         try await session.execute("UPDATE tidemark.\(raw: table) SET shard = \(new) WHERE shard = \(old)")
       }
@@ -127,7 +127,7 @@ package struct ShardTable: Sendable {
          WHERE name = \(shard) AND \(Positions.isShard)
         """)
       try await session.execute("DELETE FROM tidemark.dead_letter WHERE shard = \(shard)")
-      for table in ["rebuild", "filled_table", "skipped"] {
+      for table in ["rebuild", "filled_table", "skipped", "position"] {
         try await session.execute("DELETE FROM tidemark.\(raw: table) WHERE shard = \(shard)")
       }
       let health = try await session.execute("DELETE FROM tidemark.shard WHERE name = \(shard)")

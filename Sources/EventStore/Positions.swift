@@ -1,5 +1,5 @@
 package import Postgres
-import Rules
+package import Rules
 
 /// The positions of shards: rows of `mt_event_progression`, with Marten's names and Marten's meaning.
 ///
@@ -32,29 +32,114 @@ package struct Positions: Sendable {
   /// - Parameters:
   ///   - first: the position for a shard that has none yet.
   ///   - claim: runs before the shard gets it, in the same transaction; throws if it must not begin.
-  /// - Returns: nil if it has none and `first` is nil too.
+  /// - Returns: nil if it needs a first position and `first` is nil.
+  /// - Throws: ``Problem`` if another program moved the position.
   package func begin(
     _ shard: String, at first: Int64? = nil, _ session: Session,
-    claim: @Sendable (isolated Session) async throws -> Void = { _ in }
+    claim: @Sendable (isolated Session, Continuity) async throws -> Void = { _, _ in }
   ) async throws -> (position: Int64, removedLetters: Int)? {
     try await session.transaction { [self] session in
       if let first {
-        try await claim(session)
-        // Unless another node has just given it one. Rebuilds need the first position later.
-        try await session.execute(
-          """
-          WITH started AS (
-              INSERT INTO \(raw: shape.store).mt_event_progression (name, last_seq_id) VALUES (\(shard), \(first))
-              ON CONFLICT (name) DO NOTHING RETURNING name)
-          INSERT INTO tidemark.shard AS s (name, first_position) SELECT name, \(first) FROM started
-          ON CONFLICT (name) DO UPDATE SET first_position = excluded.first_position
-          """)
+        try await claim(session, try await continuity(of: shard, session))
+        try await begin(shard, first, session)
       }
-      guard let position = try await lock(shard, session) else { return nil }
+      let continuity = try await continuity(of: shard, session)
+      if let problem = continuity.problem(shard) { throw problem }
+      guard let position = continuity.position else { return nil }
       let removed = try await session.execute(
         "DELETE FROM tidemark.dead_letter WHERE shard = \(shard) AND seq_id > \(position)")
       return (position, removed.affectedRows)
     }
+  }
+
+  /// Gives a shard its first position, unless it has one meanwhile. Rebuilds need it later.
+  private func begin(_ shard: String, _ first: Int64, _ session: isolated Session) async throws {
+    let row: Int64?
+    switch try await continuity(of: shard, session) {
+    case .adopted, .same, .moved: return
+    case .new, .gone: row = nil
+    case .stale(let found): row = found
+    }
+    try await session.execute(
+      """
+      WITH started AS (
+          INSERT INTO \(raw: shape.store).mt_event_progression AS p (name, last_seq_id) VALUES (\(shard), \(first))
+          ON CONFLICT (name) DO UPDATE SET last_seq_id = excluded.last_seq_id, last_updated = transaction_timestamp()
+           WHERE coalesce(p.last_seq_id, 0) = \(row)::bigint
+          RETURNING name),
+      recorded AS (
+          INSERT INTO tidemark.position (shard, last_seq_id) SELECT name, \(first) FROM started
+          ON CONFLICT (shard) DO UPDATE SET last_seq_id = excluded.last_seq_id, is_stale = false)
+      INSERT INTO tidemark.shard AS s (name, first_position) SELECT name, \(first) FROM started
+      ON CONFLICT (name) DO UPDATE SET first_position = excluded.first_position
+      """)
+  }
+
+  /// Whether the position is where Tidemark left it. Locks it, as ``lock(_:_:)`` does.
+  package func continuity(of shard: String, _ session: isolated Session) async throws -> Continuity {
+    let row = try await lock(shard, session)
+    return Continuity(row: row, record: try await record(of: shard, session))
+  }
+
+  /// Where Tidemark left the shard; nil if nothing is on record.
+  package func record(of shard: String, _ session: Session) async throws -> Continuity.Record? {
+    try await session.execute(
+      "SELECT last_seq_id, is_stale FROM tidemark.position WHERE shard = \(shard)"
+    ).rows.first.map {
+      Continuity.Record(try $0.get("last_seq_id", as: Int64.self), isStale: try $0.get("is_stale", as: Bool.self))
+    }
+  }
+
+  /// Writes a position that an operator has chosen, and records it.
+  package func write(_ position: Int64, of shard: String, _ session: isolated Session) async throws {
+    try await session.execute(
+      """
+      INSERT INTO \(raw: shape.store).mt_event_progression (name, last_seq_id) VALUES (\(shard), \(position))
+      ON CONFLICT (name) DO UPDATE SET last_seq_id = excluded.last_seq_id, last_updated = transaction_timestamp()
+      """)
+    try await session.execute(Self.record(position, of: shard))
+  }
+
+  /// Gives a shard whose record is of an earlier era a position at which a rebuild can end. The record says so until it has ended.
+  package func begin(_ shard: String, inNewEraAt position: Int64, _ session: isolated Session) async throws {
+    try await session.execute(
+      """
+      INSERT INTO \(raw: shape.store).mt_event_progression (name, last_seq_id) VALUES (\(shard), \(position))
+      ON CONFLICT (name) DO UPDATE SET last_seq_id = excluded.last_seq_id, last_updated = transaction_timestamp()
+      """)
+    // Whatever it began after is gone.
+    try await session.execute("UPDATE tidemark.shard SET first_position = 0 WHERE name = \(shard)")
+  }
+
+  /// The statement that records a position that Tidemark brings a shard to, in the transaction that does so.
+  package static func record(_ position: Int64, of shard: String) -> SQL {
+    """
+    INSERT INTO tidemark.position (shard, last_seq_id) VALUES (\(shard), \(position))
+    ON CONFLICT (shard) DO UPDATE SET last_seq_id = excluded.last_seq_id, is_stale = false
+    """
+  }
+
+  /// Whether the position is where Tidemark left it, at one moment and without a lock.
+  package func look(_ shard: String, _ session: Session) async throws -> Continuity {
+    let row = try await session.prepared(
+      """
+      SELECT p.name IS NOT NULL AS has_row, coalesce(p.last_seq_id, 0) AS row, o.last_seq_id AS record, o.is_stale
+        FROM (SELECT \(shard)::text AS name) AS s
+        LEFT JOIN \(raw: shape.store).mt_event_progression AS p ON p.name = s.name
+        LEFT JOIN tidemark.position AS o ON o.shard = s.name
+      """
+    ).rows[0]
+    let record = try row.get("record", as: Int64?.self)
+    let isStale = try row.get("is_stale", as: Bool?.self) ?? false
+    return Continuity(
+      row: try row.get("has_row", as: Bool.self) ? try row.get("row", as: Int64.self) : nil,
+      record: record.map { Continuity.Record($0, isStale: isStale) })
+  }
+
+  /// Records a position that another program, or one from before the record, brought the shard to.
+  package func adopt(_ position: Int64, of shard: String, _ session: Session) async throws {
+    try await session.execute(
+      "INSERT INTO tidemark.position (shard, last_seq_id) VALUES (\(shard), \(position)) ON CONFLICT DO NOTHING")
   }
 
   /// Like ``read(_:_:)``, but locks the position: until the end of the transaction the shard applies nothing. Waits for its current page.

@@ -33,6 +33,8 @@ package struct StatusReport: Sendable, Encodable {
     package var age: Double?
     /// Why condition, reason and rate may no longer be true; nil if they are as of now.
     package var stale: String?
+    /// The program that leads the shard if it is none of our nodes, in words.
+    package var other_leader: String?
     /// False for a shard that has a position but is not in the settings file.
     package var declared: Bool
   }
@@ -56,7 +58,10 @@ package struct StatusReport: Sendable, Encodable {
   /// Events that pages continued without, other than dead letters.
   package var skipped: [SkippedEvents]
 
-  package static func read(_ session: Session, shape: StoreShape, declared: [ShardName]) async throws -> StatusReport {
+  /// - Parameter sharesLock: whether one leader's lock covers all shards of the database.
+  package static func read(
+    _ session: Session, shape: StoreShape, declared: [ShardName], sharesLock: Bool = false
+  ) async throws -> StatusReport {
     let statistics = try await Statistics.read(session, shape: shape)
     let positions = try await Positions(shape).all(session)
     let health = try await ShardTable().all(session)
@@ -64,6 +69,7 @@ package struct StatusReport: Sendable, Encodable {
     let mark = statistics.mark
     let nodes = try await Membership().live(session)
     let live = Set(nodes.map(\.name))
+    let leaders = try await ForeignLeaders(shape, shareOneLock: sharesLock).find(names.sorted(), session)
     let shards = names.union(health.keys).sorted().map { name in
       let position = positions[name]
       let row = health[name]
@@ -73,6 +79,7 @@ package struct StatusReport: Sendable, Encodable {
         since: row?.since,
         node: row?.node, age: row?.age.map { ($0 / .seconds(1)).rounded() },
         stale: row.flatMap { Staleness.reason($0, liveNodes: live) },
+        other_leader: leaders[name],
         declared: names.contains(name))
     }
     return StatusReport(

@@ -243,6 +243,7 @@ package struct ShadowTables: Sendable {
       UPDATE \(raw: shape.store).mt_event_progression SET last_seq_id = \(first), last_updated = transaction_timestamp()
        WHERE name = \(shard)
       """)
+    try await session.execute(Positions.record(first, of: shard))
   }
 
   /// A foreign key of another table that would carry a deletion on, in words; nil if there is none.
@@ -279,6 +280,8 @@ package struct ShadowTables: Sendable {
          WHERE name = \(shard)
         """)
     }
+    // From here on the tables belong to this position, whoever moved it before. Of some streams only, that would not be so.
+    if !row.request.isPartial { try await session.execute(Positions.record(position, of: shard)) }
     // A copy waits for rows without a limit, but not for the locks of this statement.
     try await session.script(
       "SET LOCAL client_min_messages = warning; \(Self.lockBound); DROP SCHEMA \(SQL.quoted(schema)) CASCADE")

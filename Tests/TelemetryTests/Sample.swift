@@ -67,7 +67,9 @@ enum Sample {
     .shardStopped(trip, failure: failure),
     .shardWaiting(trip, reason: "its row is locked"),
     .shardRefused(trip, failure: plain, retryIn: .seconds(10)),
-    .shardMismatched(trip, failure: plain, retryIn: .seconds(10)), .tablesReplaced(trip, failure: plain),
+    .shardMismatched(trip, failure: plain, retryIn: .seconds(10)),
+    .shardMoved(trip, failure: plain, retryIn: .seconds(10)),
+    .tablesReplaced(trip, failure: plain),
     .shardEnded(trip, position: nil), .shardEnded(trip, position: 5),
 
     .rebuildStarted(trip, position: 1, resumed: true),

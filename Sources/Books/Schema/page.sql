@@ -114,6 +114,17 @@ BEGIN
                   HINT = 'The position was moved by a second daemon, a host that runs a shard of this name, or a person.';
     END IF;
 
+    -- Our own record moves in step: where the two differ, another program has written one of them.
+    INSERT INTO tidemark.position AS o (shard, last_seq_id) VALUES (begin_page.shard, begin_page.ceiling)
+        ON CONFLICT ON CONSTRAINT position_pkey DO UPDATE SET last_seq_id = excluded.last_seq_id
+     WHERE o.last_seq_id = begin_page.floor AND NOT o.is_stale;
+    IF NOT FOUND THEN
+        SELECT o.last_seq_id INTO found_at FROM tidemark.position AS o WHERE o.shard = begin_page.shard;
+        RAISE EXCEPTION 'shard % is at %, and Tidemark left it at %', shard, floor, found_at
+            USING ERRCODE = 'TM301',
+                  HINT = 'The position was moved by a second daemon, a host that runs a shard of this name, or a person.';
+    END IF;
+
     -- The lock keeps another node from recording a gap while this page reads the gaps. Only the read needs it, so it ends with
     -- the subtransaction, and no mark ever waits for a page.
     BEGIN
@@ -190,6 +201,9 @@ AS $function$
     UPDATE {{store}}.mt_event_progression AS p
        SET last_seq_id = cut_page.ceiling
      WHERE p.name = cut_page.shard AND p.last_seq_id >= cut_page.ceiling;
+    UPDATE tidemark.position AS o
+       SET last_seq_id = cut_page.ceiling
+     WHERE o.shard = cut_page.shard AND o.last_seq_id >= cut_page.ceiling;
     -- The next page parks the events beyond the new end again.
     DELETE FROM tidemark.dead_letter AS d
      WHERE d.shard = cut_page.shard AND d.seq_id > cut_page.ceiling AND d.class = 'parked';

@@ -99,6 +99,16 @@ CREATE TABLE tidemark.shard (
     first_position  bigint
 );
 
+-- ## TABLE tidemark.position
+-- Where Tidemark left the position of each shard. Other programs can write the event store's progression too, and a position that they
+-- moved does not say which events the tables contain.
+CREATE TABLE tidemark.position (
+    shard        text    PRIMARY KEY,
+    last_seq_id  bigint  NOT NULL,
+    -- The numbers of the event store have begun anew since.
+    is_stale     boolean NOT NULL DEFAULT false
+) WITH (fillfactor = 50);
+
 -- ## TABLE tidemark.filled_table
 -- The tables that each shard's position belongs to: it says which events their rows contain.
 CREATE TABLE tidemark.filled_table (

@@ -140,7 +140,7 @@ actor DatabaseFollower: Service {
     let (marks, health, requests, node) = (marks, health, requests, node)
     let rebuilds = RebuildBoard()
     let feed = EventFeed(shape: shape, pool: pool, marks: marks)
-    let database = name ?? "main"
+    let (database, isOneOfSeveral) = (name ?? "main", name != nil)
     let shards = ShardSet { definition in
       let context = ShardContext(
         definition, shape: shape, policy: { [self] in await settings.failurePolicy }, node: node, observer: observer,
@@ -150,7 +150,8 @@ actor DatabaseFollower: Service {
       let follower = ShardAgent(
         context: context, pool: pool, marks: marks, health: health, requests: requests, feed: feed,
         declared: { [self] in await settings.projections.map(\.shard) })
-      let rebuilder = RebuildRunner(rebuilding, options: options, workMemory: workMemory, requests: requests)
+      let rebuilder = RebuildRunner(
+        rebuilding, options: options, workMemory: workMemory, requests: requests, sharesLock: isOneOfSeveral)
       return ShardServices(services: [
         follower, RebuildAgent(shard: definition.shard, runner: rebuilder, board: rebuilds),
       ])

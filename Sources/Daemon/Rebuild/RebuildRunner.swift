@@ -15,15 +15,20 @@ package struct RebuildRunner: Sendable {
   let workMemory: String?
   /// Makes the live shard wait, for rebuilds that move its position and for plugins; nil if no node runs the shard.
   private let requests: RequestBoard?
+  let leaders: ForeignLeaders
 
-  /// - Parameter context: has the failure policy for rebuilds.
+  /// - Parameters:
+  ///   - context: has the failure policy for rebuilds.
+  ///   - sharesLock: whether one leader's lock covers all shards of the database.
   package init(
-    _ context: ShardContext, options: ConnectionOptions, workMemory: String?, requests: RequestBoard? = nil
+    _ context: ShardContext, options: ConnectionOptions, workMemory: String?, requests: RequestBoard? = nil,
+    sharesLock: Bool = false
   ) {
     self.context = context
     self.options = options
     self.workMemory = workMemory
     self.requests = requests
+    leaders = ForeignLeaders(context.shape, shareOneLock: sharesLock)
   }
 
   var definition: ProjectionDefinition { context.definition }
@@ -119,6 +124,7 @@ package struct RebuildRunner: Sendable {
           hint: "Reload the service so that it uses the definition in the file, then run `tidemark rebuild` again.")
       }
       let kind = try RebuildFilter.check(row.request, definition)
+      try await settlePosition(of: row, session)
       try await table.takeUp(row.id, node: node, session)
       try await unlessAborted(row, session) {
         switch (kind, row.request.way) {
@@ -293,6 +299,7 @@ package struct RebuildRunner: Sendable {
     var isAnalyzed = false
     var falters = 0
     var comparison: String?
+    var seen: Continuity?
     // One that ends at an earlier event lacks the rows of later ones, which the live shard then applies again.
     var isCounted = row.request.allowsFewer || row.request.upTo != nil || !row.request.exchanges
     let closing = RebuildClosing(runner: self, shadows: shadows, filter: filter)
@@ -309,9 +316,7 @@ package struct RebuildRunner: Sendable {
         try await shadows.make(row, choice, after: first, node: node, session)
         command = .measure
       case .measure:
-        guard let live = try await Positions(shape).read(shard, session) else {
-          throw Problem(nothingAppliedBy: shard)
-        }
+        let live = try await live(&seen, session)
         if let upTo = row.request.upTo, upTo > live {
           throw Problem(
             .rebuild(.nothingApplied), "\(shard) is at \(live), and cannot be rebuilt up to \(upTo)",

@@ -64,6 +64,7 @@ struct ReplayRebuild: Sendable {
         SELECT tidemark_internal.take_over_letters(\(row.id), \(runner.shard), \(PageTarget.letters(ofRebuildOf: runner.shard)),
                                           \(runner.definition.takes), \(live))
         """)
+      try await session.execute(Positions.record(live, of: runner.shard))
       try await RebuildTable().end(row.id, .done, position: live, comparison: nil, session)
       return live
     }

@@ -252,6 +252,8 @@ package struct ShardAgent: Service {
       observer.observe(.shardRefused(name, failure: failed.failure, retryIn: length))
     case .pause(let length) where failed.failure.code == .store(.mismatch):
       observer.observe(.shardMismatched(name, failure: failed.failure, retryIn: length))
+    case .pause(let length) where failed.failure.code == .store(.moved):
+      observer.observe(.shardMoved(name, failure: failed.failure, retryIn: length))
     case .pause(let length), .pauseAll(let length):
       observer.observe(.shardPaused(name, failure: failed.failure, for: length))
     case .stop, .stopAll:

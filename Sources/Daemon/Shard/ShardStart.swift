@@ -27,8 +27,9 @@ struct ShardStart: Sendable {
       }, { try await begin(pool, at: nil) })
     if let found {
       try await watchedTables {
-        try await pool.withSession(for: key, unlessStopped: true) { [tables, observer] in
+        try await pool.withSession(for: key, unlessStopped: true) { [tables, positions, key, observer] in
           try await tables.check(at: found.position, $0, observer)
+          try await positions.adopt(found.position, of: key, $0)
         }
       }
       return told(found)
@@ -55,7 +56,7 @@ struct ShardStart: Sendable {
     try await stoppable { [positions, tables, key] in
       try await pool.withSession(for: key) { session in
         try await positions.begin(key, at: first, session) {
-          try await tables.claim(at: first ?? 0, $0)
+          try await tables.claim(at: first ?? 0, $1, $0)
         }
       }
     }

@@ -24,10 +24,13 @@ package struct TableCheck: Sendable {
 
   /// Why the shard would wait; nil if it would not.
   package func problem(_ session: Session) async throws -> Problem? {
-    guard let position = try await Positions(filled.shape).read(shard, session) else {
+    let positions = Positions(filled.shape)
+    let continuity = try await positions.look(shard, session)
+    if let problem = continuity.problem(shard) { return problem }
+    guard let position = continuity.position else {
       let mark = try await MarkTable(filled.shape).restore(session)
       let tables = try await look(session)
-      return try await ofNew(at: mark, tables, try await newFacts(tables, session), session)
+      return try await ofNew(at: mark, continuity, tables, try await newFacts(tables, session), session)
     }
     let tables = try await look(session)
     guard tables.contains(where: { $0.isNew || $0.isOther }),
@@ -39,12 +42,12 @@ package struct TableCheck: Sendable {
   /// Inside the transaction that gives the shard its first position.
   ///
   /// - Throws: ``Problem`` if it must not get one.
-  func claim(at first: Int64, _ session: isolated Session) async throws {
+  func claim(at first: Int64, _ continuity: Continuity, _ session: isolated Session) async throws {
     let tables = try await look(session)
     // Before the lock: another session may hold a table, and other shards do not wait for that.
     let facts = try await newFacts(tables, session)
     try await FilledTables.lockClaims(session)
-    if let problem = try await ofNew(at: first, tables, facts, session) { throw problem }
+    if let problem = try await ofNew(at: first, continuity, tables, facts, session) { throw problem }
     try await filled.record(tables, of: shard, session)
   }
 
@@ -72,13 +75,17 @@ package struct TableCheck: Sendable {
   }
 
   private func ofNew(
-    at first: Int64?, _ tables: [FilledTables.Table], _ facts: [Belonging.Table], _ session: Session
+    at first: Int64?, _ continuity: Continuity, _ tables: [FilledTables.Table], _ facts: [Belonging.Table],
+    _ session: Session
   ) async throws -> Problem? {
     let namesakes =
       definition.tables.isEmpty
       ? try await filled.namesakes(of: shard, work: definition.fingerprint.work, declared: declared, session) : []
     let fillers = try await filled.fillers(of: tables, besides: shard, session)
-    guard case .wait(let problem) = rule.ofNew(at: first, facts, fillers: fillers, namesakes: namesakes) else {
+    guard
+      case .wait(let problem) = rule.ofNew(
+        at: first, facts, fillers: fillers, namesakes: namesakes, continuity: continuity)
+    else {
       return nil
     }
     return problem

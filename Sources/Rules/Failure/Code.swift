@@ -99,6 +99,7 @@ package enum StoreCode: String, ProblemCode {
   case schemaBusy = "TM214"
   case mismatch = "TM216"
   case untrusted = "TM217"
+  case moved = "TM218"
   case unproven = "TM220"
 
   package var meaning: String {
@@ -120,6 +121,8 @@ package enum StoreCode: String, ProblemCode {
     case .notAtRest: "A shard cannot take over from the application while events are still being appended."
     case .mismatch:
       "A shard's position and its tables do not seem to belong together: a name changed, or a table or a position is not the one it was."
+    case .moved:
+      "A shard's position is not where Tidemark left it: another program, or a person, wrote or deleted it."
     case .untrusted:
       "An object with one of Tidemark's names, or a part of the event store, belongs to a role that nothing speaks for."
     case .schemaBusy: "Tidemark's own schema could not be changed because another session held a lock for too long."
@@ -181,6 +184,7 @@ package enum RebuildCode: String, ProblemCode {
   case fewerRows = "TM336"
   case notEmptied = "TM337"
   case noSpace = "TM338"
+  case otherLeader = "TM339"
 
   package var meaning: String {
     switch self {
@@ -204,6 +208,7 @@ package enum RebuildCode: String, ProblemCode {
     case .fewerRows: "The rebuild would leave fewer rows than there are. Nothing was changed."
     case .notEmptied:
       "A rebuild in place cannot empty exactly the tables that it fills again, or would empty others. Nothing was changed."
+    case .otherLeader: "Another program leads the shard, or moves its position. Nothing was changed."
     case .collision: "A new row has the key of an old row that stays."
     case .noSpace:
       "The server's disk has no room for the new tables. They were removed, so that the live shards have what is left."

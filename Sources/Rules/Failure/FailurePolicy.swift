@@ -131,6 +131,8 @@ package struct FailurePolicy: Hashable, Sendable {
     case .transient where failure.sqlState == StoreCode.notAtRest.rawValue: [.pause(.seconds(10))]
     // Position and tables do not belong together: wait until the operator brings them together.
     case .transient where failure.sqlState == StoreCode.mismatch.rawValue: [.pause(.seconds(10))]
+    // Another program moved the position: the same.
+    case .transient where failure.sqlState == StoreCode.moved.rawValue: [.pause(.seconds(10))]
     case .connection, .transient:
       [
         .retry(after: .milliseconds(250)), .retry(after: .milliseconds(500)), .retry(after: .seconds(1)),

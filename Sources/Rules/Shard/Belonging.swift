@@ -62,9 +62,20 @@ package struct Belonging: Sendable, Hashable {
   ///   - first: where it would begin; nil if that is not known yet.
   ///   - tables: of the projection.
   ///   - fillers: other shards that fill one of them.
+  ///   - continuity: what is on record of its position.
   ///   - namesakes: shards that did the same work under a name that the settings no longer declare; for a projection without tables.
-  package func ofNew(at first: Int64?, _ tables: [Table], fillers: [Other], namesakes: [Other]) -> Verdict {
+  package func ofNew(
+    at first: Int64?, _ tables: [Table], fillers: [Other], namesakes: [Other], continuity: Continuity = .new
+  ) -> Verdict {
     guard !isTold else { return .fits }
+    if case .gone(let left) = continuity, left > 0, tables.isEmpty || tables.contains(where: \.hasRows) {
+      return .wait(
+        Problem(
+          .store(.moved), "\(shard) has no position, and Tidemark left it at \(left): another program deleted it",
+          hint:
+            "`tidemark start \(shard) --from-record` continues at \(left), where its tables are. `tidemark rebuild \(projection)` fills them again. To begin with its first event, empty them and run `tidemark start \(shard) --from-here`."
+        ))
+    }
     // One that begins exactly where the other is continues its work.
     let isSeamless = { (other: Other) in !start.readsThePast && first.map { $0 <= other.position } ?? true }
     if let other = fillers.first(where: { !isSeamless($0) }), let table = other.table {

@@ -64,7 +64,7 @@ extension Fact {
 
     .shardStarted, .shardCaughtUp, .pageApplied, .pageSlow, .pageNarrowed, .shardRetrying, .shardPaused, .shardResumed,
     .shardHalted, .deadLetter, .deadLettersRemoved, .definitionChanged, .statementAtRisk, .shardStopped, .shardWaiting,
-    .shardRefused, .shardMismatched, .tablesReplaced, .shardEnded,
+    .shardRefused, .shardMismatched, .shardMoved, .tablesReplaced, .shardEnded,
 
     .rebuildStarted, .rebuildWaiting, .rebuildHindered, .rebuildRetrying, .rebuildCompared, .rebuildExchanged,
     .rebuildFailed,

@@ -200,6 +200,22 @@ extension Observation {
 }
 
 extension Fact {
+  package static let shardMoved = Fact(
+    "3c9e5a7d41f84b06a2d8e0b97c15f36a", .error, "Shard waits: another program moved its position",
+    meaning:
+      "The row of the shard in mt_event_progression is not where Tidemark left it: a host rebuilt or ran a projection of the same name, or a person wrote or deleted it (TM218). Pages from there would count events twice or leave them out, so the shard applies nothing, also after a restart.",
+    action:
+      "Stop what writes the row. Then `tidemark start NAME --from-record` continues where Tidemark left it, `--from-here` where the row is now, and `tidemark rebuild` fills the tables again. The daemon looks again after retry_in.",
+    repeats: .page)
+}
+
+extension Observation {
+  package static func shardMoved(_ shard: ShardName, failure: Problem, retryIn delay: Duration) -> Self {
+    Self(.shardMoved, shard, failure: failure).with(.retryIn, delay)
+  }
+}
+
+extension Fact {
   package static let tablesReplaced = Fact(
     "b7d1c05e6a924f0e8c53d2f94a1be067", .warning, "A table of the shard is another one than before",
     meaning:

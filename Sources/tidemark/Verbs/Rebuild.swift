@@ -275,6 +275,9 @@ struct RebuildVerb {
           .failed, "no node follows this store, so there is none to do the work",
           hint: "Start the service, or use --here to do the work in this process.")
       }
+      // No node of ours would take the request up.
+      let leaders = ForeignLeaders(shape, shareOneLock: settings.database.name != nil)
+      try await leaders.refuse(definition.shard, session)
       let rebuilds = RebuildRequests(by: operatorName(), byNode: !here)
       return (shape, try await rebuilds.ask(request, for: definition, restart: restart, session))
     }
@@ -288,7 +291,8 @@ struct RebuildVerb {
       definition, shape: shape, policy: { settings.rebuildPolicy }, node: nodeName(), observer: watch,
       database: settings.database.name ?? "main")
     let runner = RebuildRunner(
-      context, options: ConnectionOptions(settings.database), workMemory: settings.database.workMemory)
+      context, options: ConnectionOptions(settings.database), workMemory: settings.database.workMemory,
+      sharesLock: settings.database.name != nil)
     return try await withThrowingTaskGroup(of: RebuildTable.Row?.self) { group in
       group.addTask {
         do {

@@ -1,6 +1,7 @@
 import Books
 import Commands
 import Daemon
+import EventStore
 import Operator
 import Rules
 import Settings
@@ -26,7 +27,11 @@ struct RequestOptions {
   let line: ParsedLine
 
   /// Writes the request and waits until it is carried out.
-  func request(_ kind: OperatorRequest.Kind, for length: Duration? = nil, _ words: Words) async throws {
+  ///
+  /// - Parameter choice: where shards continue whose position another program moved.
+  func request(
+    _ kind: OperatorRequest.Kind, for length: Duration? = nil, _ words: Words, choice: MovedPosition.Choice? = nil
+  ) async throws {
     let settings = try SettingsOption(line).load()
     let (all, shards, timeout) = (line[Self.all], line[ShardArguments.any], line[Self.timeout])
     guard all != !shards.isEmpty else {
@@ -34,6 +39,13 @@ struct RequestOptions {
     }
     let names = all ? settings.projections.map { "\($0.shard)" } : try ShardArguments(settings: settings).names(shards)
     try await withEachSession(settings) { settings, session in
+      if let choice {
+        let shape = try await StoreShape.read(session, schema: settings.eventStore.schema)
+        for name in names {
+          let outcome = try await MovedPosition(of: name, shape: shape).settle(choice, session)
+          print("\(settings.prefix)\(name) \(outcome)")
+        }
+      }
       let serials = try await ShardRequests().write(
         kind, for: length, shards: names, by: operatorName(), session)
       let outcomes = try await Obedience(serials: serials, timeout: timeout).run(session)
@@ -106,6 +118,29 @@ enum StopVerb {
 
 enum Start {
   static let verb = RequestOptions.verb(
-    "start", about: "Start shards that were stopped by an operator or after a failure."
-  ) { try await RequestOptions(line: $0).request(.run, .init(done: "started", will: "starts")) }
+    "start", about: "Start shards that were stopped by an operator or after a failure.",
+    discussion: """
+      A shard whose position another program has moved or deleted waits (TM218). Say where it continues: --from-record where Tidemark left
+      it, which is right as long as nobody wrote its tables; --from-here at the position that is there now. `tidemark rebuild` fills the
+      tables again instead.
+      """,
+    options: [fromHere, fromRecord],
+    examples: [
+      Example("tidemark start Trip --from-record", "After a host has rebuilt its own projection of the same name.")
+    ]
+  ) { line in
+    let choice: MovedPosition.Choice? =
+      switch (line[fromHere], line[fromRecord]) {
+      case (true, true): throw CommandFailure(.usage, "expected --from-here or --from-record, found both")
+      case (true, false): .here
+      case (false, true): .record
+      case (false, false): nil
+      }
+    try await RequestOptions(line: line).request(.run, .init(done: "started", will: "starts"), choice: choice)
+  }
+
+  static let fromHere: Option<Bool> = .flag(
+    "from-here", "Continue at the position as it is now, though another program wrote it.")
+  static let fromRecord: Option<Bool> = .flag(
+    "from-record", "Continue where Tidemark left the shard, though another program has moved its position since.")
 }

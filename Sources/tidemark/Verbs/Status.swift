@@ -14,7 +14,8 @@ struct Status {
     "status", about: "Show the event store, the high-water mark, and the state of every shard.",
     discussion: """
       For every shard: its position, its lag behind the mark, its rate and its condition. Position and lag are as of now. AGE is the time
-      since the shard's node wrote the rest, at most ten seconds; what is older is marked as stale, with the reason.
+      since the shard's node wrote the rest, at most ten seconds; what is older is marked as stale, with the reason. A shard that a program
+      other than Tidemark leads, like a host that runs a projection of the same name, has a line that names the session.
       """,
     options: SettingsOption.options + [watch, OutputOption.json],
     examples: [
@@ -37,7 +38,9 @@ struct Status {
       do {
         try await withEachSession(settings) { settings, session in
           let shape = try await StoreShape.read(session, schema: settings.eventStore.schema)
-          var report = try await StatusReport.read(session, shape: shape, declared: settings.projections.map(\.shard))
+          var report = try await StatusReport.read(
+            session, shape: shape, declared: settings.projections.map(\.shard),
+            sharesLock: settings.database.name != nil)
           report.database = settings.database.name
           reports.append(report)
         }
@@ -124,6 +127,11 @@ extension StatusReport {
       lines.append(
         "\(printable(skipped.shard)): \(counted(skipped.events, "event")) skipped, \(skipped.words) (sequence \(grouped(skipped.first_sequence))\(range))"
       )
+    }
+    let led = shards.filter { $0.other_leader != nil }
+    if !led.isEmpty { lines.append("") }
+    for shard in led {
+      lines.append("\(printable(shard.name)): another program leads it: \(printable(shard.other_leader ?? ""))")
     }
     let reasons = shards.filter { $0.reason != nil }
     if !reasons.isEmpty { lines.append("") }

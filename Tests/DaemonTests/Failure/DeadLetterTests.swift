@@ -33,7 +33,10 @@ import Testing
     "events = [\"n\"]", with: "events = [\"n\"]\non_poison = \"park-stream\"")
 
   @Test(arguments: [
-    ("UPDATE mt_event_progression SET last_seq_id = 3 WHERE name = 'Sum:All'", 3),
+    (
+      "UPDATE mt_event_progression SET last_seq_id = 3 WHERE name = 'Sum:All'; UPDATE tidemark.position SET last_seq_id = 3",
+      3
+    ),
     ("DELETE FROM mt_event_progression WHERE name = 'Sum:All'", 0),
   ])
   func `above a position that was set back is removed, and only then`(setBack: String, position: Int64) async throws {
@@ -69,7 +72,8 @@ import Testing
     let database = try await store(Self.parking)
     #expect(try await letters(database) == "5 6 7 8 9 10")
     try await database.script(
-      "UPDATE mt_event_progression SET last_seq_id = 0 WHERE name = 'Sum:All'; DELETE FROM sum")
+      "UPDATE mt_event_progression SET last_seq_id = 0 WHERE name = 'Sum:All'; UPDATE tidemark.position SET last_seq_id = 0; DELETE FROM sum"
+    )
     try await withDaemon(try database.settings(Self.parking)) { daemon in
       try await daemon.caughtUp()
       #expect(try await letters(database) == "5 6 7 8 9 10")
@@ -86,7 +90,7 @@ import Testing
     let keeper = try await Session.connect(database.options)
     try await keeper.script(
       """
-      BEGIN; UPDATE mt_event_progression SET last_seq_id = 20 WHERE name = 'Sum:All';
+      BEGIN; UPDATE mt_event_progression SET last_seq_id = 20 WHERE name = 'Sum:All'; UPDATE tidemark.position SET last_seq_id = 20;
       INSERT INTO tidemark.dead_letter (shard, seq_id, class, message) VALUES ('Sum:All', 20, 'event', 'a test')
       """)
     let beginning = Task {

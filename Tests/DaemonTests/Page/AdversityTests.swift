@@ -56,6 +56,7 @@ private func copy(_ name: String) -> String {
         """
         BEGIN;
         DELETE FROM copy; DELETE FROM mt_events; DELETE FROM mt_event_progression; DELETE FROM tidemark.high_water;
+        DELETE FROM tidemark.position;
         SELECT setval('mt_events_sequence', 1, false);
         COMMIT;
         SELECT pg_terminate_backend(pid) FROM pg_stat_activity

@@ -150,7 +150,7 @@ import Testing
     // A number that the mark has skipped.
     try await database.script(
       """
-      SELECT setval('mt_events_sequence', 9); UPDATE mt_event_progression SET last_seq_id = 9; UPDATE tidemark.high_water SET mark = 9;
+      SELECT setval('mt_events_sequence', 9); UPDATE mt_event_progression SET last_seq_id = 9; UPDATE tidemark.position SET last_seq_id = 9; UPDATE tidemark.high_water SET mark = 9;
       INSERT INTO tidemark.gap (first_seq_id, last_seq_id, reason) VALUES (5, 9, 'grace');
       WITH s AS (INSERT INTO mt_streams (id, version, is_archived) VALUES (gen_random_uuid(), 1, true) RETURNING id)
       INSERT INTO mt_events (seq_id, id, stream_id, version, data, type, is_archived) SELECT 7, gen_random_uuid(), id, 1, '{}', 'travel', true FROM s;

@@ -25,7 +25,9 @@ private let examples = Program.package.appending(path: "etc/examples")
     try file.seekToEnd()
     try file.write(contentsOf: Data("3\t2026".utf8))
     try file.close()
-    try await database.script("UPDATE mt_event_progression SET last_seq_id = 1 WHERE name = 'Plug:All'")
+    try await database.script(
+      "UPDATE mt_event_progression SET last_seq_id = 1 WHERE name = 'Plug:All'; UPDATE tidemark.position SET last_seq_id = 1"
+    )
     try await withDaemon(settings) { daemon in try await daemon.caughtUp() }
     let lines = programs.lines("audit.txt").map { $0.split(separator: "\t").map(String.init) }
     #expect(lines.map { $0[0] } == ["1", "2", "3", "2", "3"])
@@ -79,7 +81,9 @@ private let examples = Program.package.appending(path: "etc/examples")
     try await database.append(
       "order_paid", data: [#"{"moved": 12345678901234567.89, "n": 1.50}"#, #"{"other": "ü"}"#])
     // The page comes again, as after a crash.
-    try await database.script("UPDATE mt_event_progression SET last_seq_id = 3 WHERE name = 'Plug:All'")
+    try await database.script(
+      "UPDATE mt_event_progression SET last_seq_id = 3 WHERE name = 'Plug:All'; UPDATE tidemark.position SET last_seq_id = 3"
+    )
     let observed = try await withDaemon(settings) { daemon in
       try await daemon.caughtUp()
       return daemon.observed
