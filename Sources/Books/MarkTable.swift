@@ -20,12 +20,13 @@ package struct MarkTable: Sendable {
   /// Marten's tools look. The latter is never read back, because other programs move it by other rules.
   ///
   /// Changes nothing if another session holds one of the rows, since the mark must not wait for its own record; and if the server accepts no
-  /// writes, since the proof needs none and its session must not end for that.
-  package func persist(_ mark: Int64, _ session: Session) async throws -> Persisting {
+  /// writes, since the proof needs none and its session must not end for that; and if the record is of another era.
+  package func persist(_ mark: Int64, era: Int, _ session: Session) async throws -> Persisting {
     do {
+      guard try eraTable.holds(era, try await session.prepared(eraTable.statement)) else { return .otherEra }
       let isReadOnly = try await session.prepared("SELECT current_setting('transaction_read_only')::boolean").rows[0]
       guard try !isReadOnly.get(0, as: Bool.self) else { return .readOnly }
-      try await write(mark, session)
+      try await write(mark, era: era, session)
       return .done
     } catch let error as PostgresError where error.sqlState == .lockNotAvailable {
       await session.rollBack()
@@ -34,16 +35,15 @@ package struct MarkTable: Sendable {
   }
 
   /// What became of the record of the mark.
-  package enum Persisting: Sendable { case done, locked, readOnly }
+  package enum Persisting: Sendable { case done, locked, readOnly, otherEra }
 
-  private func write(_ mark: Int64, _ session: Session) async throws {
+  private var eraTable: EraTable { EraTable(shape) }
+
+  private func write(_ mark: Int64, era: Int, _ session: Session) async throws {
     let statements: [SQL] = [
       "BEGIN ISOLATION LEVEL READ COMMITTED",
       "SELECT set_config('synchronous_commit', 'off', true), set_config('lock_timeout', '20ms', true)",
-      """
-      INSERT INTO tidemark.high_water AS h (mark) VALUES (\(mark))
-      ON CONFLICT (singleton) DO UPDATE SET mark = excluded.mark, updated_at = now() WHERE h.mark < excluded.mark
-      """,
+      eraTable.write(mark, era: era),
       """
       INSERT INTO \(raw: shape.store).mt_event_progression AS p (name, last_seq_id) VALUES ('HighWaterMark', \(mark))
       ON CONFLICT (name) DO UPDATE SET last_seq_id = excluded.last_seq_id, last_updated = transaction_timestamp()

@@ -191,7 +191,8 @@ package struct RebuildTable: Sendable {
       """)
   }
 
-  /// Ends it, after its tables were removed or exchanged. Inside the transaction that did that.
+  /// Ends it, after its tables were removed or exchanged. Inside the transaction that did that: no exchange commits once the rebuild is to
+  /// be aborted, as where the numbers of the store have begun anew.
   package func end(
     _ id: Int64, _ state: State, position: Int64, comparison: String?, _ session: isolated Session
   ) async throws {
@@ -202,7 +203,7 @@ package struct RebuildTable: Sendable {
          SET state = \(state.rawValue), schema = NULL, is_aborting = false, position = \(position), finished_at = clock_timestamp(),
              error = NULL, hint = NULL,
              comparison = coalesce(\(comparison)::jsonb, comparison)
-       WHERE id = \(id)
+       WHERE id = \(id) AND (\(state.rawValue) <> 'done' OR NOT is_aborting)
       """)
     guard ended.affectedRows == 1 else {
       throw Problem.begunAnew

@@ -50,7 +50,7 @@ package enum Role: String, Sendable, Hashable, CaseIterable {
         Grant(["SELECT"], .sequence(.store, "mt_events_sequence")),
         Grant(["SELECT", "INSERT", "UPDATE"], .tables(.store, ["mt_event_progression"])),
         Grant(["SELECT"], .tables(.tidemark, ["installation", "schema_number", "batch"])),
-        Grant(all, .tables(.tidemark, ["high_water", "gap", "dead_letter"])),
+        Grant(all, .tables(.tidemark, ["high_water", "gap", "dead_letter", "former_letter"])),
         Grant(all, .tables(.tidemark, ["shard", "node"])),
         Grant(all, .tables(.tidemark, ["position", "filled_table", "skipped"])),
         Grant(all, .tables(.tidemark, ["rebuild", "rebuild_worker"])),

@@ -57,13 +57,21 @@ package struct HighWaterReads: Sendable {
 
   /// Steps 1 and 2 in one round trip; each statement in a pipeline still has its own snapshot, taken in order.
   ///
+  /// - Parameter era: reads whether the numbers are still those on record.
+  /// - Returns: the result of `era` too.
   /// - Throws: ``Problem`` if the store is no longer the one that was looked up.
-  package func numbersAndHolders(_ session: Session) async throws -> (Numbers, [Holder]) {
-    // The identity comes last: an identifier never comes back, so if it is the same now, it was the same before.
+  package func numbersAndHolders(_ session: Session, era: SQL) async throws -> (Numbers, [Holder], ResultSet) {
+    // The identity comes last: an identifier never comes back, so if it is the same now, it was the same before. So does the era.
     let results = try await session.pipeline(
-      [numbersStatement, holdersStatement, StoreIdentity.statement(schema: shape.schema)], timeout: .seconds(30))
+      [numbersStatement, holdersStatement, StoreIdentity.statement(schema: shape.schema), era], timeout: .seconds(30))
     try refuseChanged(StoreIdentity.decode(results[2]))
-    return (try decodeNumbers(results[0]), try results[1].rows.map(decodeHolder))
+    return (try decodeNumbers(results[0]), try results[1].rows.map(decodeHolder), results[3])
+  }
+
+  /// Steps 1 and 2 for a single look.
+  package func numbersAndHolders(_ session: Session) async throws -> (Numbers, [Holder]) {
+    let (numbers, holders, _) = try await numbersAndHolders(session, era: "SELECT")
+    return (numbers, holders)
   }
 
   /// For ticks that have nothing to prove, because pages read all the same.

@@ -109,7 +109,7 @@ package struct RebuildRequests: Sendable {
       return .joined
     }
     let isOther = row.fingerprint != fingerprint
-    if row.isHalfDone, !restart, !isOther {
+    if row.isHalfDone, !restart, !isOther, !row.isAborting {
       let isSame =
         row.request.workers == request.workers && row.request.upTo == request.upTo
         && row.request.streams == request.streams && row.request.tenants == request.tenants

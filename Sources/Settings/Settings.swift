@@ -118,6 +118,7 @@ package struct EventStoreSettings: Hashable, Sendable {
   package var pollMin = Duration.milliseconds(10)
   package var pollMax = Duration.milliseconds(250)
   package var onLongHold = HighWater.LongHold()
+  package var onReset = Era.OnReset.wait
   package var accept: Set<Preflight.Acceptance> = []
 
   package enum Dialect: String, CaseIterable, Sendable { case marten }

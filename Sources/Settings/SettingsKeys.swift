@@ -75,6 +75,13 @@ extension Settings {
       has an INCREMENT above 1. "insert-triggers": BEFORE INSERT triggers and rules keep the number that was drawn. "leaf-defaults": no
       writer inserts directly into a partition that draws its numbers elsewhere.
       """),
+    .choice(
+      "event_store.on_reset", \.eventStore.onReset,
+      """
+      What becomes of a shard whose tables have rows when the numbers of the event store have begun anew. "wait" leaves the decision to an
+      operator. "rebuild" replaces the rows by those of the events that are there now; this is for test systems, where a host deletes all
+      event data again and again.
+      """),
     .duration(
       "event_store.on_long_hold.after", \.eventStore.onLongHold.after, .seconds(1)...(.seconds(7 * 86_400)),
       "How long a transaction may hold the high-water mark at one number before the daemon does what `do` says."),

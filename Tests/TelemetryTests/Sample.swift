@@ -30,7 +30,7 @@ enum Sample {
     .storeAtRisk(failure: Problem("the event table is unlogged", hint: "ALTER TABLE")), .storeChanged,
     .pathOpen(failure: Problem("PUBLIC may create in schema public", hint: "REVOKE CREATE")),
 
-    .markRestored(nil), .markRestored(7),
+    .eraBegan(2, failure: plain), .markRestored(nil), .markRestored(7),
     .markMoved(from: 7, to: 12),
     .markHeld(at: 12, for: .milliseconds(1500), by: ["pid 1", "pid 2"]),
     .markReleased(at: 12, after: .seconds(1000)),

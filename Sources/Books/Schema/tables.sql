@@ -38,7 +38,15 @@ CREATE TABLE tidemark.schema_number (
 CREATE TABLE tidemark.high_water (
     singleton   boolean     PRIMARY KEY DEFAULT true CHECK (singleton),
     mark        bigint      NOT NULL,
-    updated_at  timestamptz NOT NULL DEFAULT now()
+    updated_at  timestamptz NOT NULL DEFAULT now(),
+    -- Counts the times that the numbers of the event store began anew.
+    era         integer     NOT NULL DEFAULT 1,
+    -- An event at or below the mark: its number, its stream and version, and its id. Another event at this number is of another era.
+    witness_seq_id  bigint,
+    witness_place   text,
+    witness_id      text,
+    -- The file of the store's sequence, which a reset replaces.
+    sequence_file   bigint
 );
 
 -- ## TABLE tidemark.gap
@@ -74,6 +82,25 @@ CREATE TABLE tidemark.dead_letter (
 
 -- A hash takes an identifier of any length, as the store does.
 CREATE INDEX dead_letter_by_stream ON tidemark.dead_letter USING hash (stream_id);
+
+-- ## TABLE tidemark.former_letter
+-- Dead letters of earlier eras: their numbers belong to other events now, so they are never replayed.
+CREATE TABLE tidemark.former_letter (
+    era              integer     NOT NULL,
+    shard            text        NOT NULL,
+    seq_id           bigint      NOT NULL,
+    stream_id        text,
+    type             text,
+    class            text        NOT NULL,
+    sqlstate         text,
+    message          text        NOT NULL,
+    detail           text,
+    attempts         integer     NOT NULL,
+    first_failed_at  timestamptz NOT NULL,
+    last_failed_at   timestamptz NOT NULL,
+    node             text,
+    PRIMARY KEY (era, shard, seq_id)
+);
 
 -- ## TABLE tidemark.shard
 -- The state of each shard, as its node last wrote it, and the latest request of an operator for it.

@@ -9,6 +9,13 @@ ALTER TABLE tidemark.shard
     ADD COLUMN IF NOT EXISTS first_position bigint,
     ADD COLUMN IF NOT EXISTS obeyed_serial  bigint NOT NULL DEFAULT 0;
 
+ALTER TABLE tidemark.high_water
+    ADD COLUMN IF NOT EXISTS era            integer NOT NULL DEFAULT 1,
+    ADD COLUMN IF NOT EXISTS witness_seq_id bigint,
+    ADD COLUMN IF NOT EXISTS witness_place  text,
+    ADD COLUMN IF NOT EXISTS witness_id     text,
+    ADD COLUMN IF NOT EXISTS sequence_file  bigint;
+
 ALTER TABLE tidemark.installation ADD COLUMN IF NOT EXISTS shape_hash text;
 
 -- An identifier of more than 2,700 bytes did not fit.

@@ -93,6 +93,10 @@ struct HighWaterAgent: Service {
     let reads = HighWaterReads(shape)
     let table = MarkTable(shape)
     if shape.sequenceCache > 1 { observer.observe(.sequenceCached(size: shape.sequenceCache)) }
+    let era = try await stoppable { try await EraTable(shape).enter(session) }
+    if let begun = era.begun {
+      observer.observe(.eraBegan(begun.number, failure: Problem(eraBegun: begun)))
+    }
     let restored = try await table.restore(session)
     observer.observe(.markRestored(restored))
     var ticker = Ticker(
@@ -102,7 +106,7 @@ struct HighWaterAgent: Service {
           append: settings.append, cached: shape.sequenceCache > 1, gapGrace: settings.gapGrace,
           longHold: settings.onLongHold),
         restoredMark: restored),
-      restored: restored)
+      restored: restored, era: era.number)
     var pace = PollPace(from: settings.pollMin, to: settings.pollMax)
     while !Stop.isDue {
       pulse.beat()
@@ -129,15 +133,18 @@ private struct Ticker {
   var rule: HighWater
   /// The mark that was last saved.
   var restored: Int64?
+  let era: Int
+  private let eras: EraTable
 
-  private var persistedAt = ContinuousClock.now
+  /// A mark that moves after a rest is saved at once: what becomes of the store is judged by what is on record.
+  private var persistedAt = ContinuousClock.now - HighWaterAgent.persistCadence
   private var identityLookedUpAt = ContinuousClock.now
   private var objectsLookedUpAt = ContinuousClock.now
   private var reports = HoldReports()
 
   init(
     agent: HighWaterAgent, session: Session, reads: HighWaterReads, table: MarkTable, objects: SchemaWatch,
-    rule: HighWater, restored: Int64?
+    rule: HighWater, restored: Int64?, era: Int
   ) {
     self.agent = agent
     self.session = session
@@ -146,6 +153,8 @@ private struct Ticker {
     self.objects = objects
     self.rule = rule
     self.restored = restored
+    self.era = era
+    eras = EraTable(reads.shape)
   }
 
   /// Returns whether the mark moved.
@@ -155,12 +164,16 @@ private struct Ticker {
     let numbers = try await look { try await $0.numbers($1) }
     if rule.needsHolders(handedOut: numbers.handedOut, highestVisible: numbers.highestVisible) {
       provenAt = .now
-      let (numbers, holders) = try await look { try await $0.numbersAndHolders($1) }
+      let (numbers, holders, seen) = try await look { [eras] in try await $0.numbersAndHolders($1, era: eras.statement)
+      }
+      guard try eras.holds(era, seen) else { throw Problem.otherEra }
       try await perform(rule.read(HighWater.Reading(numbers, holders)))
       try await reportHold()
       identityLookedUpAt = .now
     } else if ContinuousClock.now - identityLookedUpAt > HighWaterAgent.identityCadence {
       try await look { try await $0.refuseChanged($1) }
+      let seen = try await look { [eras] _, session in try await session.prepared(eras.statement) }
+      guard try eras.holds(era, seen) else { throw Problem.otherEra }
       identityLookedUpAt = .now
     }
     if ContinuousClock.now - objectsLookedUpAt > HighWaterAgent.identityCadence {
@@ -189,7 +202,7 @@ private struct Ticker {
         .store(.sequenceReset),
         "the sequence is at \(handedOut), below the high-water mark \(mark) that was already proven",
         hint:
-          "The sequence was reset or the database restored to an earlier state. See RECOVERY in tidemark(7).")
+          "The sequence was set back while its events are there. See RECOVERY in tidemark(7).")
     case .lookUpGaps(let from, let limit, let events):
       let (gaps, end) = try await look { try await $0.gaps(from: from, upTo: limit, events: events, $1) }
       let advance = rule.lookedUp(gaps: gaps, from: from, to: end)
@@ -242,7 +255,8 @@ private struct Ticker {
 
   mutating func persist() async throws {
     guard restored != rule.mark else { return }
-    switch try await table.persist(rule.mark, session) {
+    switch try await table.persist(rule.mark, era: era, session) {
+    case .otherEra: throw Problem.otherEra
     case .done:
       restored = rule.mark
       agent.troubles.worked(.mark)
@@ -252,6 +266,24 @@ private struct Ticker {
         .mark, Problem("the server accepts no writes", hint: ServerHint.of(sqlState: SQLState.readOnlyTransaction.code))
       )
     }
+  }
+}
+
+extension Problem {
+  fileprivate static var otherEra: Problem {
+    Problem(
+      .store(.replaced), "the numbers of the event store are others than those of the mark",
+      hint: "The daemon looks the store up again on its own.")
+  }
+
+  fileprivate init(eraBegun begun: EraTable.Begun) {
+    let letters =
+      begun.letters == 0 ? "" : "; \(counted(begun.letters, "dead letter")) of it went to tidemark.former_letter"
+    self.init(
+      .store(.sequenceReset), "the numbers of the event store began anew: \(begun.reason)\(letters)",
+      hint:
+        "A shard whose tables have no rows begins with the first event. The others wait, since their rows are of events that are gone: `tidemark status` names them and what to do."
+    )
   }
 }
 

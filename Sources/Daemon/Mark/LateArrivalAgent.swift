@@ -29,7 +29,7 @@ struct LateArrivalAgent: Service {
 
   func run() async throws {
     var fullLookDue = ContinuousClock.now
-    var passed: PassedNumbers?
+    var passed: (look: PassedNumbers, era: Int)?
     while !Stop.isDue {
       let isFull = ContinuousClock.now >= fullLookDue
       do {
@@ -68,17 +68,21 @@ struct LateArrivalAgent: Service {
   /// Looks for events in numbers that were dead at the last look.
   ///
   /// - Returns: what this look shows; nil while no mark is proven.
-  private func lookForUndrawn(since before: PassedNumbers?) async throws -> PassedNumbers? {
+  private func lookForUndrawn(
+    since before: (look: PassedNumbers, era: Int)?
+  ) async throws -> (look: PassedNumbers, era: Int)? {
     guard let mark = await marks.current?.sequence else { return before }
     let takers = await takers()
     return try await pool.withSession(for: "late arrivals", unlessStopped: true) { session in
       let now = try await PassedNumbers.look(below: mark, shape, session)
-      guard let now, let before else { return now }
-      let found = now.undrawn(since: before)
+      // Once the numbers have begun anew, each may have another event.
+      guard let now, let era = try await EraTable(shape).current(session) else { return nil }
+      guard let before, before.era == era else { return (now, era) }
+      let found = now.undrawn(since: before.look)
       if !found.isEmpty, let kept = try await UndrawnEvents(shape).keep(found, takers: takers, node: node, session) {
         observer.observe(.numbersNotDrawn(kept.sequences, shards: kept.shards, undecided: kept.undecided))
       }
-      return now
+      return (now, era)
     }
   }
 }

@@ -141,6 +141,7 @@ actor DatabaseFollower: Service {
     let rebuilds = RebuildBoard()
     let feed = EventFeed(shape: shape, pool: pool, marks: marks)
     let (database, isOneOfSeveral) = (name ?? "main", name != nil)
+    let onReset = settings.eventStore.onReset
     let shards = ShardSet { definition in
       let context = ShardContext(
         definition, shape: shape, policy: { [self] in await settings.failurePolicy }, node: node, observer: observer,
@@ -149,7 +150,7 @@ actor DatabaseFollower: Service {
       rebuilding.policy = { [self] in await settings.rebuildPolicy }
       let follower = ShardAgent(
         context: context, pool: pool, marks: marks, health: health, requests: requests, feed: feed,
-        declared: { [self] in await settings.projections.map(\.shard) })
+        declared: { [self] in await settings.projections.map(\.shard) }, onReset: onReset)
       let rebuilder = RebuildRunner(
         rebuilding, options: options, workMemory: workMemory, requests: requests, sharesLock: isOneOfSeveral)
       return ShardServices(services: [

@@ -36,6 +36,8 @@ struct InPlaceRebuild: Sendable {
         guard let live = try await Positions(shape).read(runner.shard, session) else {
           throw Problem(nothingAppliedBy: runner.shard)
         }
+        // The rows of an era that is over go anyway.
+        if case .stale = try await Positions(shape).look(runner.shard, session) { return }
         let lost = try await runner.lostEvents(upTo: live, session)
         let orphans = try await orphans(of: originals, session)
         guard !lost.isNone || !orphans.isEmpty else { return }

@@ -292,6 +292,7 @@ package struct RebuildRunner: Sendable {
     _ row: RebuildTable.Row, _ choice: ExchangeChoice, _ shadows: ShadowTables, _ workers: [RebuildWorker],
     _ filter: RowFilter, _ session: Session
   ) async throws {
+    var row = row
     var rule = Rebuild(
       choice: choice, mayCopy: row.request.way == .auto, upTo: row.request.upTo,
       near: definition.plugin == nil ? Rebuild.nearForStatements : Rebuild.nearForPlugin)
@@ -301,6 +302,8 @@ package struct RebuildRunner: Sendable {
     var comparison: String?
     var seen: Continuity?
     // One that ends at an earlier event lacks the rows of later ones, which the live shard then applies again.
+    // The rows of an era that is over go anyway.
+    if case .stale = try await Positions(shape).look(shard, session) { row.request.allowsFewer = true }
     var isCounted = row.request.allowsFewer || row.request.upTo != nil || !row.request.exchanges
     let closing = RebuildClosing(runner: self, shadows: shadows, filter: filter)
     while command != .finish {

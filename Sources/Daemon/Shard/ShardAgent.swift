@@ -19,6 +19,8 @@ package struct ShardAgent: Service {
   package var feed: EventFeed
   /// The shards that the settings declare now.
   var declared: @Sendable () async -> [ShardName]
+  /// What becomes of the shard's rows when the numbers of the store have begun anew.
+  var onReset = Era.OnReset.wait
   /// Set if the projection is a plugin.
   var plugin: PluginProjector?
 
@@ -100,6 +102,10 @@ package struct ShardAgent: Service {
   ) async throws -> Shard.Command {
     switch command {
     case .readPosition:
+      // The session of the mark finds out first whether the numbers are those on record.
+      guard try await unlessRevised(revision, { try await marks.mark { _ in true } }) != nil else {
+        return await interrupted(command, &rule, revision)
+      }
       let life = await marks.life
       let isFirst = rule.position == nil
       let step = try await runner.attempt(&rule) { rule in
@@ -119,6 +125,7 @@ package struct ShardAgent: Service {
         try await plugin?.start(at: position)
         return rule.positionRead(position, life: life)
       }
+      if onReset == .rebuild, step.failed?.failure.code == .store(.mismatch) { await replaceRowsOfOldEra() }
       return told(step, rule)
     case .awaitMark(let position, let life):
       let mark = try await unlessRevised(revision) {
@@ -156,6 +163,15 @@ package struct ShardAgent: Service {
       return await interrupted(command, &rule, revision)
     case .halt(let halt):
       return try await standStill(halt, &rule, revision)
+    }
+  }
+
+  private func replaceRowsOfOldEra() async {
+    // A failure shows in the wait itself, which ends with another attempt.
+    try? await stoppable { [pool, key, definition, context] in
+      try await pool.withSession(for: key) {
+        try await ResetRebuild(definition, shape: context.shape).request($0)
+      }
     }
   }
 

@@ -76,6 +76,16 @@ package struct Belonging: Sendable, Hashable {
             "`tidemark start \(shard) --from-record` continues at \(left), where its tables are. `tidemark rebuild \(projection)` fills them again. To begin with its first event, empty them and run `tidemark start \(shard) --from-here`."
         ))
     }
+    if case .stale = continuity, tables.isEmpty || tables.contains(where: \.hasRows) {
+      let rows =
+        tables.first(where: \.hasRows).map { "its table \($0.name) has rows" } ?? "what it wrote may still be there"
+      let emptying = tables.isEmpty ? "" : " If its tables are emptied, it begins by itself."
+      return .wait(
+        problem(
+          "the event store began anew, and \(rows) of events that are gone: \(shard) does not add to them",
+          "Run `tidemark rebuild \(projection)`, which replaces them by the events that are there now.\(emptying) `tidemark start \(shard) --from-here` keeps them and adds to them."
+        ))
+    }
     // One that begins exactly where the other is continues its work.
     let isSeamless = { (other: Other) in !start.readsThePast && first.map { $0 <= other.position } ?? true }
     if let other = fillers.first(where: { !isSeamless($0) }), let table = other.table {

@@ -56,7 +56,8 @@ extension Fact {
     .serverNotice,
     .sequenceCached, .storeAtRisk, .pathOpen, .storeChanged,
 
-    .markRestored, .markMoved, .markHeld, .markReleased, .markRefused, .markFailed, .gapsPassed, .gapsUnwatched,
+    .markRestored, .eraBegan, .markMoved, .markHeld, .markReleased, .markRefused, .markFailed, .gapsPassed,
+    .gapsUnwatched,
     .lateArrival, .numbersNotDrawn,
 
     .nodesChanged, .leadershipTaken, .leadershipGiven, .leadershipBlocked, .leadershipLost, .leadershipWaived,

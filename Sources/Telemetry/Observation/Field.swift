@@ -101,6 +101,8 @@ extension Field where Value == Int64 {
 extension Field where Value == Int {
   package static var attempt: Self { Self("attempt") }
   package static var count: Self { Self("count") }
+  /// How often the numbers of the store have begun anew, and once more.
+  package static var era: Self { Self("era") }
   package static var limit: Self { Self("limit") }
   package static var needed: Self { Self("needed") }
   /// How many sequence numbers.

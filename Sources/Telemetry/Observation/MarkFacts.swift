@@ -17,6 +17,23 @@ extension Observation {
 }
 
 extension Fact {
+  package static let eraBegan = Fact(
+    "5a0f6c1e92d74b3f8b41c7d3e9a0562d", .error, "The numbers of the event store began anew",
+    meaning:
+      "The host deleted all event data, or an older copy of the event tables was restored (TM207): the sequence gives the same numbers to other events. The daemon has discarded what it knew of the old numbers: mark, gaps and positions; dead letters are kept in tidemark.former_letter.",
+    action:
+      "If this was intended: nothing for shards whose tables are empty; for the others run `tidemark rebuild`. If not, restore the event store from a backup.",
+    ends: [.mark])
+}
+
+extension Observation {
+  /// - Parameter era: its number.
+  package static func eraBegan(_ era: Int, failure: Problem) -> Self {
+    Self(.eraBegan, failure: failure).with(.era, era)
+  }
+}
+
+extension Fact {
   package static let markMoved = Fact(
     "72ec41251a464c7f9963648b811d0895", .debug, "High-water mark moved",
     meaning: "Everything up to the mark is settled.",

@@ -187,7 +187,7 @@ extension Fact {
   package static let shardMismatched = Fact(
     "5f0c9a3be1d24a7d9a0b6f2c48d7e915", .error, "Shard not started: its position and its tables do not belong together",
     meaning:
-      "The shard has no position although its tables have rows or another shard fills them, as after a projection was renamed; or it has one and a table is empty, as after a table was created again (TM216). Each event would count twice, or not at all, so the shard applies nothing.",
+      "The shard has no position although its tables have rows or another shard fills them, as after a projection was renamed; or it has one and a table is empty, as after a table was created again; or the event store began anew (TM216). Each event would count twice, or not at all, so the shard applies nothing.",
     action:
       "Read error and hint: `tidemark move` carries the position of a renamed projection over, `tidemark rebuild` fills an empty table. The daemon tries again after retry_in.",
     repeats: .page)

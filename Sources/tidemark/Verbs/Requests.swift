@@ -120,9 +120,9 @@ enum Start {
   static let verb = RequestOptions.verb(
     "start", about: "Start shards that were stopped by an operator or after a failure.",
     discussion: """
-      A shard whose position another program has moved or deleted waits (TM218). Say where it continues: --from-record where Tidemark left
-      it, which is right as long as nobody wrote its tables; --from-here at the position that is there now. `tidemark rebuild` fills the
-      tables again instead.
+      A shard whose position another program has moved or deleted waits (TM218), and so does one whose event store began anew (TM207) while
+      its tables had rows. For these, say where it continues: --from-record where Tidemark left it, which is right as long as nobody wrote
+      its tables; --from-here at the position that is there now. `tidemark rebuild` fills the tables again instead.
       """,
     options: [fromHere, fromRecord],
     examples: [
