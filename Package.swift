@@ -114,7 +114,7 @@ let package = Package(
       name: "PostgresTests", dependencies: ["CLibpq", "Concurrency", "Postgres", "Sandbox", "TestSupport"],
       swiftSettings: strict),
     .testTarget(
-      name: "SettingsTests", dependencies: ["Rules", "Settings"], resources: [.copy("Fixtures")],
+      name: "SettingsTests", dependencies: ["CLibpq", "Rules", "Settings"], resources: [.copy("Fixtures")],
       swiftSettings: strict),
     .target(
       name: "TestSupport",

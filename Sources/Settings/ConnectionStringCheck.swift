@@ -1,3 +1,5 @@
+import Rules
+
 // libpq quotes the part of a connection string that it does not understand, and where the string is written wrongly that part may be the
 // password. So a string is checked before anything shows it or connects with it, and what is wrong is said without its values.
 

@@ -1,3 +1,4 @@
+import CLibpq
 import Foundation
 import Rules
 import Settings
@@ -241,6 +242,19 @@ import Testing
   func `are taken in every form that libpq understands`(url: String) throws {
     let written = url.replacing("\\", with: "\\\\")
     #expect(try parse("[database]\nurl = \"\(written)\"\n").database.url == url)
+  }
+
+  @Test func `may be in any keyword that the installed libpq knows`() {
+    let options = PQconndefaults()
+    defer { PQconninfoFree(options) }
+    var (option, count) = (options, 0)
+    while let keyword = option?.pointee.keyword {
+      let name = String(cString: keyword)
+      #expect(problems("[database]\nurl = \"\(name)=1\"\n") == [])
+      option = option?.successor()
+      count += 1
+    }
+    #expect(count > 30)
   }
 
   @Test func `are never printed, not even by a problem`() {
