@@ -53,6 +53,11 @@ extension Problem {
       .plugin(.wrongAnswer), "the plugin \(text)", hint: "See tidemark-plugin(7) for the order of messages.")
   }
 
+  /// It answered before it had read its page. No event makes it do that, and a shorter page would only hide it in the pipe.
+  package static func unread(through ceiling: Int64) -> Problem {
+    .wrongAnswer("answered before reading the whole page up to \(ceiling)")
+  }
+
   /// It refused to run.
   package static func refused(_ text: String) -> Problem {
     Problem(

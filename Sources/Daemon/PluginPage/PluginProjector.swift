@@ -157,7 +157,7 @@ actor PluginProjector: PageApplier {
     } catch let problem as Problem where problem.code == .plugin(.silent) {
       pace.timedOut(slice.count)
       throw PageFailure(problem).narrowed(from: slice.count)
-    } catch let problem as Problem where problem.mayBeOfEvent {
+    } catch let problem as Problem where problem.mayBeOfEvent && problem != .unread(through: slice.page.ceiling) {
       pace.tooMuch(slice.count)
       var failure = PageFailure(problem).narrowed(from: slice.count)
       guard let first = slice.firstSequence else { throw failure }

@@ -27,7 +27,8 @@ struct Init {
     "dry-run", "Print the statements instead of running them, to read or to run with psql(1).")
   static let roles: Option<Bool> = .flag(
     "roles",
-    "Print statements that make a group role for the daemon, an application, a viewer and operators, each with its privileges.")
+    "Print statements that make a group role for the daemon, an application, a viewer and operators, each with its privileges."
+  )
   static let streamIdentity: Option<StreamIdentity> = .value(
     "stream-identity", .choice("TYPE"), default: .uuid, "The type of stream identifiers in a new event store.")
 

@@ -14,7 +14,7 @@ import Testing
       _ = try await box.text("TIDEMARK_BINARY=\(Self.binary) /src/packaging/install")
       let verified = try await box.run("systemd-analyze verify tidemark.service")
       #expect(verified.code == 0 && verified.output.isEmpty && verified.error.isEmpty, "\(verified)")
-      let secure = try await box.run("systemd-analyze security --offline=true --threshold=15 tidemark.service")
+      let secure = try await box.run("systemd-analyze security --offline=true --threshold=12 tidemark.service")
       #expect(secure.code == 0, "\(secure.output.suffix(200))")
       for page in ["1 tidemark", "7 tidemark", "5 tidemark.toml", "7 tidemark.observations"] {
         #expect(try await box.run("man -w \(page)").code == 0)
