@@ -74,6 +74,8 @@ package struct EraTable: Sendable {
   }
 
   /// The record and the store at one moment.
+  ///
+  /// LATERAL with LIMIT is one look into the index: nothing tells the planner that the record has one row, so a plain join could read all events.
   package var statement: SQL {
     """
     SELECT h.mark, h.era, h.witness_seq_id, h.witness_place, h.witness_id, h.sequence_file,
@@ -83,7 +85,7 @@ package struct EraTable: Sendable {
            coalesce(pg_relation_filenode(\(shape.sequenceOID)::oid)::bigint, 0) AS file,
            EXISTS (SELECT FROM \(raw: shape.store).mt_event_progression AS p WHERE p.name = 'HighWaterMark') AS has_mark_row
       FROM tidemark.high_water AS h CROSS JOIN \(raw: shape.sequence) AS s
-      LEFT JOIN \(raw: shape.store).mt_events AS e ON e.seq_id = h.witness_seq_id
+      LEFT JOIN LATERAL (SELECT * FROM \(raw: shape.store).mt_events AS w WHERE w.seq_id = h.witness_seq_id LIMIT 1) AS e ON true
     """
   }
 
