@@ -22,7 +22,7 @@ package struct Gate: SuiteTrait, TestTrait, TestScoping {
 
   private actor Places {
     static let shared = Places()
-    private var free = 6
+    private var free = 4
     private var waiting: [CheckedContinuation<Void, Never>] = []
 
     func take() async {

@@ -312,11 +312,11 @@ import Testing
       try await eventually("it says what it leads now") {
         sockets.contains { $0.messages.last { $0.hasPrefix("STATUS=") }?.hasPrefix("STATUS=leading 1 of 1") ?? false }
       }
+      try await fleet.isRight()
       let said = try await other.stop().error
       #expect(
         said.contains("Leadership of the shard acquired") && said.contains("/\(leader.pid) left"),
         "with its cause: \(said)")
-      try await fleet.isRight()
     }
   }
 
