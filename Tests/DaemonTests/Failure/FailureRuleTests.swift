@@ -85,7 +85,7 @@ import Testing
     }
     try await database.connected { session in
       try await ShardSessions.prepare(session)
-      try await session.script("SET statement_timeout = '200ms'")
+      try await session.script("SET statement_timeout = '400ms'")
       try await session.script("INSERT INTO public.mt_event_progression VALUES ('Sum:All', 0), ('Each:All', 0)")
       let page = Page(floor: 0, ceiling: 3)
       for (name, projector) in projectors {
