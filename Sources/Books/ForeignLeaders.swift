@@ -13,7 +13,7 @@ package struct ForeignLeaders: Sendable {
     self.shareOneLock = shareOneLock
   }
 
-  /// Who leads each of the shards, in words; without those that one of our nodes leads, or nobody.
+  /// Who leads each of the shards, in words; without those that one of our nodes leads, or no program.
   package func find(_ shards: [String], _ session: Session) async throws -> [String: String] {
     let keys = shards.map { shareOneLock ? LeaderLock.databaseKey : LeaderLock.key(schema: shape.schema, shard: $0) }
     let rows = try await session.execute(

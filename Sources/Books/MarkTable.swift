@@ -158,6 +158,12 @@ package struct MarkTable: Sendable {
       self.archived = archived
     }
 
+    /// The declared shards, and those that ran before and do not run now, which count as taking every type.
+    static func all(_ declared: [Taker], and others: some Sequence<String>) -> [Taker] {
+      let names = Set(declared.map(\.shard))
+      return declared + others.filter { !names.contains($0) }.sorted().map { Taker(shard: $0, types: nil) }
+    }
+
     func takes(type: String, isArchived: Bool) -> Bool {
       (types?.contains(type) ?? true) && !(isArchived && archived == .skip)
     }
@@ -231,8 +237,7 @@ package struct MarkTable: Sendable {
         """,
       ])[1].rows
       guard newcomers.isEmpty else { return nil }
-      let here = Set(takers.map(\.shard))
-      let all = takers + positions.keys.filter { !here.contains($0) }.sorted().map { Taker(shard: $0, types: nil) }
+      let all = Taker.all(takers, and: positions.keys)
       var kept: [Kept] = []
       for arrival in arrivals {
         let past = all.filter { taker in

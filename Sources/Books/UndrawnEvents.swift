@@ -58,11 +58,8 @@ package struct UndrawnEvents: Sendable {
       let others = try await session.execute("SELECT name FROM tidemark.shard").rows.map {
         try $0.get("name", as: String.self)
       }
-      let declared = Set(takers.map(\.shard))
-      let all =
-        takers + others.filter { !declared.contains($0) }.sorted().map { MarkTable.Taker(shard: $0, types: nil) }
       var kept = Kept(sequences: events.map(\.sequence), shards: [], undecided: [])
-      for taker in all {
+      for taker in MarkTable.Taker.all(takers, and: others) {
         let taken = events.filter { taker.takes(type: $0.type, isArchived: $0.isArchived) }.map(\.sequence)
         let missed = Self.numbers(taken, in: found) { $0.missedBy.contains(taker.shard) }
         if !Self.numbers(taken, in: found, where: { $0.perhapsMissedBy.contains(taker.shard) }).isEmpty {

@@ -280,7 +280,7 @@ package struct ShadowTables: Sendable {
          WHERE name = \(shard)
         """)
     }
-    // From here on the tables belong to this position, whoever moved it before. Of some streams only, that would not be so.
+    // From here on the tables belong to this position, whichever program moved it before. Of some streams only, that would not be so.
     if !row.request.isPartial { try await session.execute(Positions.record(position, of: shard)) }
     // A copy waits for rows without a limit, but not for the locks of this statement.
     try await session.script(

@@ -45,7 +45,7 @@ package struct Era: Sendable, Hashable {
 
   package enum Verdict: Sendable, Hashable {
     case same
-    /// The sequence is below the mark and the old events are still there: somebody set it back, and the next events will collide.
+    /// The sequence is below the mark and the old events are still there: a person or a program set it back, and the next events will collide.
     case sequenceBehind
     /// Why, in words.
     case new(String)
