@@ -126,7 +126,7 @@ extension Connection {
       case .ifDirect: "pg_catalog.pg_backend_pid() OPERATOR(pg_catalog.=) \(process)"
       case .never: "false"
       }
-    let signs = SignsOfLife.settings.map { "pg_catalog.set_config('\($0.name)', '\($0.value)', false)" }
+    let pinned = ServerSettings.pinned.map { "pg_catalog.set_config('\($0.name)', '\($0.value)', false)" }
       .joined(separator: ", ")
     try send(
       script: """
@@ -140,7 +140,7 @@ extension Connection {
                                OR pg_catalog.pg_has_role(n.nspowner, d.datdba, 'MEMBER'))),
                -- A client that is cut off from here on leaves no session behind for hours: the server asks for signs of life.
                CASE WHEN \(condition)
-                    THEN pg_catalog.concat(\(signs)) END
+                    THEN pg_catalog.concat(\(pinned), \(ServerSettings.allowsViews)) END
         """)
     let row = try results(operation)[0].rows[0]
     serverProcess = row.text(1).flatMap { Int32($0) } ?? process

@@ -150,11 +150,13 @@ $function$;
 
 -- ## FUNCTION tidemark_internal.make_shadow(regclass, text)
 -- Creates the new table for a table, with all that CREATE TABLE ... (LIKE ... INCLUDING ALL) leaves out: the names of indexes, constraints,
--- statistics and sequences, options, targets, replica identity, comments; but not foreign keys, triggers and policies.
+-- statistics and sequences, options, targets, replica identity, comments; but not foreign keys, triggers and policies. It stands in the
+-- same tablespace, whatever the role's default is.
 CREATE OR REPLACE FUNCTION tidemark_internal.make_shadow(original regclass, schema text)
 RETURNS regclass
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
+SET default_tablespace = ''
 AS $function$
 DECLARE
     source pg_catalog.pg_class;

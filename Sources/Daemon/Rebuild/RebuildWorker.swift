@@ -123,9 +123,19 @@ actor RebuildWorker {
     let event = failed.failure.sequence.map { "event \($0): " } ?? ""
     throw Problem(
       .rebuild(.pageFailed), "\(event)\(failed.failure)",
-      hint: failed.failureClass == .event || failed.failureClass == .unknownEvent
-        ? "Fix the \(plugin == nil ? "statement" : "plugin") or the event, or let [rebuild_errors] skip such events; then run `tidemark rebuild` again to continue from here."
-        : failed.failure.hint ?? "Fix the cause, then run `tidemark rebuild` again.")
+      hint: await remedy(for: failed) ?? failed.failure.hint ?? "Fix the cause, then run `tidemark rebuild` again.")
+  }
+
+  /// Nil if no event is at fault.
+  private func remedy(for failed: PageFailure) async -> String? {
+    guard [.event, .unknownEvent].contains(failed.failureClass) else { return nil }
+    let program = plugin == nil ? "statement" : "plugin"
+    let skip =
+      await context.policy().decides(on: failed.facts(projection: context.definition.name)).map {
+        "set rebuild_errors.\($0.rawValue) = true to skip such events"
+      } ?? "change the [[on_error]] rule that stops at it"
+    return
+      "Fix the \(program) or the event, or \(skip); then run `tidemark rebuild` again to continue from here."
   }
 
   /// Writes the failure to the row, for operators who watch. If the database is unreachable, they already know.

@@ -14,7 +14,7 @@ package struct PoolerCheck: Sendable {
     self.options = options
   }
 
-  /// Opens a session with the search path of our own, unless a pooler shares it: then others would get that path with their next
+  /// Opens a session with the search path and the settings of our own, unless a pooler shares it: then others would get them with their next
   /// transaction.
   ///
   /// - Throws: `refusal` if it is shared.
@@ -23,7 +23,7 @@ package struct PoolerCheck: Sendable {
     guard !session.isDirect else { return session }
     do {
       if try await isShared(session) { throw refusal }
-      try await session.script(SearchPath.pin)
+      try await session.script(ServerSettings.pin)
       return session
     } catch {
       await session.close()

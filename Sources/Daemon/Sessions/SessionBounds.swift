@@ -53,19 +53,14 @@ package enum SessionBounds: Sendable {
 
   /// For a script that resets all settings and must set these again in the same transaction.
   var statements: String {
-    ([SearchPath.pin] + settings.map { "SET \($0.name) = '\($0.value)'" }).joined(separator: "; ")
+    ([ServerSettings.pin] + settings.map { "SET \($0.name) = '\($0.value)'" }).joined(separator: "; ")
   }
 
   private var settings: [(name: String, value: String)] {
     let silence = "\(Int(Self.silence / .milliseconds(1)))ms"
     return [
       ("client_connection_check_interval", "\(Int(checkInterval / .milliseconds(1)))ms"),
-      ("idle_session_timeout", self == .leadership ? silence : "0"),
       ("idle_in_transaction_session_timeout", silence),
-      // Single statements wait for rows too, and must then see the change they waited for, even if the role has another default.
-      ("default_transaction_isolation", "read committed"),
-      // With this, a query that a policy would filter fails instead of missing rows.
-      ("row_security", "off"),
-    ] + SignsOfLife.settings
+    ] + (self == .leadership ? [("idle_session_timeout", silence)] : [])
   }
 }

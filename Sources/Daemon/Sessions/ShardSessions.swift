@@ -13,7 +13,7 @@ package enum ShardSessions {
   static func clean(_ session: Session, workMemory: String? = nil) async throws {
     _ = try await session.script(
       """
-      RESET ALL; \(SearchPath.pin); RESET ROLE; RESET SESSION AUTHORIZATION; \(SessionBounds.work.statements);
+      RESET ALL; \(ServerSettings.pin); RESET ROLE; RESET SESSION AUTHORIZATION; \(SessionBounds.work.statements);
       SELECT pg_advisory_unlock_all(); DISCARD TEMP; UNLISTEN *
       """)
     try await lead(session, workMemory: workMemory)

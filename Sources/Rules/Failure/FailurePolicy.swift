@@ -120,6 +120,35 @@ package struct FailurePolicy: Hashable, Sendable {
     self.skipUnknownEvents = skipUnknownEvents
   }
 
+  /// The setting that decides whether an event with such a failure stops the shard; nil if a rule of the operator's decides, or none can.
+  package func decides(on failure: FailureFacts) -> Switch? {
+    rules.contains { $0.matches(failure) } ? nil : Switch(failure)
+  }
+
+  /// The settings under `[errors]` and `[rebuild_errors]`.
+  package enum Switch: String {
+    case apply = "skip_apply_errors"
+    case serialization = "skip_serialization_errors"
+    case unknown = "skip_unknown_events"
+
+    /// Nil for failures that are no event's fault.
+    fileprivate init?(_ failure: FailureFacts) {
+      switch failure.failureClass {
+      case .event: self = failure.sqlState?.hasPrefix("22") == true ? .serialization : .apply
+      case .unknownEvent: self = .unknown
+      case .connection, .transient, .definition, .order: return nil
+      }
+    }
+
+    fileprivate var value: KeyPath<FailurePolicy, Bool> {
+      switch self {
+      case .apply: \.skipApplyErrors
+      case .serialization: \.skipSerializationErrors
+      case .unknown: \.skipUnknownEvents
+      }
+    }
+  }
+
   /// The chain for a failure. A lost connection has none: the shard waits until the database is back.
   package func actions(for failure: FailureFacts) -> [FailureAction] {
     rules.first { $0.matches(failure) }?.actions ?? standard(for: failure)
@@ -139,12 +168,8 @@ package struct FailurePolicy: Hashable, Sendable {
         // What the server lacks it may have again at any moment, and every shard waits for it.
         .pause(failure.sqlState?.hasPrefix("53") == true ? .seconds(5) : .seconds(30)),
       ]
-    case .event:
-      [
-        failure.sqlState?.hasPrefix("22") == true
-          ? (skipSerializationErrors ? .skip : .stop) : (skipApplyErrors ? .skip : .stop)
-      ]
-    case .unknownEvent: [skipUnknownEvents ? .ignore : .stop]
+    case .event: [self[keyPath: Switch(failure)!.value] ? .skip : .stop]
+    case .unknownEvent: [self[keyPath: Switch(failure)!.value] ? .ignore : .stop]
     case .definition: [.stop]
     case .order: [.pause(.seconds(10)), .pause(.seconds(10)), .stop]
     }

@@ -58,6 +58,9 @@ struct Check {
       for warning in try await DefinitionCheck(shape: shape).warnings(settings.projections, session) {
         printResult("\(settings.prefix)warning: \(warning)")
       }
+      for line in try await ServerSettingsReport.lines(session) {
+        printResult("\(settings.prefix)note: \(printable(line))")
+      }
       for note in settings.projections.compactMap(Self.note) { printResult("\(settings.prefix)\(note)") }
       printResult(
         "\(settings.prefix)ok: \(counted(count, "projection")), every statement planned by PostgreSQL \(session.serverVersion / 10_000)"
