@@ -1,5 +1,6 @@
 import Foundation
 import Postgres
+import Rules
 import Sandbox
 import Synchronization
 import TestSupport
@@ -35,12 +36,18 @@ import Testing
     var random: SplitMix
     /// Nodes that sleep, and when they wake.
     var frozen: [pid_t: ContinuousClock.Instant] = [:]
+    /// Nodes that may open only a few descriptors more, and until when.
+    var limited: [pid_t: ContinuousClock.Instant] = [:]
     var healsAt: ContinuousClock.Instant?
+    /// When the database takes writes again.
+    var writableAt: ContinuousClock.Instant?
+    var length = Duration.zero
     var log: [String] = []
     var began = ContinuousClock.now
 
     mutating func run(for length: Duration, seed: UInt64) async throws {
       began = .now
+      self.length = length
       let writers = Task { [fleet, seed] in
         await withTaskGroup(of: Void.self) { group in
           for number in 1...3 {
@@ -85,48 +92,67 @@ import Testing
       let dice = Int.random(in: 0..<100, using: &random)
       let node = awake.randomElement(using: &random)
       switch dice {
-      case 0..<25:
+      case 0..<22:
         guard let node else { return }
         note("kill \(node.pid)")
         try await fleet.kill(node)
-      case 25..<45:
+      case 22..<40:
         guard let node else { return }
-        let length = Duration.milliseconds(Int.random(in: 100...8_000, using: &random))
+        let length = moment(8)
         note("freeze \(node.pid) for \(length)")
         node.send(SIGSTOP)
         frozen[node.pid] = .now + length
-      case 45..<52:
+      case 40..<47:
         guard let node else { return }
         note("stop \(node.pid)")
         try await fleet.stop(node)
-      case 52..<80:
+      case 47..<72:
         guard await fleet.nodes.count < 5 else { return }
         try await start(throughProxy: Int.random(in: 0..<3, using: &random) == 0)
-      case 80..<88:
+      case 72..<79:
         note("end sessions")
         try? await fleet.database.script(
           "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'tidemark' AND pid <> pg_backend_pid() AND random() < 0.3"
         )
-      case 88..<91:
-        let length = Duration.milliseconds(Int.random(in: 100...8_000, using: &random))
+      case 79..<82:
+        let length = moment(8)
         note("freeze the server for \(length)")
         let processes = cluster.processes
         for pid in processes { Glibc.kill(pid, SIGSTOP) }
         try await Task.sleep(for: length)
         for pid in processes { Glibc.kill(pid, SIGCONT) }
-      case 91..<95:
+      case 82..<86:
         guard healsAt == nil else { return }
-        let length = Duration.milliseconds(Int.random(in: 100...8_000, using: &random))
+        let length = moment(20)
         note("cut for \(length)")
         proxy.cut()
         healsAt = .now + length
+      case 86..<90:
+        guard let node else { return }
+        let length = moment(8)
+        note("no descriptors to spare for \(node.pid) for \(length)")
+        let open = try FileManager.default.contentsOfDirectory(atPath: "/proc/\(node.pid)/fd").count
+        try await limitDescriptors(of: node.pid, to: open + Int.random(in: 4...8, using: &random))
+        limited[node.pid] = .now + length
+      case 90..<94:
+        guard writableAt == nil else { return }
+        let length = moment(8)
+        note("read-only for \(length)")
+        guard (try? await setReadOnly(true)) != nil else { return }
+        writableAt = .now + length
       default:
         let mode: PrivateCluster.StopMode = Bool.random(using: &random) ? .immediate : .fast
-        note("restart the server (\(mode.rawValue))")
+        let length = Bool.random(using: &random) ? moment(1.5) : moment(20)
+        note("an outage of the server (\(mode.rawValue)) for \(length)")
         await cluster.stop(mode)
-        try await Task.sleep(for: .milliseconds(Int.random(in: 0...1500, using: &random)))
+        try await Task.sleep(for: length)
         try await cluster.startServer()
       }
+    }
+
+    /// A length up to this many seconds, and never longer than the whole attack.
+    private mutating func moment(_ longest: Double) -> Duration {
+      min(.milliseconds(Int.random(in: 100...Int(longest * 1_000), using: &random)), length)
     }
 
     private mutating func wake(all: Bool) async throws {
@@ -134,10 +160,34 @@ import Testing
         Glibc.kill(pid, SIGCONT)
         frozen[pid] = nil
       }
+      for (pid, at) in limited where all || at <= .now {
+        // It may have been killed meanwhile.
+        try? await limitDescriptors(of: pid, to: 4_096)
+        limited[pid] = nil
+      }
       if let at = healsAt, all || at <= .now {
         proxy.heal()
         healsAt = nil
       }
+      if let at = writableAt, all || at <= .now, (try? await setReadOnly(false)) != nil { writableAt = nil }
+      if all { #expect(writableAt == nil, "the database takes writes again") }
+    }
+
+    private func limitDescriptors(of pid: pid_t, to limit: Int) async throws {
+      let outcome = try await Program.command(["prlimit", "--pid", "\(pid)", "--nofile=\(limit):"])
+      if outcome.code != 0 { throw Problem(outcome.error) }
+    }
+
+    /// For sessions that are there, too: those of nodes end.
+    private func setReadOnly(_ isReadOnly: Bool) async throws {
+      let name = fleet.database.name
+      let change = isReadOnly ? "SET default_transaction_read_only = on" : "RESET default_transaction_read_only"
+      try await fleet.database.script(
+        """
+        SET TRANSACTION READ WRITE; ALTER DATABASE \(name) \(change);
+        SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+         WHERE datname = '\(name)' AND application_name = 'tidemark' AND pid <> pg_backend_pid()
+        """)
     }
 
     private mutating func start(throughProxy: Bool) async throws {
@@ -145,8 +195,16 @@ import Testing
         throughProxy
         ? fleet.database.conninfo.replacing("port=\(cluster.port)", with: "port=\(proxy.port)")
         : fleet.database.conninfo
-      let node = try await fleet.start(try fleet.config(conninfo: conninfo))
-      note("start \(node.pid)\(throughProxy ? " behind the proxy" : "")")
+      let isRead = Int.random(in: 0..<4, using: &random) > 0
+      let node = try await fleet.start(try fleet.config(conninfo: conninfo), prefix: isRead ? [] : try Self.unread())
+      note("start \(node.pid)\(throughProxy ? " behind the proxy" : "")\(isRead ? "" : ", its log is not read")")
+    }
+
+    /// A command that becomes another, with a full pipe for its log that nobody reads.
+    private static func unread() throws -> [String] {
+      let pipe = FileManager.default.temporaryDirectory.appending(path: "unread-\(UUID().uuidString)").path
+      let script = "mkfifo \(pipe) && exec 3<>\(pipe) && head -c 65536 /dev/zero >&3; exec \"$@\" 2>&3"
+      return ["sh", "-c", script, "sh"]
     }
 
     private mutating func note(_ what: String) {
