@@ -120,6 +120,7 @@ enum Measurement: String, CaseIterable {
   case growth
   case rebuild
   case failOver = "failover"
+  case outage
   case plugins
   case against
 
@@ -135,6 +136,7 @@ enum Measurement: String, CaseIterable {
     case .growth: try await Growth.measure(bench)
     case .rebuild: try await Rebuild.measure(bench)
     case .failOver: try await FailOver.measure(bench)
+    case .outage: try await Outage.measure(bench)
     case .plugins: try await PluginSpeed.measure(bench)
     case .against: try await Against.measure(bench)
     }

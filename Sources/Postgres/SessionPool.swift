@@ -97,9 +97,22 @@ package actor SessionPool {
   package func close() async {
     isClosed = true
     waiters.fail(PostgresError(.connection("the pool is closed")))
+    await closeIdle()
+  }
+
+  /// A server that ended one session has often ended all: each user of a dead one would fail once more, and wait longer each time.
+  private func closeIdle() async {
     let sessions = idle
     idle = []
     for (_, session) in sessions { await session.close() }
+  }
+
+  /// Why no session can be opened now; nil if one can.
+  package nonisolated func refusal() async -> PostgresError? {
+    do {
+      try await Session.connect(options, threadName: "probe").close()
+      return nil
+    } catch { return error }
   }
 
   private func take(_ key: String, _ isNew: Bool) async throws -> Session {
@@ -146,7 +159,11 @@ package actor SessionPool {
     if serving[key]?.isEmpty ?? false { serving[key] = nil }
     await session.rollBack()
     if isClosed { await session.close() }
-    if session.isOpen { idle.append((key, session)) }
+    if session.isOpen {
+      idle.append((key, session))
+    } else {
+      await closeIdle()
+    }
     passOnPlace()
   }
 

@@ -46,6 +46,29 @@ import Testing
     await pool.close()
   }
 
+  /// A restart of the server ends all: each that is lent afterwards would fail its user once more.
+  @Test func `replaces all that lie idle where one broke`() async throws {
+    let pool = SessionPool(try await SharedCluster.options(), limit: 3, name: "pool")
+    let processes = try await withThrowingTaskGroup(of: Int32.self) { group in
+      for _ in 0..<3 {
+        group.addTask {
+          try await pool.withSession { session async throws in
+            try await session.execute("SELECT pg_sleep(0.2)")
+            return session.processID
+          }
+        }
+      }
+      return try await group.reduce(into: Set<Int32>()) { $0.insert($1) }
+    }
+    try #require(processes.count == 3)
+    for process in processes {
+      _ = try await withSession { try await $0.execute("SELECT pg_terminate_backend(\(Int(process))::int, 5000)") }
+    }
+    await #expect(throws: PostgresError.self) { try await pool.withSession { try await $0.execute("SELECT 1") } }
+    #expect(try await pool.withSession { try await $0.value("SELECT 2", as: Int.self) } == 2)
+    await pool.close()
+  }
+
   @Test func `lets a waiting task be cancelled, and keeps its place`() async throws {
     let pool = SessionPool(try await SharedCluster.options(), limit: 1, name: "pool")
     try await pool.withSession { _ in

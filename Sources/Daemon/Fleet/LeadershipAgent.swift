@@ -32,7 +32,7 @@ struct LeadershipAgent: Service {
   private var membership: Membership { Membership() }
 
   func run() async throws {
-    var backoff = Backoff([.milliseconds(100), .milliseconds(250), .seconds(1), .seconds(5)])
+    var reattempt = Reattempt()
     var first = first
     var former: Int32?
     while !Stop.isDue {
@@ -48,7 +48,7 @@ struct LeadershipAgent: Service {
         former = session.processID
         var rule = Leadership(node: locks.node)
         do {
-          backoff.reset()
+          reattempt.reset()
           try await lead(session, &rule)
           await session.close()
         } catch {
@@ -61,7 +61,7 @@ struct LeadershipAgent: Service {
       } catch let error where error is CancellationError || (error as? PostgresError)?.isCancelled == true {
         if !Stop.current.isRequested { throw CancellationError() }
       } catch {
-        let delay = backoff.next()
+        let delay = reattempt.next(after: Problem(of: error))
         observer.observe(.leadershipLost(failure: Problem(of: error), retryIn: delay))
         await rest(for: delay)
       }

@@ -28,11 +28,11 @@ struct HighWaterAgent: Service {
 
   /// - Throws: ``StoreChanged`` if all agents of this database must be prepared again.
   func run() async throws {
-    var backoff = Backoff()
+    var reattempt = Reattempt()
     while !Stop.isDue {
       pulse.beat()
       do {
-        try await withConnection { session in try await watch(session) { backoff.reset() } }
+        try await withConnection { session in try await watch(session) { reattempt.reset() } }
       } catch let error where error is CancellationError || (error as? PostgresError)?.isCancelled == true {
         if !Stop.current.isRequested { throw CancellationError() }
       } catch let change as StoreChanged {
@@ -49,7 +49,7 @@ struct HighWaterAgent: Service {
         await board.withdraw()
       } catch {
         await board.withdraw()
-        let delay = backoff.next()
+        let delay = reattempt.next(after: Problem(of: error))
         troubles.isAway(Problem(of: error))
         observer.observe(observation(of: error, retryIn: delay))
         await rest(for: delay)

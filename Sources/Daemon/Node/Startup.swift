@@ -16,37 +16,38 @@ struct Startup: Sendable {
   /// Called each time the database is unreachable, or another session blocks the schema change; with the reason.
   var onAway: @Sendable (Problem) async -> Void
 
-  /// The longest wait between two attempts to connect.
-  static let longestWait = Duration.seconds(5)
+  /// How long to wait for a lock on what the start looks at.
+  static let lockPatience = Duration.seconds(5)
 
   /// Waits for the database for as long as it takes.
   ///
   /// - Throws: ``Problem`` if an operator must act; `CancellationError` when the daemon stops first.
   func run() async throws -> StoreShape {
-    var delay = Duration.milliseconds(250)
+    var reattempt = Reattempt()
     while true {
+      let delay: Duration
       do {
         // Cancelling leaves nothing unfinished: all changes are in one transaction.
         return try await stoppable { try await attempt() }
       } catch let error as PostgresError where error.isCancelled {
         throw CancellationError()
       } catch let error as PostgresError where error.sqlState == .lockNotAvailable {
+        delay = reattempt.next(after: Problem(error))
         observer.observe(.startWaits(failure: Problem(error), retryIn: delay))
         await onAway(Problem(error))
       } catch let error as PostgresError where error.mayPass {
+        delay = reattempt.next(after: Problem(error))
         observer.observe(.databaseUnreachable(where: options.redacted, failure: Problem(error), retryIn: delay))
         await onAway(Problem(error))
       }
-      let wait = delay
-      try await stoppable { try await Task.sleep(for: wait) }
-      delay = min(delay * 2, Self.longestWait)
+      try await stoppable { try await Task.sleep(for: delay) }
     }
   }
 
   private func attempt() async throws -> StoreShape {
     let session = try await PoolerCheck(options: options).connect(threadName: "startup", orThrow: PoolerCheck.refusal)
     return try await session.closing { session in
-      try await SessionBounds.applyForOperator(to: session, patience: Self.longestWait)
+      try await SessionBounds.applyForOperator(to: session, patience: Self.lockPatience)
       let shape = try await prepare(session)
       observer.observe(.databaseReady(where: options.redacted, serverVersion: session.serverVersion))
       for warning in try await NameWarnings(schema: settings.eventStore.schema).all(settings.projections, session) {

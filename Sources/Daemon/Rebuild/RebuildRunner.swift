@@ -62,7 +62,7 @@ package struct RebuildRunner: Sendable {
   ///
   /// - Throws: ``Problem`` if it cannot continue, which is also written to the row; `CancellationError`, after which it can continue.
   package func run() async throws {
-    var backoff = Backoff()
+    var reattempt = Reattempt()
     var falters = Backoff()
     while true {
       do {
@@ -71,7 +71,7 @@ package struct RebuildRunner: Sendable {
           try await ShardSessions.prepare(session, workMemory: workMemory)
           try await session.script(SessionBounds.unlimited(session))
           try await takeLock(session)
-          backoff.reset()
+          reattempt.reset()
           try await work(session)
         }
       } catch let error as PostgresError where error.isCancelled {
@@ -82,7 +82,7 @@ package struct RebuildRunner: Sendable {
           .rebuildRetrying(definition.shard, failure: faltered.failure, retryIn: delay, attempt: falters.attempt))
         try await Task.sleep(for: delay)
       } catch let error as PostgresError where error.isConnectionLoss {
-        let delay = backoff.next()
+        let delay = reattempt.next(after: Problem(error))
         observer.observe(.databaseUnreachable(where: options.redacted, failure: Problem(error), retryIn: delay))
         try await Task.sleep(for: delay)
       }

@@ -68,7 +68,15 @@ actor RebuildWorker {
       case .isolate(let page, let chunk):
         command = try await told(
           try await runner.apply(page, .searchingPoison(chunk: chunk), &rule), rule, isPatient)
-      case .awaitDatabase(let delay), .wait(let delay), .pause(let delay), .pauseAll(let delay):
+      case .awaitDatabase(let delay):
+        if delay > .zero { try await Task.sleep(for: delay) }
+        // A page that cannot even begin is no further failure.
+        var reattempt = Reattempt()
+        while let refusal = await pool.refusal() {
+          try await Task.sleep(for: reattempt.next(after: Problem(refusal)))
+        }
+        command = .readPosition
+      case .wait(let delay), .pause(let delay), .pauseAll(let delay):
         if delay > .zero { try await Task.sleep(for: delay) }
         command = .readPosition
       case .stop, .stopAll, .halt: throw CancellationError()

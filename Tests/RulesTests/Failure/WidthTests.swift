@@ -163,14 +163,6 @@ import Testing
     #expect(trouble.failed(at: start + .seconds(60)) == nil)
   }
 
-  @Test func `tries again after five seconds at the latest, since an outage costs as much at its end`() {
-    var backoff = Backoff()
-    let delays: [Duration] = (0..<8).map { _ in backoff.next() }
-    #expect(delays.max() == .seconds(5) && delays.first! < .seconds(1) && delays == delays.sorted())
-    backoff.reset()
-    #expect(backoff.attempt == 0)
-  }
-
   @Test func `because it waits counts the time it has waited`() {
     var trouble = AgentTrouble()
     #expect(trouble.failed(at: start, after: .seconds(3)) == .seconds(3))
