@@ -122,9 +122,12 @@ package struct HighWaterReads: Sendable {
     return (try rows.map { try $0.get("first", as: Int64.self)...(try $0.get("last", as: Int64.self)) }, to)
   }
 
+  /// What ``refuseStandby(_:)`` asks, for `Session.ask(ahead:)`.
+  package static var standby: SQL { "SELECT pg_is_in_recovery()" }
+
   /// - Throws: ``Problem`` if the server is a standby, which does not show the locks of the primary.
   package static func refuseStandby(_ session: Session) async throws {
-    guard try await !session.execute("SELECT pg_is_in_recovery()").rows[0].get(0, as: Bool.self) else {
+    guard try await !session.execute(standby).rows[0].get(0, as: Bool.self) else {
       throw Problem(
         .store(.standby), "the server is a standby",
         hint: "Connect to the primary: only it shows the locks of writers.")

@@ -77,15 +77,22 @@ package struct Positions: Sendable {
 
   /// Whether the position is where Tidemark left it. Locks it, as ``lock(_:_:)`` does.
   package func continuity(of shard: String, _ session: isolated Session) async throws -> Continuity {
-    let row = try await lock(shard, session)
-    return Continuity(row: row, record: try await record(of: shard, session))
+    // In one round trip; the second statement sees what committed while the first waited.
+    let found = try await session.pipeline([lock(shard), record(of: shard)])
+    return Continuity(row: try Self.position(found[0]), record: try Self.record(found[1]))
   }
 
   /// Where Tidemark left the shard; nil if nothing is on record.
   package func record(of shard: String, _ session: Session) async throws -> Continuity.Record? {
-    try await session.execute(
-      "SELECT last_seq_id, is_stale FROM tidemark.position WHERE shard = \(shard)"
-    ).rows.first.map {
+    try Self.record(try await session.execute(record(of: shard)))
+  }
+
+  private func record(of shard: String) -> SQL {
+    "SELECT last_seq_id, is_stale FROM tidemark.position WHERE shard = \(shard)"
+  }
+
+  private static func record(_ found: ResultSet) throws -> Continuity.Record? {
+    try found.rows.first.map {
       Continuity.Record(try $0.get("last_seq_id", as: Int64.self), isStale: try $0.get("is_stale", as: Bool.self))
     }
   }
@@ -144,10 +151,14 @@ package struct Positions: Sendable {
 
   /// Like ``read(_:_:)``, but locks the position: until the end of the transaction the shard applies nothing. Waits for its current page.
   package func lock(_ shard: String, _ session: isolated Session) async throws -> Int64? {
-    try await session.execute(
-      "SELECT coalesce(last_seq_id, 0) FROM \(raw: shape.store).mt_event_progression WHERE name = \(shard) FOR UPDATE"
-    ).rows.first?.get(0, as: Int64.self)
+    try Self.position(try await session.execute(lock(shard)))
   }
+
+  private func lock(_ shard: String) -> SQL {
+    "SELECT coalesce(last_seq_id, 0) FROM \(raw: shape.store).mt_event_progression WHERE name = \(shard) FOR UPDATE"
+  }
+
+  private static func position(_ found: ResultSet) throws -> Int64? { try found.rows.first?.get(0, as: Int64.self) }
 
   /// The shard's first position, or nil if it is not on record.
   package func first(_ shard: String, _ session: Session) async throws -> Int64? {

@@ -3,6 +3,9 @@ package import Rules
 
 /// Reads ``StoreFacts`` from the catalogs, in one statement and one snapshot, with the numbers of sequence and table read last.
 package enum StoreFactsLookUp {
+  /// What ``read(_:schema:)`` asks first, for `Session.ask(ahead:)`.
+  package static func questions(schema: String) -> [SQL] { [statement(schema: schema), leaves(schema: schema)] }
+
   /// - Parameter schema: of the event store, unquoted.
   /// - Returns: nil where the table or its sequence does not exist.
   package static func read(_ session: Session, schema: String) async throws -> StoreFacts? {

@@ -33,6 +33,14 @@ package struct StoreShape: Sendable, Hashable {
 
   package static let sequenceName = "mt_events_sequence"
 
+  /// What ``read(_:schema:)`` asks, in its order, for `Session.ask(ahead:)`.
+  package static func questions(schema: String) -> [SQL] {
+    [
+      StoreIdentity.statement(schema: schema), Trust(schema: schema).others, lookUp(schema: schema),
+      columns(schema: schema),
+    ]
+  }
+
   /// Looks the store up.
   ///
   /// - Throws: ``Problem`` if there is no store, or one that Tidemark cannot follow exactly; `PostgresError` otherwise.

@@ -28,36 +28,39 @@ package struct Trust: Sendable {
     """
   }
 
+  /// What others own, as a statement.
+  var others: SQL {
+    """
+    WITH ours AS (
+        SELECT n.oid, n.nspname, n.nspowner FROM pg_catalog.pg_namespace AS n WHERE n.nspname = ANY (\(SearchPath.ownSchemas)::text[])
+    ), held (what, of_schema, owner) AS (
+        SELECT format('schema %I', o.nspname), true, o.nspowner FROM ours AS o
+         UNION ALL
+        -- The owner of a schema may drop what is in it. Before the event table exists, nothing speaks for that owner.
+        SELECT format('schema %I', n.nspname), true, n.nspowner FROM pg_catalog.pg_namespace AS n WHERE n.nspname = \(schema)
+         UNION ALL
+        SELECT format('%s %I.%I', CASE c.relkind WHEN 'v' THEN 'view' WHEN 'S' THEN 'sequence' ELSE 'table' END, o.nspname, c.relname),
+               false, c.relowner
+          FROM pg_catalog.pg_class AS c JOIN ours AS o ON o.oid = c.relnamespace WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S')
+         UNION ALL
+        SELECT format('function %s', p.oid::regprocedure), false, p.proowner
+          FROM pg_catalog.pg_proc AS p JOIN ours AS o ON o.oid = p.pronamespace
+         UNION ALL
+        SELECT format('%s %I.%I', CASE c.relkind WHEN 'S' THEN 'sequence' ELSE 'table' END, n.nspname, c.relname), false, c.relowner
+          FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+         WHERE n.nspname = \(schema) AND c.relname IN ('mt_streams', 'mt_events_sequence', 'mt_event_progression'))
+    SELECT h.what, h.of_schema, quote_ident(pg_get_userbyid(h.owner)) AS owner,
+           (SELECT quote_ident(pg_get_userbyid(d.datdba)) FROM pg_catalog.pg_database AS d WHERE d.datname = current_database()) AS trusted
+      FROM held AS h WHERE NOT \(isTrusted("h.owner"))
+     ORDER BY h.of_schema DESC, h.what
+    """
+  }
+
   /// What others own of our schemas, and of the tables of the event store that shards rely on.
   ///
   /// - Throws: ``Problem`` that names it.
   package func refuseOthers(_ session: Session) async throws {
-    let rows = try await session.execute(
-      """
-      WITH ours AS (
-          SELECT n.oid, n.nspname, n.nspowner FROM pg_catalog.pg_namespace AS n WHERE n.nspname = ANY (\(SearchPath.ownSchemas)::text[])
-      ), held (what, of_schema, owner) AS (
-          SELECT format('schema %I', o.nspname), true, o.nspowner FROM ours AS o
-           UNION ALL
-          -- The owner of a schema may drop what is in it. Before the event table exists, nothing speaks for that owner.
-          SELECT format('schema %I', n.nspname), true, n.nspowner FROM pg_catalog.pg_namespace AS n WHERE n.nspname = \(schema)
-           UNION ALL
-          SELECT format('%s %I.%I', CASE c.relkind WHEN 'v' THEN 'view' WHEN 'S' THEN 'sequence' ELSE 'table' END, o.nspname, c.relname),
-                 false, c.relowner
-            FROM pg_catalog.pg_class AS c JOIN ours AS o ON o.oid = c.relnamespace WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S')
-           UNION ALL
-          SELECT format('function %s', p.oid::regprocedure), false, p.proowner
-            FROM pg_catalog.pg_proc AS p JOIN ours AS o ON o.oid = p.pronamespace
-           UNION ALL
-          SELECT format('%s %I.%I', CASE c.relkind WHEN 'S' THEN 'sequence' ELSE 'table' END, n.nspname, c.relname), false, c.relowner
-            FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
-           WHERE n.nspname = \(schema) AND c.relname IN ('mt_streams', 'mt_events_sequence', 'mt_event_progression'))
-      SELECT h.what, h.of_schema, quote_ident(pg_get_userbyid(h.owner)) AS owner,
-             (SELECT quote_ident(pg_get_userbyid(d.datdba)) FROM pg_catalog.pg_database AS d WHERE d.datname = current_database()) AS trusted
-        FROM held AS h WHERE NOT \(isTrusted("h.owner"))
-       ORDER BY h.of_schema DESC, h.what
-      """
-    ).rows
+    let rows = try await session.execute(others).rows
     guard let first = rows.first else { return }
     let (what, owner) = (try first.get("what", as: String.self), try first.get("owner", as: String.self))
     let trusted = try first.get("trusted", as: String.self)
@@ -71,16 +74,19 @@ package struct Trust: Sendable {
     )
   }
 
+  /// What ``objection(toTable:_:)`` asks.
+  package func owner(ofTable oid: Int64) -> SQL {
+    """
+    SELECT format('%I.%I', n.nspname, c.relname) AS name, quote_ident(pg_get_userbyid(c.relowner)) AS owner,
+           quote_ident(current_user) AS role
+      FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+     WHERE c.oid = \(oid)::oid AND NOT \(isTrusted("c.relowner"))
+    """
+  }
+
   /// A read model that another role made may have triggers, which run as the one who writes. Nil for a table of a role that is trusted.
   package func objection(toTable oid: Int64, _ session: Session) async throws -> Problem? {
-    try await session.execute(
-      """
-      SELECT format('%I.%I', n.nspname, c.relname) AS name, quote_ident(pg_get_userbyid(c.relowner)) AS owner,
-             quote_ident(current_user) AS role
-        FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
-       WHERE c.oid = \(oid)::oid AND NOT \(isTrusted("c.relowner"))
-      """
-    ).rows.first.map { row in
+    try await session.execute(owner(ofTable: oid)).rows.first.map { row in
       let (name, owner) = (try row.get("name", as: String.self), try row.get("owner", as: String.self))
       let role = try row.get("role", as: String.self)
       return Problem(

@@ -10,6 +10,8 @@ package actor Session {
   private var prepared = PreparedStatements()
   /// Those whose statements have worked in this session, so that the server may have kept plans of them.
   private var users: Set<String> = []
+  /// Results of questions that were asked ahead, each for one use.
+  private var answers: [SQL: ResultSet] = [:]
 
   /// Measured after connecting: a crash of the server after this moment ends the session.
   package nonisolated let openedAt: ContinuousClock.Instant
@@ -136,7 +138,8 @@ package actor Session {
   /// - Parameter timeout: the longest wait, after which the statement is cancelled on the server; nil sets no limit.
   @discardableResult
   package func execute(_ sql: SQL, timeout: Duration? = nil) async throws(PostgresError) -> ResultSet {
-    try await perform(timeout) { operation throws(PostgresError) in
+    if !answers.isEmpty, let answer = answers.removeValue(forKey: sql) { return answer }
+    return try await perform(timeout) { operation throws(PostgresError) in
       try self.connection.send(sql, statement: nil)
       return try self.connection.results(operation).last!
     }
@@ -171,6 +174,19 @@ package actor Session {
       try self.connection.pipeline(statements, &self.prepared, operation)
     }
   }
+
+  /// Asks several questions in one round trip, before code that asks each by ``execute(_:timeout:)``, which then has its answer: over a
+  /// distance a start would otherwise cost as many round trips as it has looks. Outside a transaction, and for statements that only read.
+  ///
+  /// If one fails, each is asked when its turn comes, and fails where it is understood.
+  package func ask(ahead questions: [SQL]) async {
+    answers = [:]
+    guard questions.count > 1, let results = try? await pipeline(questions) else { return rollBack() }
+    answers = Dictionary(zip(questions, results)) { first, _ in first }
+  }
+
+  /// Forgets what was asked ahead and not used.
+  package func forgetAnswers() { answers = [:] }
 
   /// The name of the prepared statement for this text, for `EXECUTE` in SQL; a new text is prepared first.
   package func preparedName(for sql: SQL) async throws(PostgresError) -> String {

@@ -82,12 +82,14 @@ package struct DeclaredTable: Sendable, Hashable {
       hint: "Run `tidemark init`.")
   }
 
+  /// What ``find(_:)`` asks, for `Session.ask(ahead:)`.
+  package func questions(_ session: Session) -> [SQL] { readings.map { Self.question($0, session) } }
+
   /// Along the path as the server does it: the system's schema first, and only schemas that the role may use.
-  private static func find(_ reading: [String], _ session: Session) async throws -> Found? {
+  private static func question(_ reading: [String], _ session: Session) -> SQL {
     let path = session.operatorPath.schemas
     let schemas = reading.count == 2 ? [reading[0]] : (path.contains("pg_catalog") ? [] : ["pg_catalog"]) + path
-    let row = try await session.execute(
-      """
+    return """
       SELECT c.oid::bigint AS oid, n.nspname::text AS schema, c.relname::text AS name
         FROM unnest(\(schemas)::text[]) WITH ORDINALITY AS s (name, place)
         JOIN pg_catalog.pg_namespace AS n ON n.nspname = s.name AND has_schema_privilege(n.oid, 'USAGE')
@@ -95,8 +97,10 @@ package struct DeclaredTable: Sendable, Hashable {
        ORDER BY s.place
        LIMIT 1
       """
-    ).rows.first
-    return try row.map {
+  }
+
+  private static func find(_ reading: [String], _ session: Session) async throws -> Found? {
+    try await session.execute(question(reading, session)).rows.first.map {
       Found(
         oid: try $0.get("oid", as: Int64.self),
         parts: [try $0.get("schema", as: String.self), try $0.get("name", as: String.self)])

@@ -79,6 +79,9 @@ struct HighWaterAgent: Service {
     try await SessionBounds.applyUnlimited(to: session)
     // Read again for each session: the database may have been restored meanwhile, and the agent would never see a hold on a sequence
     // with another identifier.
+    await session.ask(
+      ahead: [HighWaterReads.standby] + StoreShape.questions(schema: settings.schema)
+        + StoreFactsLookUp.questions(schema: settings.schema))
     try await HighWaterReads.refuseStandby(session)
     let (store, expected) = (settings, self.shape)
     let (shape, preflight) = try await stoppable {
@@ -87,6 +90,7 @@ struct HighWaterAgent: Service {
       guard shape.isSame(as: expected), try await PageView.isFound(shape, session) else { throw StoreChanged() }
       return (shape, preflight)
     }
+    await session.forgetAnswers()
     for warning in preflight?.warnings ?? [] {
       observer.observe(.storeAtRisk(failure: Problem(warning.message, hint: warning.hint)))
     }

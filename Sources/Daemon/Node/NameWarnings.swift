@@ -13,15 +13,20 @@ package struct NameWarnings: Sendable {
 
   package func all(_ projections: [ProjectionDefinition], _ session: Session) async throws -> [Problem] {
     var found = try await trust.openSchemas(session)
-    for projection in projections {
-      for name in projection.tables {
-        // A name that means two tables is reported where the table is used.
-        guard let table = try? await DeclaredTable(name, of: projection.name).find(session),
-          let problem = try await trust.objection(toTable: table.oid, session)
-        else { continue }
-        found.append(problem)
-      }
+    let names = projections.flatMap { projection in
+      projection.tables.map { DeclaredTable($0, of: projection.name) }
     }
+    await session.ask(ahead: names.flatMap { $0.questions(session) })
+    var tables: [Int64] = []
+    for name in names {
+      // A name that means two tables is reported where the table is used.
+      if let table = try? await name.find(session) { tables.append(table.oid) }
+    }
+    await session.ask(ahead: tables.map(trust.owner))
+    for table in tables {
+      if let problem = try await trust.objection(toTable: table, session) { found.append(problem) }
+    }
+    await session.forgetAnswers()
     return found
   }
 }

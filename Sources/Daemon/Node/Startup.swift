@@ -58,11 +58,16 @@ struct Startup: Sendable {
   }
 
   private func prepare(_ session: Session) async throws -> StoreShape {
+    let schema = settings.eventStore.schema
+    await session.ask(
+      ahead: [HighWaterReads.standby] + Privileges.questions(schema: schema)
+        + StoreFactsLookUp.questions(schema: schema) + StoreShape.questions(schema: schema))
     try await HighWaterReads.refuseStandby(session)
     try await checkPrivileges(session)
     try await preflight(session)
-    var shape = try await StoreShape.read(session, schema: settings.eventStore.schema)
-    let plan = try await SchemaPlan.forStore(session, shape: shape, schema: schema)
+    var shape = try await StoreShape.read(session, schema: schema)
+    await session.forgetAnswers()
+    let plan = try await SchemaPlan.forStore(session, shape: shape, schema: self.schema)
     if let lost = plan.steps.first(where: \.losesRows) {
       throw Problem(
         .store(.schemaBehind), "\(lost.title) is missing, with rows that cannot be derived from anything else",
@@ -70,7 +75,7 @@ struct Startup: Sendable {
     }
     if !plan.isEmpty {
       do {
-        let (read, schema, observer, onAway) = (shape, schema, observer, onAway)
+        let (read, schema, observer, onAway) = (shape, self.schema, observer, onAway)
         let ran = try await SchemaPlan.apply(session, options, within: nil) { wait in
           observer.observe(.schemaWaits(for: "\(wait)", retryIn: wait.retryIn))
           await onAway(Problem("the schema tidemark must be updated, and waits for \(wait)"))
@@ -86,10 +91,10 @@ struct Startup: Sendable {
           hint: "As the owner of the database run: tidemark init --dry-run | psql")
       }
       shape = try await StoreShape.read(session, schema: settings.eventStore.schema)
+      // Again: the objects just created may belong to another role.
+      try await checkPrivileges(session)
+      try await preflight(session)
     }
-    // Again: the objects just created may belong to another role.
-    try await checkPrivileges(session)
-    if !plan.isEmpty { try await preflight(session) }
     return shape
   }
 

@@ -28,8 +28,7 @@ package enum SessionBounds: Sendable {
   /// The same for a session of the daemon's own statements: each has a limit in the daemon, or waits for a lock on purpose. A page keeps the
   /// limits of its role, and becomes narrower.
   static func applyUnlimited(_ bounds: SessionBounds = .work, to session: Session) async throws {
-    try await bounds.apply(to: session)
-    try await session.script(unlimited(session))
+    try await session.script("\(bounds.statements); \(unlimited(session))")
   }
 
   /// How long a start or a verb waits for a lock that another session holds on one of the tables it reads or changes.
@@ -40,8 +39,7 @@ package enum SessionBounds: Sendable {
   ///
   /// - Parameter patience: until a wait for a lock fails with 55P03.
   package static func applyForOperator(to session: Session, patience: Duration = lockPatience) async throws {
-    try await SessionBounds.work.apply(to: session)
-    _ = try await session.script(lockTimeout(patience))
+    try await session.script("\(SessionBounds.work.statements); \(lockTimeout(patience))")
   }
 
   /// For a session whose waits for a lock fail with 55P03 after this long.

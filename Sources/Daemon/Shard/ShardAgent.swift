@@ -102,6 +102,8 @@ package struct ShardAgent: Service {
   ) async throws -> Shard.Command {
     switch command {
     case .readPosition:
+      // Over a distance, opening a session takes as long as the first proof: both at once.
+      if rule.position == nil { try? await pool.withSession(for: key, unlessStopped: true) { _ in } }
       // The session of the mark finds out first whether the numbers are those on record.
       guard try await unlessRevised(revision, { try await marks.mark { _ in true } }) != nil else {
         return await interrupted(command, &rule, revision)
