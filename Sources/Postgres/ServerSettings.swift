@@ -180,6 +180,7 @@ package enum ServerSettings {
     max_prepared_transactions max_replication_slots max_slot_wal_keep_size max_standby_archive_delay max_standby_streaming_delay
     max_sync_workers_per_subscription max_wal_senders max_wal_size max_worker_processes min_dynamic_shared_memory min_wal_size
     multixact_member_buffers multixact_offset_buffers notify_buffers num_os_semaphores oauth_validator_libraries
+    output_plugin_libraries
     password_encryption port post_auth_delay pre_auth_delay primary_conninfo primary_slot_name promote_trigger_file
     recovery_end_command recovery_init_sync_method recovery_min_apply_delay recovery_prefetch recovery_target
     recovery_target_action recovery_target_inclusive recovery_target_lsn recovery_target_name recovery_target_time
