@@ -13,6 +13,8 @@ package struct Settings: Hashable, Sendable {
   package var namedDatabases: [DatabaseSettings] = []
   package var eventStore = EventStoreSettings()
   package var logLevel = LogLevel.info
+  /// Whether entries of the log may repeat values of events.
+  package var logsValues = true
   package var errors = ErrorSettings()
   /// The error settings during a rebuild, which skips no failing event unless the operator allows it. Events of unknown
   /// types are skipped by default here too: in a store with several projections most events are not for this one.

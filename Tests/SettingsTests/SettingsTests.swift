@@ -36,7 +36,9 @@ import Testing
       on_long_hold = { after = "1m", do = "skip" }
       [log]
       level = "debug"
+      values = false
       """)
+    #expect(!settings.logsValues)
     #expect(settings.stopTimeout == .seconds(5))
     #expect(settings.database.poolSize == 3)
     #expect(settings.eventStore.schema == "events")
@@ -366,7 +368,9 @@ import Testing
     expected.errors = new.errors
     expected.rebuildErrors = new.rebuildErrors
     #expect(Settings.printConfig(taken) == Settings.printConfig(expected))
-    #expect(new.errors != old.errors && new.rebuildErrors != old.rebuildErrors && new.logLevel != old.logLevel)
+    #expect(
+      new.errors != old.errors && new.rebuildErrors != old.rebuildErrors && new.logLevel != old.logLevel
+        && new.logsValues != old.logsValues)
     #expect(taken.keysThatNeedRestart(for: new) == old.keysThatNeedRestart(for: new))
   }
 
@@ -389,11 +393,13 @@ import Testing
     projection = ["A"]
     do = ["stop"]
     [[on_error]]
+      values = false
     projection = ["${WHO}"]
     do = ["stop"]
     """#
   private static let environment = ["HOST": "db1.example", "WORD": "hunter2", "WHO": "B"]
 
+    expected.logsValues = new.logsValues
   @Test func `in a variable are printed as the file has them, whatever key they are in`() throws {
     let settings = try parse(Self.secret, environment: Self.environment)
     let printed = Settings.printConfig(settings)

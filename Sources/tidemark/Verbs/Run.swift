@@ -42,6 +42,7 @@ struct Run {
     let settings = try option.load()
     signals.limitStop(to: settings.stopTimeout + Self.grace)
     let log = LogObserver(Self.log, level: LogLevel(settings.logLevel))
+    log.showsValues = settings.logsValues
     let needed = DescriptorNeed.of(settings)
     // With some to spare: the runtime looks at its threads through files, and a process that has none left cannot go on.
     let limit = tidemark_descriptors(needed + 1_024)
