@@ -18,7 +18,7 @@ package struct Fact: Sendable {
 
   /// What a repeated failure concerns: a database as a whole, or one shard.
   package enum Subject: Sendable {
-    case database, store, schema, mark, gaps, leadership
+    case database, store, schema, mark, gaps, leadership, notice
     case lock, page, letters, plugin
   }
 
