@@ -72,6 +72,7 @@ extension SettingsReader {
       database.passwordPath = target
       database.password = Secret(passwordFile: bytes)
       if database.password == nil { add(.value, location(place, file), key, "\(target) is empty") }
+      named.append(NamedFile(target, .password, holdsPassword: true))
     case .failure(let problem):
       add(
         .unreadable, location(place, file), key, "\(target) cannot be read: \(problem.message)",

@@ -60,6 +60,7 @@ extension SettingsReader {
         return nil
       }
       return Statement(text: text, source: SourceLocation(file: target, line: 1))
+      named.append(NamedFile(target, .statements))
     case .failure(let problem):
       add(
         .unreadable, location(reference.place, file), "\(path).\(key)", "\(target) cannot be read: \(problem.message)")

@@ -28,6 +28,8 @@ package struct Settings: Hashable, Sendable {
   var declarations: [ProjectionDeclaration] = []
   /// The values with `${NAME}` as written in the files, for `print-config`.
   var written = Written()
+  /// The files that these settings came from, and those they name, without plugins.
+  package var files: [NamedFile] = []
 
   /// The lowest level that is logged.
   package enum LogLevel: String, CaseIterable, Sendable { case debug, info, notice, warning, error }

@@ -30,7 +30,9 @@ struct SettingsReader {
   let files: SettingsFiles
   var settings = Settings()
   var problems: [Problem] = []
-  private var written = Written()
+  private(set) var written = Written()
+  /// The files that were read so far.
+  var named: [NamedFile] = []
 
   init(environment: [String: String], files: SettingsFiles) {
     self.environment = environment
@@ -40,6 +42,7 @@ struct SettingsReader {
   mutating func finish() throws(SettingsProblems) -> Settings {
     guard problems.isEmpty else { throw SettingsProblems(problems: problems.map(concealed)) }
     settings.written = written
+    settings.files = named
     return settings
   }
 
@@ -56,6 +59,7 @@ struct SettingsReader {
   mutating func readMain(_ path: String) {
     guard let text = text(of: path, hint: "Name another file with --config or TIDEMARK_CONFIG.") else { return }
     readMain(text: text, file: path)
+    named.append(NamedFile(path, .settings))
   }
 
   mutating func readMain(text: String, file: String) {
@@ -78,9 +82,11 @@ struct SettingsReader {
     switch files.list(directory) {
     case .success(let names):
       for name in (names ?? []).sorted() where name.hasSuffix(".toml") && !name.hasPrefix(".") {
+      if names != nil { named.append(NamedFile(directory, .folderOfProjections)) }
         let file = "\(directory)/\(name)"
         guard let text = text(of: file, hint: nil), let entries = tree(of: text, file: file) else { continue }
         var nothing: Void = ()
+        named.append(NamedFile(file, .projections))
         read(entries, keys: [Key<Void>](), prefix: "", others: ["projections"], file: file, into: &nothing)
         readProjections(entries, file: file)
       }
@@ -135,6 +141,7 @@ struct SettingsReader {
         decode(entry.value, key, display + path, file, &root)
         written.keep(entry.value, at: (home ?? display) + path, isSecret: key.isSecret)
       } else if keys.contains(where: { $0.path.hasPrefix(path + ".") }) {
+        if key.isSecret, holdsPassword(connectionString: entry.value.writtenString) { markPassword(in: file) }
         guard let inner = table(entry.value, display + path, file) else { continue }
         read(inner, keys: keys, prefix: path + ".", display: display, home: home, file: file, into: &root)
       } else if !others.contains(path) {
@@ -144,6 +151,10 @@ struct SettingsReader {
   }
 
   /// The entries of a table; for any other value it adds a problem and returns nil.
+  private mutating func markPassword(in file: String) {
+    for index in named.indices where named[index].path == file { named[index].holdsPassword = true }
+  }
+
   mutating func table(_ value: TOMLValue, _ path: String, _ file: String, expected: String = "a table") -> [TOMLEntry]?
   {
     if case .table(let entries) = value.content { return entries }

@@ -49,7 +49,7 @@ extension Fact {
   package static let all: [Fact] = [
     .started, .ready, .stopping, .stopped, .stopTimedOut, .reloaded, .reloadRefused, .restartNeeded,
     .failuresLeftOut,
-    .logLost, .descriptorsShort,
+    .logLost, .descriptorsShort, .fileExposed,
 
     .databaseUnreachable, .databaseRefused, .agentHindered, .agentWorks, .databaseReady, .schemaUpdated, .schemaWaits,
     .startWaits,

@@ -24,6 +24,9 @@ struct Check {
   func run() async throws {
     let settings = try SettingsOption(line).load()
     let count = settings.projections.count
+    for warning in FileWarnings.all(settings) {
+      printResult("warning: \(warning.message)\n    hint: \(warning.hint ?? "")")
+    }
     if line[Self.offline] {
       printResult("ok: \(counted(count, "projection")); not checked against the database")
       return
