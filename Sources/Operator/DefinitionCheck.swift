@@ -132,7 +132,7 @@ package struct DefinitionCheck: Sendable {
           ?? "Create the table, or declare `setup` and run `tidemark init`.")
     }
     return Problem(
-      .sqlState(state.code), error.message, hint: hint,
+      .sqlState(state.code), projection.concealment.concealing(error.message), hint: hint,
       source: statement.source.offset(in: statement.text, by: error.statementPosition), key: projection.settingsKey)
   }
 }

@@ -20,7 +20,7 @@ extension PluginDefinition {
   /// The same, as the reason alone.
   var reasonHere: String? {
     if let workingDirectory, !ProgramPath.isDirectory(workingDirectory) {
-      return "there is no directory \(workingDirectory)"
+      return "there is no directory \(concealment.concealing(workingDirectory))"
     }
     switch program {
     case .exec(let command):

@@ -107,6 +107,8 @@ package struct DatabaseSettings: Hashable, Sendable {
   package var password: Secret?
   /// Where the password file was found: beside the settings, or among systemd's credentials.
   var passwordPath: String?
+  /// What variables in these keys stand for.
+  package var concealment = Concealment()
   package var poolSize = 8
   package var workMemory = "32MB"
   package var connectTimeout = Duration.seconds(10)

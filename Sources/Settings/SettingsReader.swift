@@ -47,10 +47,11 @@ struct SettingsReader {
   }
 
   private func concealed(_ problem: Problem) -> Problem {
+    let concealment = written.concealment()
     var problem = problem
-    problem.message = written.concealing(problem.message)
-    problem.detail = problem.detail.map(written.concealing)
-    problem.hint = problem.hint.map(written.concealing)
+    problem.message = concealment.concealingAll(problem.message)
+    problem.detail = problem.detail.map(concealment.concealingAll)
+    problem.hint = problem.hint.map(concealment.concealing)
     return problem
   }
 
@@ -58,8 +59,8 @@ struct SettingsReader {
 
   mutating func readMain(_ path: String) {
     guard let text = text(of: path, hint: "Name another file with --config or TIDEMARK_CONFIG.") else { return }
-    readMain(text: text, file: path)
     named.append(NamedFile(path, .settings))
+    readMain(text: text, file: path)
   }
 
   mutating func readMain(text: String, file: String) {
@@ -81,12 +82,12 @@ struct SettingsReader {
     let directory = Self.resolve("projections.d", besides: main)
     switch files.list(directory) {
     case .success(let names):
-      for name in (names ?? []).sorted() where name.hasSuffix(".toml") && !name.hasPrefix(".") {
       if names != nil { named.append(NamedFile(directory, .folderOfProjections)) }
+      for name in (names ?? []).sorted() where name.hasSuffix(".toml") && !name.hasPrefix(".") {
         let file = "\(directory)/\(name)"
         guard let text = text(of: file, hint: nil), let entries = tree(of: text, file: file) else { continue }
-        var nothing: Void = ()
         named.append(NamedFile(file, .projections))
+        var nothing: Void = ()
         read(entries, keys: [Key<Void>](), prefix: "", others: ["projections"], file: file, into: &nothing)
         readProjections(entries, file: file)
       }
@@ -140,8 +141,8 @@ struct SettingsReader {
       if let key = keys.first(where: { $0.path == path }) {
         decode(entry.value, key, display + path, file, &root)
         written.keep(entry.value, at: (home ?? display) + path, isSecret: key.isSecret)
-      } else if keys.contains(where: { $0.path.hasPrefix(path + ".") }) {
         if key.isSecret, holdsPassword(connectionString: entry.value.writtenString) { markPassword(in: file) }
+      } else if keys.contains(where: { $0.path.hasPrefix(path + ".") }) {
         guard let inner = table(entry.value, display + path, file) else { continue }
         read(inner, keys: keys, prefix: path + ".", display: display, home: home, file: file, into: &root)
       } else if !others.contains(path) {
@@ -150,11 +151,11 @@ struct SettingsReader {
     }
   }
 
-  /// The entries of a table; for any other value it adds a problem and returns nil.
   private mutating func markPassword(in file: String) {
     for index in named.indices where named[index].path == file { named[index].holdsPassword = true }
   }
 
+  /// The entries of a table; for any other value it adds a problem and returns nil.
   mutating func table(_ value: TOMLValue, _ path: String, _ file: String, expected: String = "a table") -> [TOMLEntry]?
   {
     if case .table(let entries) = value.content { return entries }
@@ -216,7 +217,7 @@ struct SettingsReader {
     case .string(let text) where text.contains("${"):
       var unset: [String] = []
       let text = Variables.fill(
-        text, from: environment, used: { written.replaced($0, by: $1) }, unset: { unset.append($0) })
+        text, from: environment, used: { written.replaced($0, by: $1, at: path) }, unset: { unset.append($0) })
       for name in unset {
         add(
           .unsetVariable, location(value.place, file), path,

@@ -105,6 +105,8 @@ struct Startup: Sendable {
         .store(.noPrivilege), "the daemon's role lacks privileges on the event store",
         hint: "As the owner of the database run: " + missing.map { "\($0);" }.joined(separator: " "))
     }
+    let concealment = settings.concealment
+    conceal = { concealment.concealing($0) }
   }
 }
 

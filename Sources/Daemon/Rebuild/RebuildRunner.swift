@@ -117,7 +117,7 @@ package struct RebuildRunner: Sendable {
       if row.isAborting { throw Problem(.rebuild(.aborted), "ended by an operator") }
       guard row.state.isOpen else { return }
       observer.observe(.rebuildStarted(definition.shard, position: row.position, resumed: row.isHalfDone))
-      guard row.fingerprint == definition.fingerprint.rebuild else {
+      guard definition.fingerprint.isOfRebuild(row.fingerprint) else {
         throw Problem(
           .rebuild(.otherDefinition),
           "\(node) runs \(shard) with another definition than the one in this rebuild's request",
