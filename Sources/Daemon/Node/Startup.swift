@@ -58,7 +58,7 @@ struct Startup: Sendable {
 
   private func prepare(_ session: Session) async throws -> StoreShape {
     try await HighWaterReads.refuseStandby(session)
-    try await checkPrivileges(session)
+    try await Privileges.refuseMissing(session, schema: settings.eventStore.schema)
     try await preflight(session)
     var shape = try await StoreShape.read(session, schema: settings.eventStore.schema)
     let plan = try await SchemaPlan.forStore(session, shape: shape, schema: schema)
@@ -87,7 +87,7 @@ struct Startup: Sendable {
       shape = try await StoreShape.read(session, schema: settings.eventStore.schema)
     }
     // Again: the objects just created may belong to another role.
-    try await checkPrivileges(session)
+    try await Privileges.refuseMissing(session, schema: settings.eventStore.schema)
     if !plan.isEmpty { try await preflight(session) }
     return shape
   }
@@ -97,17 +97,6 @@ struct Startup: Sendable {
     let store = settings.eventStore
     _ = try await Preflight.pass(session, schema: store.schema, accepted: store.accept)
   }
-
-  private func checkPrivileges(_ session: Session) async throws {
-    let missing = try await Privileges.missing(session, schema: settings.eventStore.schema)
-    guard missing.isEmpty else {
-      throw Problem(
-        .store(.noPrivilege), "the daemon's role lacks privileges on the event store",
-        hint: "As the owner of the database run: " + missing.map { "\($0);" }.joined(separator: " "))
-    }
-    let concealment = settings.concealment
-    conceal = { concealment.concealing($0) }
-  }
 }
 
 extension ConnectionOptions {
@@ -116,6 +105,8 @@ extension ConnectionOptions {
     self.init(
       conninfo: url ?? settings.url, password: { settings.readPassword() }, applicationName: settings.applicationName,
       connectTimeout: settings.connectTimeout)
+    let concealment = settings.concealment
+    conceal = { concealment.concealing($0) }
   }
 }
 
