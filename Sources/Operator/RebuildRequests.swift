@@ -147,7 +147,8 @@ package struct RebuildRequests: Sendable {
     while let now = try await table.read(shard, session), now.id == row.id, now.isAborting {
       guard ContinuousClock.now < deadline else {
         throw Problem(
-          .rebuild(.underWay), "\(row.node ?? "the node") has not ended the rebuild of \(shard) within 30 s",
+          .rebuild(.underWay),
+          "\(row.node ?? "the node") has not ended the rebuild of \(shard) within 30 s\(now.error.map { ": \($0)" } ?? "")",
           hint: "The request stays in effect. For details see the log of \(row.node ?? "the node").")
       }
       try await Task.sleep(for: .milliseconds(50))
