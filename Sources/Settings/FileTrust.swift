@@ -79,7 +79,7 @@ package struct FileTrust: Sendable {
     for (index, folder) in folders.enumerated() {
       found.append(replacing(file, folder, above: Array(folders[..<index]), isOwn: index == folders.count - 1))
     }
-    return found.compactMap(\.self)
+    return found.compactMap { $0 }
   }
 
   // MARK: Reading
