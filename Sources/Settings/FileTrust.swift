@@ -1,6 +1,6 @@
 package import Rules
 
-// Whoever may write the settings decides what the daemon runs, and a password is one only where others cannot read it. This decides whose
+// A user who may write the settings decides what the daemon runs, and a password is one only where others cannot read it. This decides whose
 // files and folders they are; `FileWarnings` looks them up.
 
 /// A file that the settings name, or the settings themselves.
