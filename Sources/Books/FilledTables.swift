@@ -85,16 +85,16 @@ package struct FilledTables: Sendable {
   /// Other shards with a position above 0 that did the same work, by name.
   ///
   /// - Parameters:
-  ///   - work: the fingerprint of the work.
+  ///   - works: the fingerprints of the work.
   ///   - declared: the shards that the settings declare, which are not former names.
   package func namesakes(
-    of shard: String, work: String, declared: [String], _ session: Session
+    of shard: String, works: [String], declared: [String], _ session: Session
   ) async throws -> [Belonging.Other] {
     try await session.execute(
       """
       SELECT s.name, p.last_seq_id AS position
         FROM tidemark.shard AS s JOIN \(raw: shape.store).mt_event_progression AS p ON p.name = s.name
-       WHERE s.fingerprint = \(work) AND s.name <> \(shard) AND s.name <> ALL (\(declared)::text[]) AND p.last_seq_id > 0
+       WHERE s.fingerprint = ANY (\(works)::text[]) AND s.name <> \(shard) AND s.name <> ALL (\(declared)::text[]) AND p.last_seq_id > 0
        ORDER BY p.last_seq_id DESC, s.name
       """
     ).rows.map { row in

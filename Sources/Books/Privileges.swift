@@ -1,7 +1,18 @@
 package import Postgres
+import Rules
 
 /// The privileges of the daemon's role, checked before the first page.
 package enum Privileges {
+  /// - Throws: ``Problem`` (`TM203`) with the statements that grant what is missing.
+  package static func refuseMissing(_ session: Session, schema: String) async throws {
+    let missing = try await missing(session, schema: schema)
+    guard missing.isEmpty else {
+      throw Problem(
+        .store(.noPrivilege), "the daemon's role lacks privileges on the event store",
+        hint: "As the owner of the database run: " + missing.map { "\($0);" }.joined(separator: " "))
+    }
+  }
+
   /// The missing GRANT statements, ready to run, for the objects that exist.
   ///
   /// Asks the catalogs by object identifier, which works even for a role that may not use the schemas.

@@ -93,13 +93,17 @@ package struct ShardRequests: Sendable {
   }
 
   /// Records the fingerprint of a shard's current statements. Returns whether it ran with others before.
-  package func remember(_ fingerprint: String, of shard: String, _ session: Session) async throws -> Bool {
+  ///
+  /// - Parameter same: every fingerprint that an earlier program may have recorded for these statements.
+  package func remember(_ fingerprint: String, same: [String], of shard: String, _ session: Session) async throws
+    -> Bool
+  {
     let rows = try await session.execute(
       """
       WITH before AS (SELECT fingerprint FROM tidemark.shard WHERE name = \(shard))
       INSERT INTO tidemark.shard AS s (name, fingerprint) VALUES (\(shard), \(fingerprint))
       ON CONFLICT (name) DO UPDATE SET fingerprint = excluded.fingerprint
-      RETURNING coalesce((SELECT before.fingerprint <> \(fingerprint) FROM before), false) AS has_changed
+      RETURNING coalesce((SELECT before.fingerprint <> ALL (\(same)::text[]) FROM before), false) AS has_changed
       """
     ).rows
     return try rows[0].get("has_changed", as: Bool.self)

@@ -24,6 +24,16 @@ package struct DefinitionCheck: Sendable {
     return findings
   }
 
+  /// The GRANT that the look for statements which a rebuild cannot redirect needs; nil if the role has it. The daemon needs it for nothing else.
+  package func grantForLook(_ session: Session) async throws -> String? {
+    try await session.execute(
+      """
+      SELECT format('GRANT TEMPORARY ON DATABASE %I TO %I', current_database()::text, current_user::text) AS statement
+       WHERE NOT has_database_privilege(current_database(), 'TEMPORARY')
+      """
+    ).rows.first?.get("statement", as: String.self)
+  }
+
   /// A relation of the operator's with the name `batch`, which statements find only with its schema.
   package func warnings(_ projections: [ProjectionDefinition], _ session: Session) async throws -> [String] {
     guard projections.contains(where: { $0.plugin == nil }),
@@ -36,19 +46,41 @@ package struct DefinitionCheck: Sendable {
   }
 
   private func check(_ projection: ProjectionDefinition, _ session: Session) async throws -> [Problem] {
+    let findings = try await rolledBack(session) { try await inTransaction(projection, session) }
+    var problems: [Problem] = []
+    for finding in findings {
+      var problem = finding.problem
+      // On its own, since the locks of one transaction do not tell which statement took them.
+      if let denied = finding.denied {
+        let path = PagePath(session.operatorPath, .live(shard: "\(projection.shard)"))
+        let grants = try await rolledBack(session) { try await MissingGrants(denied, problem).look(path, session) }
+        if !grants.isEmpty { problem.hint = "As the owner run: \(grants.map { "\($0);" }.joined(separator: " "))" }
+      }
+      problems.append(problem)
+    }
+    return problems
+  }
+
+  /// A finding about a statement, and the statement where the role lacks a privilege for it.
+  private struct Finding {
+    var problem: Problem
+    var denied: SQL?
+  }
+
+  private func rolledBack<T>(_ session: Session, _ body: () async throws -> T) async throws -> T {
     try await session.script("BEGIN")
     do {
-      let findings = try await inTransaction(projection, session)
+      let result = try await body()
       try await session.script("ROLLBACK")
-      return findings
+      return result
     } catch {
       await session.rollBack()
       throw error
     }
   }
 
-  private func inTransaction(_ projection: ProjectionDefinition, _ session: Session) async throws -> [Problem] {
-    var findings: [Problem] = []
+  private func inTransaction(_ projection: ProjectionDefinition, _ session: Session) async throws -> [Finding] {
+    var findings: [Finding] = []
     var isMade = true
     do {
       for table in projection.tables {
@@ -56,7 +88,7 @@ package struct DefinitionCheck: Sendable {
       }
     } catch var problem as Problem {
       problem.source = projection.source
-      return [problem]
+      return [Finding(problem: problem)]
     }
     if !isMade, let setup = projection.setup {
       do {
@@ -65,7 +97,11 @@ package struct DefinitionCheck: Sendable {
         try await session.script(setup.text)
         try await session.execute(SearchPath.set(SearchPath.ours))
       } catch {
-        findings.append(try finding(error, projection, setup))
+        var problem = try finding(error, projection, setup)
+        if problem.code == .sqlState(SQLState.insufficientPrivilege.code) {
+          problem.hint = "Run `tidemark init` as a role that may make the tables, such as the owner of the database."
+        }
+        findings.append(Finding(problem: problem))
         try await session.script("ROLLBACK TO SAVEPOINT one")
         return findings
       }
@@ -88,8 +124,25 @@ package struct DefinitionCheck: Sendable {
       if var problem = plugin.problemHere {
         problem.source = projection.source
         problem.key = projection.settingsKey
-        findings.append(problem)
+        findings.append(Finding(problem: problem))
       }
+    }
+    return try await findings + looks(projection, session)
+  }
+
+  /// The daemon looks at declared tables itself, and what a plugin does with its own is not known here.
+  private func looks(_ projection: ProjectionDefinition, _ session: Session) async throws -> [Finding] {
+    let writes = projection.plugin?.effects == .database
+    var findings: [Finding] = []
+    for table in projection.tables {
+      let table = DeclaredTable(table, of: projection.name)
+      guard let grant = try await MissingGrants.onDeclared(table, writes: writes, session) else { continue }
+      findings.append(
+        Finding(
+          problem: Problem(
+            .sqlState(SQLState.insufficientPrivilege.code),
+            "the daemon's role may not \(writes ? "read and write" : "read") the declared table \(table.name)",
+            hint: "As the owner run: \(grant);", source: projection.source, key: projection.settingsKey)))
     }
     return findings
   }
@@ -97,7 +150,7 @@ package struct DefinitionCheck: Sendable {
   /// Parses the statement, then plans it with EXPLAIN EXECUTE, with nulls as arguments.
   private func plan(
     _ sql: SQL, parameters: Int, _ projection: ProjectionDefinition, _ statement: Statement, _ session: Session
-  ) async throws -> Problem? {
+  ) async throws -> Finding? {
     try await session.script("SAVEPOINT one")
     do {
       try await session.execute(PagePath(session.operatorPath, .live(shard: "\(projection.shard)")).enter)
@@ -114,7 +167,8 @@ package struct DefinitionCheck: Sendable {
       let found = try finding(error, projection, statement)
       try await session.script("ROLLBACK TO SAVEPOINT one")
       try await session.script("DEALLOCATE ALL")
-      return found
+      let isDenied = [.insufficientPrivilege, .undefinedTable].contains((error as? PostgresError)?.sqlState)
+      return Finding(problem: found, denied: isDenied ? sql : nil)
     }
   }
 
@@ -132,7 +186,7 @@ package struct DefinitionCheck: Sendable {
           ?? "Create the table, or declare `setup` and run `tidemark init`.")
     }
     return Problem(
-      .sqlState(state.code), error.message, hint: hint,
+      .sqlState(state.code), projection.concealment.concealing(error.message), hint: hint,
       source: statement.source.offset(in: statement.text, by: error.statementPosition), key: projection.settingsKey)
   }
 }

@@ -84,7 +84,7 @@ package struct RebuildRequests: Sendable {
   private func isSame(
     _ row: RebuildTable.Row, _ request: RebuildTable.Request, _ definition: ProjectionDefinition
   ) -> Bool {
-    row.request == request && row.fingerprint == definition.fingerprint.rebuild && !row.isAborting && row.state.isOpen
+    row.request == request && definition.fingerprint.isOfRebuild(row.fingerprint) && !row.isAborting && row.state.isOpen
   }
 
   private func underWay(_ definition: ProjectionDefinition) -> Problem {
@@ -104,11 +104,11 @@ package struct RebuildRequests: Sendable {
       return .begun
     }
     // Another operator requested it first; a node will pick it up in a moment.
-    if row.state == .asked, row.byNode, byNode, !restart, row.fingerprint == fingerprint {
+    if row.state == .asked, row.byNode, byNode, !restart, definition.fingerprint.isOfRebuild(row.fingerprint) {
       guard isSame(row, request, definition) else { throw underWay(definition) }
       return .joined
     }
-    let isOther = row.fingerprint != fingerprint
+    let isOther = !definition.fingerprint.isOfRebuild(row.fingerprint)
     if row.isHalfDone, !restart, !isOther, !row.isAborting {
       let isSame =
         row.request.workers == request.workers && row.request.upTo == request.upTo
@@ -147,7 +147,8 @@ package struct RebuildRequests: Sendable {
     while let now = try await table.read(shard, session), now.id == row.id, now.isAborting {
       guard ContinuousClock.now < deadline else {
         throw Problem(
-          .rebuild(.underWay), "\(row.node ?? "the node") has not ended the rebuild of \(shard) within 30 s",
+          .rebuild(.underWay),
+          "\(row.node ?? "the node") has not ended the rebuild of \(shard) within 30 s\(now.error.map { ": \($0)" } ?? "")",
           hint: "The request stays in effect. For details see the log of \(row.node ?? "the node").")
       }
       try await Task.sleep(for: .milliseconds(50))

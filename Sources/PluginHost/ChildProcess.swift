@@ -176,12 +176,15 @@ actor ChildProcess {
     }
   }
 
-  /// Uses the daemon's environment, without the variables that systemd sets for the daemon alone.
+  /// Uses the daemon's environment, without the variables that systemd sets for the daemon alone, its credentials, and what libpq reads,
+  /// a password among it: a plugin has these where `env` gives them.
   private nonisolated func launch(_ command: [String]) -> Launch {
     var changes: [String: String?] = [:]
-    for name in ["NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC", "LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"] {
-      changes[name] = .some(nil)
-    }
+    let own = [
+      "NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC", "LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES",
+      "CREDENTIALS_DIRECTORY",
+    ]
+    for name in own + OwnEnvironment.variables.keys.filter({ $0.hasPrefix("PG") }) { changes[name] = .some(nil) }
     for (name, value) in plugin.environment { changes[name] = value }
     return Launch(
       command[0], Array(command.dropFirst()), environment: .inherited(changes), directory: plugin.workingDirectory,

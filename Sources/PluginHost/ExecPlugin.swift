@@ -315,7 +315,8 @@ actor ExecPlugin: Plugin {
     if dropped > 0 { observer.observe(.pluginLinesDropped(shard, count: dropped)) }
     let problem: Problem
     switch outcome {
-    case .notStarted(let reason): problem = .notStarted(program: plugin.programName, reason: reason)
+    case .notStarted(let reason):
+      problem = Problem.notStarted(program: plugin.programName, reason: reason).concealed(by: plugin.concealment)
     case .ended(let termination):
       let how = termination?.description ?? "was ended"
       problem =

@@ -80,7 +80,13 @@ actor LibraryPlugin: Plugin {
   }
 
   func prepare(position: Int64) async throws {
-    guard !isOpen else { return }
+    guard !isOpen else {
+      // A call that came back late says nothing of the events that wait for it.
+      guard isBusy else { return }
+      return try await PluginPatience.wait(plugin.timeout, to: "return from an earlier call", afterStop: .zero) {
+        [self] in try await idle()
+      }
+    }
     if instance == nil { lastInstance += 1 }
     let opened = instance ?? lastInstance
     instance = opened
@@ -113,7 +119,7 @@ actor LibraryPlugin: Plugin {
   private func call(
     _ work: @escaping @Sendable (Library) async throws -> PluginAnswer?
   ) async throws -> PluginAnswer? {
-    while isBusy { try await waitingForIdle.wait() }
+    try await idle()
     try Task.checkCancellation()
     let library = try self.library ?? Library(path: path, shard: shard, observer: observer)
     self.library = library
@@ -134,6 +140,8 @@ actor LibraryPlugin: Plugin {
       Task { await self.giveUp(number) }
     }
   }
+
+  private func idle() async throws { while isBusy { try await waitingForIdle.wait() } }
 
   private func returned(_ number: Int, _ result: Result<PluginAnswer?, any Error>) {
     isBusy = false

@@ -68,8 +68,9 @@ package enum PluginLogLevel: String, Hashable, Sendable, CaseIterable {
 extension PluginMessage {
   /// Parses one line.
   ///
-  /// - Throws: ``Problem/garbage(_:)``, with the beginning of the line and what is wrong with it.
+  /// - Throws: ``Problem/garbage(_:)``, with the beginning of the line and what is wrong with it; `TM506` for more values than a page needs.
   package static func parse(_ line: some Collection<UInt8>) throws(Problem) -> PluginMessage {
+    try AnswerBound.check(line)
     let wire: Wire
     do {
       wire = try JSONDecoder().decode(Wire.self, from: Data(line))

@@ -1,4 +1,4 @@
-// A plugin that exits, or answers nonsense, says nothing of which event it failed on. Pages get narrower until it fails on one event alone,
+// A plugin that exits, answers nonsense, or does not answer in time, says nothing of which event it failed on. Pages get narrower until it fails on one event alone,
 // and that event is suspect. It may be innocent: where the plugin's own far side is unreachable, it fails on every event. So the plugin
 // must have answered for a neighbour since it began to fail; if it has answered nothing, it gets a minute, and one event at most is blamed.
 

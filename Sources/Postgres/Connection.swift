@@ -147,14 +147,14 @@ final class Connection: @unchecked Sendable {
   private func connectionError(_ what: String) -> PostgresError {
     if let farewell = notices.takeUnretainedValue().farewell { return PostgresError(.server(farewell)) }
     let said = PQerrorMessage(pointer).map { String(cString: $0).trimmed } ?? ""
-    return PostgresError(refusal: said.isEmpty ? what : said)
+    return PostgresError(refusal: said.isEmpty ? what : said, conceal: options.conceal)
   }
 }
 
 extension PostgresError {
   /// - Parameter text: libpq's verbose one, `FATAL:  28P01: password authentication failed`, whose codes and `LOCATION` lines are for
   ///   programs.
-  init(refusal text: String) {
+  init(refusal text: String, conceal: (String) -> String = { $0 }) {
     var code: SQLState?
     let lines = text.split(separator: "\n", omittingEmptySubsequences: false).compactMap { line -> Substring? in
       if line.starts(with: #/[^ :]+:  [^ ,]+, [^ :,]+\.c:\d+$/#) { return nil }
@@ -162,7 +162,7 @@ extension PostgresError {
       code = SQLState(String(found.output.1))
       return line[..<found.range.lowerBound] + ":  " + line[found.range.upperBound...]
     }
-    self.init(.connection(lines.joined(separator: "\n")))
+    self.init(.connection(conceal(lines.joined(separator: "\n"))))
     refusal = code
   }
 }

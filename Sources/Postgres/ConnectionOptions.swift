@@ -15,6 +15,8 @@ package struct ConnectionOptions: Sendable {
   package var connectTimeout: Duration
   /// Whether a session begins with ``SearchPath/ours``.
   package var pins = Pinning.always
+  /// Replaces what variables of the settings stand for, in every text for a person.
+  package var conceal: @Sendable (String) -> String = { $0 }
 
   package enum Pinning: Sendable {
     case always
@@ -45,7 +47,7 @@ package struct ConnectionOptions: Sendable {
       }
       return "\(key)=\(value)"
     }
-    return shown.joined(separator: " ")
+    return conceal(shown.joined(separator: " "))
   }
 
   /// The keys that `conninfo` sets, with their values.

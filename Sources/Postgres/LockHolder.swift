@@ -39,6 +39,29 @@ package struct LockHolder: Sendable, Hashable, CustomStringConvertible {
     }
   }
 
+  /// The other sessions that hold a lock on a table in a schema, or one on any of these tables that keeps even readers out. For a statement
+  /// that has already given up.
+  package static func ofTables(in schema: String, orAlone tables: [Int64], _ session: Session) async throws
+    -> [LockHolder]
+  {
+    try await session.execute(
+      """
+      SELECT DISTINCT coalesce(l.pid, 0) AS pid,
+             CASE WHEN l.pid IS NULL THEN 'a prepared transaction (see pg_prepared_xacts)'
+                  ELSE coalesce(\(raw: words), 'pid ' || l.pid) END AS who
+        FROM pg_catalog.pg_locks AS l
+        JOIN pg_catalog.pg_class AS c ON c.oid = l.relation JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+        LEFT JOIN pg_catalog.pg_stat_activity AS a ON a.pid = l.pid
+       WHERE l.locktype = 'relation' AND l.granted AND l.pid IS DISTINCT FROM pg_backend_pid()
+         AND l.database = (SELECT d.oid FROM pg_catalog.pg_database AS d WHERE d.datname = current_database())
+         AND (n.nspname = \(schema) OR (c.oid = ANY (\(tables)::bigint[]::oid[]) AND l.mode = 'AccessExclusiveLock'))
+       ORDER BY 1
+      """
+    ).rows.map {
+      LockHolder(processID: try $0.get("pid", as: Int32.self), description: try $0.get("who", as: String.self))
+    }
+  }
+
   /// A session that holds an advisory lock in this database; nil if none does any more.
   package static func ofAdvisoryLock(_ key: Int64, _ session: Session) async throws -> LockHolder? {
     try await session.execute(

@@ -1,9 +1,9 @@
 import CLinux
 import Glibc
 
-enum OwnEnvironment {
+package enum OwnEnvironment {
   /// The current environment of this process.
-  static var variables: [String: String] {
+  package static var variables: [String: String] {
     var variables: [String: String] = [:]
     guard var entry = tidemark_environment() else { return [:] }
     while let text = entry.pointee {

@@ -42,8 +42,8 @@ package struct ShadowTables: Sendable {
     _ row: RebuildTable.Row, _ choice: ExchangeChoice, after first: Int64, node: String, _ session: Session
   ) async throws {
     do {
-      try await session.transaction { session in
-        try await session.script("SET LOCAL client_min_messages = warning")
+      try await Self.namingHolders(of: schema, originals.tables.map(\.oid), session) { session in
+        try await session.script("SET LOCAL client_min_messages = warning; \(Self.lockBound)")
         try await session.script(
           "DROP SCHEMA IF EXISTS \(SQL.quoted(schema)) CASCADE; CREATE SCHEMA \(SQL.quoted(schema))")
         for original in originals.tables {
@@ -78,14 +78,26 @@ package struct ShadowTables: Sendable {
   package static func remove(
     _ row: RebuildTable.Row, as state: RebuildTable.State, because failure: Problem? = nil, _ session: Session
   ) async throws {
-    let schema = SQL.quoted(schema(of: row.shard))
-    try await session.transaction { session in
+    let schema = schema(of: row.shard)
+    try await namingHolders(of: schema, [], session) { session in
       try await session.script(
-        "SET LOCAL client_min_messages = warning; \(lockBound); DROP SCHEMA IF EXISTS \(schema) CASCADE")
+        "SET LOCAL client_min_messages = warning; \(lockBound); DROP SCHEMA IF EXISTS \(SQL.quoted(schema)) CASCADE")
       try await session.execute(
         "DELETE FROM tidemark.dead_letter WHERE shard = \(PageTarget.letters(ofRebuildOf: row.shard))")
       try await RebuildTable().end(row.id, state, position: row.position, comparison: nil, session)
       if let failure { try await RebuildTable().fail(row.id, error: "\(failure)", hint: failure.hint, session) }
+    }
+  }
+
+  /// Runs a transaction that waits for locks within ``lockBound``. If that is not enough, the error names the sessions in the way.
+  private static func namingHolders(
+    of schema: String, _ originals: [Int64], _ session: Session,
+    _ body: @Sendable (isolated Session) async throws -> Void
+  ) async throws {
+    do {
+      try await session.transaction(body)
+    } catch {
+      throw try await LockBound.naming(error, schema: schema, tables: originals, session)
     }
   }
 
@@ -156,7 +168,7 @@ package struct ShadowTables: Sendable {
   }
 
   /// Longest that a statement waits to lock whole tables: others that want them wait behind it.
-  private static let lockBound = "SET LOCAL lock_timeout = '5s'"
+  private static let lockBound = "SET LOCAL \(LockBound.setting)"
 
   /// Locks the tables for a swap against all changes, but not against readers, with time for a running vacuum to give way.
   package func lockForSwap(_ session: isolated Session) async throws {

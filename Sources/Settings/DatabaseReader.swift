@@ -10,6 +10,7 @@ extension SettingsReader {
       if commonURL == nil { addMissingURL("database", common?.place, file) }
       var database = settings.database
       password(of: &database, "database", common, file)
+      database.concealment = written.concealment(under: "database.")
       settings.database = database
       return
     }
@@ -39,6 +40,7 @@ extension SettingsReader {
     read(entries, keys: DatabaseSettings.keys, prefix: "", display: "\(path).", file: file, into: &database)
     if !entries.contains(where: { $0.key == "url" }) { addMissingURL(path, table.place, file) }
     password(of: &database, path, table, file)
+    database.concealment = written.concealment(under: "database.", "\(path).")
     if let url = database.givenURL, let other = settings.namedDatabases.first(where: { $0.givenURL == url }) {
       add(
         .conflict, location(entries.first { $0.key == "url" }?.value.place, file), "\(path).url",
@@ -70,6 +72,7 @@ extension SettingsReader {
     switch files.read(target) {
     case .success(let bytes):
       database.passwordPath = target
+      named.append(NamedFile(target, .password, holdsPassword: true))
       database.password = Secret(passwordFile: bytes)
       if database.password == nil { add(.value, location(place, file), key, "\(target) is empty") }
     case .failure(let problem):

@@ -28,7 +28,8 @@ extension SettingsReader {
     let definition = check.definition { readText($0, path: path, $1, file: file) }
     // A key that is missing because its value was already reported as wrong is not reported again.
     problems += check.problems.filter { !hadProblems || $0.code != .settings(.missingKey) }
-    if let definition {
+    if var definition {
+      definition.conceal(written.concealment(under: path + "."))
       refuseSharedTables(definition, path)
       settings.projections.append(definition)
     }
@@ -59,6 +60,7 @@ extension SettingsReader {
         add(.unreadable, location(reference.place, file), "\(path).\(key)", "\(target) is not UTF-8 text")
         return nil
       }
+      named.append(NamedFile(target, .statements))
       return Statement(text: text, source: SourceLocation(file: target, line: 1))
     case .failure(let problem):
       add(

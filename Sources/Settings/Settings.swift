@@ -13,6 +13,8 @@ package struct Settings: Hashable, Sendable {
   package var namedDatabases: [DatabaseSettings] = []
   package var eventStore = EventStoreSettings()
   package var logLevel = LogLevel.info
+  /// Whether entries of the log may repeat values of events.
+  package var logsValues = true
   package var errors = ErrorSettings()
   /// The error settings during a rebuild, which skips no failing event unless the operator allows it. Events of unknown
   /// types are skipped by default here too: in a store with several projections most events are not for this one.
@@ -26,6 +28,8 @@ package struct Settings: Hashable, Sendable {
   var declarations: [ProjectionDeclaration] = []
   /// The values with `${NAME}` as written in the files, for `print-config`.
   var written = Written()
+  /// The files that these settings came from, and those they name, without plugins.
+  package var files: [NamedFile] = []
 
   /// The lowest level that is logged.
   package enum LogLevel: String, CaseIterable, Sendable { case debug, info, notice, warning, error }
@@ -103,6 +107,8 @@ package struct DatabaseSettings: Hashable, Sendable {
   package var password: Secret?
   /// Where the password file was found: beside the settings, or among systemd's credentials.
   var passwordPath: String?
+  /// What variables in these keys stand for.
+  package var concealment = Concealment()
   package var poolSize = 8
   package var workMemory = "32MB"
   package var connectTimeout = Duration.seconds(10)

@@ -115,5 +115,12 @@ extension Settings {
       "Like skip_unknown_events in [errors], but during a rebuild.", reloadable: true),
 
     .choice("log.level", \.logLevel, "The lowest level that is logged.", reloadable: true),
+    .boolean(
+      "log.values", \.logsValues,
+      """
+      Whether the log may repeat values of events: errors of the server quote a value that they refuse, cut to 300 characters, and plugins
+      say what they like. If false, such a text is left out, with its code, its place and its event left in; `tidemark dead-letters show`
+      has it, and `tidemark status` the reason of a shard that waits.
+      """, reloadable: true),
   ]
 }

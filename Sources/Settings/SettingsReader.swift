@@ -30,7 +30,9 @@ struct SettingsReader {
   let files: SettingsFiles
   var settings = Settings()
   var problems: [Problem] = []
-  private var written = Written()
+  private(set) var written = Written()
+  /// The files that were read so far.
+  var named: [NamedFile] = []
 
   init(environment: [String: String], files: SettingsFiles) {
     self.environment = environment
@@ -40,14 +42,16 @@ struct SettingsReader {
   mutating func finish() throws(SettingsProblems) -> Settings {
     guard problems.isEmpty else { throw SettingsProblems(problems: problems.map(concealed)) }
     settings.written = written
+    settings.files = named
     return settings
   }
 
   private func concealed(_ problem: Problem) -> Problem {
+    let concealment = written.concealment()
     var problem = problem
-    problem.message = written.concealing(problem.message)
-    problem.detail = problem.detail.map(written.concealing)
-    problem.hint = problem.hint.map(written.concealing)
+    problem.message = concealment.concealingAll(problem.message)
+    problem.detail = problem.detail.map(concealment.concealingAll)
+    problem.hint = problem.hint.map(concealment.concealing)
     return problem
   }
 
@@ -55,6 +59,7 @@ struct SettingsReader {
 
   mutating func readMain(_ path: String) {
     guard let text = text(of: path, hint: "Name another file with --config or TIDEMARK_CONFIG.") else { return }
+    named.append(NamedFile(path, .settings))
     readMain(text: text, file: path)
   }
 
@@ -77,9 +82,11 @@ struct SettingsReader {
     let directory = Self.resolve("projections.d", besides: main)
     switch files.list(directory) {
     case .success(let names):
+      if names != nil { named.append(NamedFile(directory, .folderOfProjections)) }
       for name in (names ?? []).sorted() where name.hasSuffix(".toml") && !name.hasPrefix(".") {
         let file = "\(directory)/\(name)"
         guard let text = text(of: file, hint: nil), let entries = tree(of: text, file: file) else { continue }
+        named.append(NamedFile(file, .projections))
         var nothing: Void = ()
         read(entries, keys: [Key<Void>](), prefix: "", others: ["projections"], file: file, into: &nothing)
         readProjections(entries, file: file)
@@ -134,6 +141,7 @@ struct SettingsReader {
       if let key = keys.first(where: { $0.path == path }) {
         decode(entry.value, key, display + path, file, &root)
         written.keep(entry.value, at: (home ?? display) + path, isSecret: key.isSecret)
+        if key.isSecret, holdsPassword(connectionString: entry.value.writtenString) { markPassword(in: file) }
       } else if keys.contains(where: { $0.path.hasPrefix(path + ".") }) {
         guard let inner = table(entry.value, display + path, file) else { continue }
         read(inner, keys: keys, prefix: path + ".", display: display, home: home, file: file, into: &root)
@@ -141,6 +149,10 @@ struct SettingsReader {
         addUnknown(entry, path, among: keys.map(\.path) + others, prefix: prefix, display, file)
       }
     }
+  }
+
+  private mutating func markPassword(in file: String) {
+    for index in named.indices where named[index].path == file { named[index].holdsPassword = true }
   }
 
   /// The entries of a table; for any other value it adds a problem and returns nil.
@@ -205,7 +217,7 @@ struct SettingsReader {
     case .string(let text) where text.contains("${"):
       var unset: [String] = []
       let text = Variables.fill(
-        text, from: environment, used: { written.replaced($0, by: $1) }, unset: { unset.append($0) })
+        text, from: environment, used: { written.replaced($0, by: $1, at: path) }, unset: { unset.append($0) })
       for name in unset {
         add(
           .unsetVariable, location(value.place, file), path,

@@ -1,3 +1,5 @@
+import Rules
+
 // `${NAME}` stands for a value that may be secret, whatever key it is in. So nothing that shows settings shows the value: print-config
 // prints such a key as the file has it, and a problem names the variable where its message would repeat the value.
 
@@ -5,27 +7,24 @@
 struct Written: Hashable, Sendable {
   /// The keys in whose values variables were replaced, with the values as the file has them, in TOML.
   private(set) var texts: [String: String] = [:]
-  /// The variables that were replaced, with their values.
-  private var variables: [String: String] = [:]
+  /// The variables that were replaced, by the key in whose value.
+  private var variables: [String: Concealment] = [:]
 
-  /// Shorter values are not concealed: they are no secrets, and would be found inside words.
-  private static let shortest = 4
+  mutating func replaced(_ name: String, by value: String, at path: String) {
+    variables[path, default: Concealment()].add(name, value)
+  }
 
-  mutating func replaced(_ name: String, by value: String) { variables[name] = value }
+  /// What the variables under these keys stand for; under all of them without one.
+  func concealment(under prefixes: String...) -> Concealment {
+    variables.reduce(into: Concealment()) { result, item in
+      if prefixes.isEmpty || prefixes.contains(where: item.key.hasPrefix) { result.add(item.value) }
+    }
+  }
 
   /// - Parameter path: the key with its tables.
   mutating func keep(_ value: TOMLValue, at path: String, isSecret: Bool) {
     guard value.isFilled else { return }
     texts[path] = isSecret ? TOMLText.string(redacted(connectionString: value.writtenString)) : TOMLText.value(value)
-  }
-
-  /// The text with `${NAME}` in the place of each value.
-  func concealing(_ text: String) -> String {
-    let values = variables.filter { $0.value.count >= Self.shortest }
-    // The longest first, since one value may contain another.
-    return values.sorted { ($1.value.count, $0.key) < ($0.value.count, $1.key) }.reduce(text) { text, variable in
-      text.split(separator: variable.value, omittingEmptySubsequences: false).joined(separator: "${\(variable.key)}")
-    }
   }
 }
 

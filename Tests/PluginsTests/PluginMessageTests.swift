@@ -3,6 +3,23 @@ import Rules
 import Testing
 
 @Suite struct `A line of a plugin` {
+  /// Each value costs the decoder far more than its two bytes.
+  @Test func `with more values than any page needs is refused before it is decoded`() throws {
+    func answer(_ values: Int, _ value: String) -> [UInt8] {
+      let list = Array(repeating: value, count: values).joined(separator: ",")
+      return Array(#"{"applied":{"ceiling":1,"sql":[{"text":"SELECT","values":[\#(list)]}]}}"#.utf8)
+    }
+    let error = #expect(throws: Problem.self) { try PluginMessage.parse(answer(1_000_001, "1")) }
+    #expect(error?.code == .plugin(.lineTooLong))
+    // Of a text only one counts, whatever is in it.
+    let text = #"""# + String(repeating: #"\",[{"#, count: 400_000) + #"""#
+    guard case .answer(.applied(1, let statements)) = try PluginMessage.parse(answer(1, text)) else {
+      Issue.record("it is an answer")
+      return
+    }
+    #expect(statements?.first?.values.first??.utf8.count == 1_600_000)
+  }
+
   @Test(arguments: [
     (#"{"ready":{"protocol":1}}"#, PluginMessage.ready(protocolVersion: 1)),
     (#"{"refused":{"message":"no licence"}}"#, .refused(message: "no licence")),

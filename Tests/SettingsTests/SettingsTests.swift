@@ -36,7 +36,9 @@ import Testing
       on_long_hold = { after = "1m", do = "skip" }
       [log]
       level = "debug"
+      values = false
       """)
+    #expect(!settings.logsValues)
     #expect(settings.stopTimeout == .seconds(5))
     #expect(settings.database.poolSize == 3)
     #expect(settings.eventStore.schema == "events")
@@ -244,6 +246,37 @@ import Testing
     #expect(try parse("[database]\nurl = \"\(written)\"\n").database.url == url)
   }
 
+  /// Short ones too, where a problem repeats them.
+  @Test(arguments: [
+    ("stop_timeout = \"${SHORT}\"", "found \"${SHORT}\""), ("mode = \"${SHORT}\"", "found \"${SHORT}\""),
+    ("[event_store]\naccept = [\"${SHORT}\"]", "found \"${SHORT}\""),
+    ("[projections.A]\nsql_file = \"${SHORT}\"", "${SHORT} cannot be read"),
+    ("[projections.A]\nsql = \"SELECT 1\"\nevents = \"${SHORT}\"", "found \"${SHORT}\""),
+    ("[projections.A]\nsql = \"${SHORT}; COMMIT\"", "COMMIT is not allowed"),
+    ("[projections.A]\nsql = \"SELECT 1\"\nstart = \"${LONG}\"", "${LONG}"),
+  ])
+  func `of variables are in no problem of the settings`(text: String, words: String) {
+    let found = problems(
+      text.hasPrefix("[") ? database + text : text + "\n" + database, environment: ["SHORT": "q7", "LONG": "hunter2"])
+    #expect(found.count == 1 && found[0].contains(words), "\(found)")
+    #expect(!found.joined().contains("q7") && !found.joined().contains("hunter2"), "\(found)")
+  }
+
+  @Test func `of variables are in no text about what was loaded`() throws {
+    let settings = try parse(
+      """
+      [database]
+      url = "host=${HOST} user=app"
+      [projections.A]
+      exec = ["/usr/lib/${TOKEN}", "--key=${TOKEN}"]
+      """, environment: ["HOST": "db.internal", "TOKEN": "hunter2"])
+    let plugin = try #require(settings.projections[0].plugin)
+    #expect(
+      plugin.program == .exec(["/usr/lib/hunter2", "--key=hunter2"]) && plugin.programName == "/usr/lib/${TOKEN}")
+    #expect(settings.database.concealment.concealing("no host db.internal, hunter2") == "no host ${HOST}, hunter2")
+    #expect(settings.projections[0].concealment.concealing("db.internal hunter2") == "db.internal ${TOKEN}")
+  }
+
   @Test func `may be in any keyword that the installed libpq knows`() {
     let options = PQconndefaults()
     defer { PQconninfoFree(options) }
@@ -358,15 +391,19 @@ import Testing
       skip_unknown_events = false
       [log]
       level = "debug"
+      values = false
       """)
     var taken = old
     taken.takeOver(new)
     var expected = old
     expected.logLevel = new.logLevel
+    expected.logsValues = new.logsValues
     expected.errors = new.errors
     expected.rebuildErrors = new.rebuildErrors
     #expect(Settings.printConfig(taken) == Settings.printConfig(expected))
-    #expect(new.errors != old.errors && new.rebuildErrors != old.rebuildErrors && new.logLevel != old.logLevel)
+    #expect(
+      new.errors != old.errors && new.rebuildErrors != old.rebuildErrors && new.logLevel != old.logLevel
+        && new.logsValues != old.logsValues)
     #expect(taken.keysThatNeedRestart(for: new) == old.keysThatNeedRestart(for: new))
   }
 

@@ -90,6 +90,8 @@ static int apply(void *p, const tidemark_page *page, const tidemark_host *host) 
             host->failed(host->context, e->seq_id, (tidemark_class)4711, (tidemark_text){NULL, 7});
             return TIDEMARK_FAILED;
         }
+        if (memmem(e->data.bytes, e->data.length, "nonsense", 8) != NULL) return 77;
+        if (memmem(e->data.bytes, e->data.length, "slumber", 7) != NULL) usleep(1000000);
         note(s, e);
         if (says(s, "insert")) {
             char sequence[24];

@@ -39,6 +39,24 @@ import Testing
       ])
   }
 
+  @Test func `leaves values of events out where the settings say so`() {
+    let sink = Sink()
+    let observer = LogObserver(sink, level: .debug)
+    observer.showsValues = false
+    let shard = ShardName(projection: "Plug")
+    let failure = Problem("bad \"secret\"", code: .sqlState("22P02"), detail: "secret", hint: "secret", sequence: 7)
+    observer.observe(.deadLetter(shard, sequence: 7, failure: failure))
+    observer.observe(.pluginSaid(shard, level: .warning, text: "secret"))
+    observer.observe(.serverNotice(severity: "NOTICE", message: "secret"))
+    let entries = sink.entries.withLock { $0 }
+    #expect(entries.count == 3)
+    #expect(!entries.contains { "\($0.fields)".contains("secret") }, "\(entries)")
+    #expect(entries[0].fields["sequence"] == "7" && entries[0].fields["sqlstate"] == "22P02")
+    observer.showsValues = true
+    observer.observe(.pluginSaid(shard, level: .warning, text: "secret"))
+    #expect(sink.entries.withLock { $0 }.last?.fields["text"] == "secret")
+  }
+
   @Test(arguments: [
     (LogLevel.critical, "2"), (.error, "3"), (.warning, "4"), (.notice, "5"), (.info, "6"), (.debug, "7"),
   ])

@@ -46,6 +46,17 @@ import Testing
     }
   }
 
+  /// A trigger may raise one for each row.
+  @Test func `of notices of the server is bounded too, the same words and others`() {
+    let seen = Entries()
+    let clock = Mutex(ContinuousClock.now)
+    let filter = RepeatFilter(seen, clock: { clock.withLock { $0 } })
+    for _ in 1...1_000 { filter.observe(.serverNotice(severity: "NOTICE", message: "same"), in: nil) }
+    #expect(seen.count(of: .serverNotice) == 1)
+    for row in 1...1_000 { filter.observe(.serverNotice(severity: "NOTICE", message: "row \(row)"), in: nil) }
+    #expect(seen.count(of: .serverNotice) == 20 && seen.count(of: .failuresLeftOut) == 1)
+  }
+
   /// Ten thousand events that each fail with a text of their own must not push other entries out of the journal.
   @Test func `passes up to a bound when each one differs, and says how many it left out`() {
     let seen = Entries()

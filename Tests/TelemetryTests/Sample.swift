@@ -16,6 +16,7 @@ enum Sample {
     .reloaded(added: [trip, day], removed: [], changed: [day]),
     .reloadRefused(problem: "tidemark.toml:3: mode: unknown"),
     .restartNeeded(key: "database.url"), .logLost(count: 17), .descriptorsShort(limit: 64, needed: 112),
+    .fileExposed(failure: Problem("every user may read /etc/tidemark/tidemark.toml", hint: "chmod o-r")),
 
     .databaseUnreachable(where: "host=/run user=t", failure: plain, retryIn: .milliseconds(250)),
     .databaseRefused(failure: failure, retryIn: .seconds(30)),

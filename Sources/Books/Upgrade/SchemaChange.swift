@@ -5,12 +5,13 @@ import Synchronization
 
 /// Why the schema could not be changed at once: another session holds a lock that a statement needs.
 package struct SchemaWait: Sendable, CustomStringConvertible {
-  /// Each blocking session; empty if they ended before they could be looked up.
+  /// Each blocking session; empty if they let go before they could be looked up.
   package var holders: [LockHolder]
   package var retryIn: Duration
 
   package var description: String {
-    holders.isEmpty ? "a session that has just ended" : holders.map(\.description).joined(separator: "; ")
+    holders.isEmpty
+      ? "a session that let go of it before it could be looked up" : holders.map(\.description).joined(separator: "; ")
   }
 
   /// Whether the same sessions block, whatever they run by now.

@@ -130,7 +130,10 @@ actor DatabaseFollower: Service {
       options, limit: settings.database.poolSize, name: "shard",
       prepare: { session in try await ShardSessions.prepare(session, workMemory: workMemory) },
       clean: { session in try await ShardSessions.clean(session, workMemory: workMemory) },
-      onNotice: { observer.observe(.serverNotice(severity: $0.severity, message: $0.message)) })
+      onNotice: {
+        // A function may raise one of any length for each event.
+        observer.observe(.serverNotice(severity: $0.severity, message: Problem($0.message).shortened.message))
+      })
     // A pool of its own, so that busy shards never delay writes to Tidemark's own tables.
     let books = SessionPool(
       options, limit: 1, name: "books", prepare: { try await SessionBounds.applyUnlimited(to: $0) })

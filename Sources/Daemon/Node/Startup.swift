@@ -63,7 +63,7 @@ struct Startup: Sendable {
       ahead: [HighWaterReads.standby] + Privileges.questions(schema: schema)
         + StoreFactsLookUp.questions(schema: schema) + StoreShape.questions(schema: schema))
     try await HighWaterReads.refuseStandby(session)
-    try await checkPrivileges(session)
+    try await Privileges.refuseMissing(session, schema: settings.eventStore.schema)
     try await preflight(session)
     var shape = try await StoreShape.read(session, schema: schema)
     await session.forgetAnswers()
@@ -95,6 +95,12 @@ struct Startup: Sendable {
       try await checkPrivileges(session)
       try await preflight(session)
     }
+<<<<<<< HEAD
+=======
+    // Again: the objects just created may belong to another role.
+    try await Privileges.refuseMissing(session, schema: settings.eventStore.schema)
+    if !plan.isEmpty { try await preflight(session) }
+>>>>>>> doors
     return shape
   }
 
@@ -102,15 +108,6 @@ struct Startup: Sendable {
   private func preflight(_ session: Session) async throws {
     let store = settings.eventStore
     _ = try await Preflight.pass(session, schema: store.schema, accepted: store.accept)
-  }
-
-  private func checkPrivileges(_ session: Session) async throws {
-    let missing = try await Privileges.missing(session, schema: settings.eventStore.schema)
-    guard missing.isEmpty else {
-      throw Problem(
-        .store(.noPrivilege), "the daemon's role lacks privileges on the event store",
-        hint: "As the owner of the database run: " + missing.map { "\($0);" }.joined(separator: " "))
-    }
   }
 }
 
@@ -120,6 +117,8 @@ extension ConnectionOptions {
     self.init(
       conninfo: url ?? settings.url, password: { settings.readPassword() }, applicationName: settings.applicationName,
       connectTimeout: settings.connectTimeout)
+    let concealment = settings.concealment
+    conceal = { concealment.concealing($0) }
   }
 }
 

@@ -85,6 +85,14 @@ package struct PageFailure: Error, Sendable {
     return failure
   }
 
+  /// As an operator may see it.
+  func concealed(by concealment: Concealment) -> PageFailure {
+    var concealed = self
+    concealed.failure = failure.concealed(by: concealment)
+    concealed.detail = detail.map(concealment.concealing)
+    return concealed
+  }
+
   /// Whether the server lacks something that the end of the session may give back: memory, temporary files.
   var exhaustsServer: Bool { failure.code?.text.hasPrefix("53") ?? false }
 

@@ -71,10 +71,12 @@ struct PageRunner: Sendable {
       failed = try PageFailure(of: error)
     }
     let actions = await context.policy().actions(for: failed.facts(projection: context.definition.name))
+    // Rules on messages match what the server said.
+    let shown = failed.concealed(by: context.definition.concealment)
     let next = rule.failed(
-      failed.failureClass, failed.failure.reason, actions: actions, page: page, width: failed.width)
+      failed.failureClass, shown.failure.reason, actions: actions, page: page, width: failed.width)
     return Step(
-      next: next, failed: failed,
+      next: next, failed: shown,
       isSearch: !rule.isNarrowing && next == .wait(.zero) && actions.first?.passesEventOver ?? false,
       isNarrowing: rule.isNarrowing)
   }

@@ -97,11 +97,12 @@ struct PoisonSearch: Sendable {
       // Letters park a stream, so with parking an ignored event becomes a letter too.
       case .ignore? where parks && finding.failure.failureClass != .unknownEvent: fallthrough
       case .skip?:
+        let shown = finding.failure.concealed(by: definition.concealment)
         letters.append(
           DeadLetters.Letter(
             sequence: finding.sequence, failureClass: finding.failure.failureClass.rawValue,
-            sqlState: finding.failure.failure.code?.text, message: finding.failure.failure.message,
-            detail: finding.failure.detail))
+            sqlState: finding.failure.failure.code?.text, message: shown.failure.message,
+            detail: shown.detail))
       case .ignore?: ignored.append(finding.sequence)
       default: throw finding.failure
       }

@@ -47,7 +47,11 @@ package struct LetterPage: Sendable {
   }
 
   private func run(_ applier: any PageApplier) async throws {
-    _ = try await applier.apply(page, .whole, policy: Self.policy, chains: [])
+    do {
+      _ = try await applier.apply(page, .whole, policy: Self.policy, chains: [])
+    } catch let failure as PageFailure {
+      throw failure.concealed(by: context.definition.concealment)
+    }
   }
 }
 

@@ -156,18 +156,23 @@ actor PluginProjector: PageApplier {
       return answer
     } catch let problem as Problem where problem.code == .plugin(.silent) {
       pace.timedOut(slice.count)
-      throw PageFailure(problem).narrowed(from: slice.count)
+      throw failure(problem, on: slice)
     } catch let problem as Problem where problem.mayBeOfEvent && problem != .unread(through: slice.page.ceiling) {
       pace.tooMuch(slice.count)
-      var failure = PageFailure(problem).narrowed(from: slice.count)
-      guard let first = slice.firstSequence else { throw failure }
-      let isAlone = slice.count == 1
-      if isAlone { failure.failure.sequence = first }
-      if suspect.failed(on: first...max(first, slice.page.ceiling), isAlone: isAlone, at: .now) {
-        failure.failureClass = .event
-      }
-      throw failure
+      throw failure(problem, on: slice)
     }
+  }
+
+  /// The plugin exited, spoke nonsense or did not answer in time: the next page has fewer events, and one event alone may be to blame.
+  private func failure(_ problem: Problem, on slice: EventSlice) -> PageFailure {
+    var failure = PageFailure(problem).narrowed(from: slice.count)
+    guard let first = slice.firstSequence else { return failure }
+    let isAlone = slice.count == 1
+    if isAlone { failure.failure.sequence = first }
+    if suspect.failed(on: first...max(first, slice.page.ceiling), isAlone: isAlone, at: .now) {
+      failure.failureClass = .event
+    }
+    return failure
   }
 
   // MARK: Answers

@@ -100,6 +100,17 @@ package struct RebuildRunner: Sendable {
     }
   }
 
+  /// What keeps the new tables from being removed is in the row, where the verb that waits for the end finds it.
+  private func removeAborted(_ row: RebuildTable.Row, _ session: Session) async throws {
+    do {
+      try await ShadowTables.remove(row, as: .aborted, session)
+    } catch {
+      guard let error = error as? PostgresError, session.isOpen, let faltered = Faltered(error) else { throw error }
+      try await table.trouble(row.id, "\(faltered.failure)", session)
+      throw faltered
+    }
+  }
+
   /// Waits for another session that runs this rebuild; after that one ends, this one continues or finds the rebuild finished.
   private func takeLock(_ session: Session) async throws {
     try await watched({ [self] lasted in
@@ -117,7 +128,7 @@ package struct RebuildRunner: Sendable {
       if row.isAborting { throw Problem(.rebuild(.aborted), "ended by an operator") }
       guard row.state.isOpen else { return }
       observer.observe(.rebuildStarted(definition.shard, position: row.position, resumed: row.isHalfDone))
-      guard row.fingerprint == definition.fingerprint.rebuild else {
+      guard definition.fingerprint.isOfRebuild(row.fingerprint) else {
         throw Problem(
           .rebuild(.otherDefinition),
           "\(node) runs \(shard) with another definition than the one in this rebuild's request",
@@ -136,7 +147,7 @@ package struct RebuildRunner: Sendable {
     } catch let problem as Problem where problem.code == .rebuild(.aborted) {
       // It may have ended at the same moment.
       guard try await table.read(shard, session).map({ $0.isAborting || $0.state.isOpen }) ?? false else { return }
-      try await ShadowTables.remove(row, as: .aborted, session)
+      try await removeAborted(row, session)
       observer.observe(.rebuildAborted(definition.shard))
     } catch let problem as Problem where problem.code == .rebuild(.noSpace) {
       if await !makeRoom(row, because: problem, session) {
@@ -245,7 +256,7 @@ package struct RebuildRunner: Sendable {
   }
 
   private func besides(_ row: RebuildTable.Row, _ session: Session) async throws {
-    let originals = try await OriginalTables.read(definition.tables, of: definition.name, session)
+    let originals = try await OriginalTables.readWithin(definition.tables, of: definition.name, session)
     let filter = try RebuildFilter.check(row.request, definition, originals)
     let choice = try ExchangeChoice.choose(
       row.request.way, isPartial: row.request.isPartial, originals.obstacles)

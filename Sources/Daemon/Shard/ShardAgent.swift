@@ -116,9 +116,11 @@ package struct ShardAgent: Service {
         if isFirst {
           observer.observe(.shardStarted(name, position: position))
           for risk in definition.widthDependences { observer.observe(.statementAtRisk(name, failure: risk)) }
-          let (pool, key, work) = (pool, key, definition.fingerprint.work)
+          let (pool, key, work) = (pool, key, definition.fingerprint)
           let hasChanged = try await stoppable {
-            try await pool.withSession(for: key) { try await ShardRequests().remember(work, of: key, $0) }
+            try await pool.withSession(for: key) {
+              try await ShardRequests().remember(work.work, same: work.works, of: key, $0)
+            }
           }
           if hasChanged, position > 0 { observer.observe(.definitionChanged(name, position: position)) }
           // The shard has started, so earlier failures no longer count.

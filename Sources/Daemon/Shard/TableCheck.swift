@@ -80,7 +80,7 @@ package struct TableCheck: Sendable {
   ) async throws -> Problem? {
     let namesakes =
       definition.tables.isEmpty
-      ? try await filled.namesakes(of: shard, work: definition.fingerprint.work, declared: declared, session) : []
+      ? try await filled.namesakes(of: shard, works: definition.fingerprint.works, declared: declared, session) : []
     let fillers = try await filled.fillers(of: tables, besides: shard, session)
     guard
       case .wait(let problem) = rule.ofNew(

@@ -12,23 +12,47 @@ package struct Fingerprint: Sendable, Hashable {
   private let onMismatch: OnMismatch
   private let plugin: PluginDefinition?
 
+  /// The same two with the values of variables in `exec` and `config` in them, as programs before this one stored them.
+  private let former: Stored
+
+  private struct Stored: Sendable, Hashable {
+    var work: String
+    var rebuild: String
+  }
+
   /// The texts that this computes must not change, since the database holds those of earlier programs: with another text every shard
   /// would seem changed, and every unfinished rebuild would start over.
+  ///
+  /// A plugin's variables count by their names: a secret that is rotated is no other work, and no hash that a viewer can read is made of
+  /// it. In SQL their values count, since a table in another schema is another table.
   package init(of definition: ProjectionDefinition) {
-    var work = definition.workText
+    let shown = definition.plugin == nil ? definition.workText : definition.concealment.concealing(definition.workText)
+    let now = Self.stored(definition, shown)
+    work = now.work
+    rebuild = now.rebuild
+    former = Self.stored(definition, definition.workText)
+    start = definition.start
+    onMismatch = definition.onMismatch
+    plugin = definition.plugin
+  }
+
+  /// Whether a rebuild that was recorded with this fingerprint may be finished.
+  package func isOfRebuild(_ stored: String) -> Bool { [rebuild, former.rebuild].contains(stored) }
+
+  /// Every fingerprint under which the database may have this work.
+  package var works: [String] { work == former.work ? [work] : [work, former.work] }
+
+  private static func stored(_ definition: ProjectionDefinition, _ workText: String) -> Stored {
+    var work = workText
     if let events = definition.events { work += "\n\(events.sorted())" }
-    self.work = Self.text(work)
     var parts = [
-      definition.workText, definition.takes?.joined(separator: ",") ?? "all", definition.tables.joined(separator: ","),
+      workText, definition.takes?.joined(separator: ",") ?? "all", definition.tables.joined(separator: ","),
       definition.onPoison.rawValue, definition.key ?? "", definition.tenantKey ?? "",
     ]
     parts.append("\(definition.isParallel)")
     if let plugin = definition.plugin { parts.append("\(plugin.rebuildsExternal)") }
     if definition.archived != .keep { parts.append("archived: \(definition.archived.rawValue)") }
-    rebuild = Self.text(parts.joined(separator: "\n"))
-    start = definition.start
-    onMismatch = definition.onMismatch
-    plugin = definition.plugin
+    return Stored(work: text(work), rebuild: text(parts.joined(separator: "\n")))
   }
 
   /// A hash of a text, in hexadecimal, to tell whether it has changed.

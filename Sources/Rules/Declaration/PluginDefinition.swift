@@ -25,6 +25,8 @@ package struct PluginDefinition: Hashable, Sendable {
   package var workingDirectory: String?
   /// Whether a rebuild of its projection runs a plugin with effects outside.
   package var rebuildsExternal: Bool
+  /// What variables in its keys stand for.
+  package var concealment = Concealment()
 
   package init(
     program: Program, effects: Effects = .external, timeout: Duration = .seconds(30),
@@ -46,11 +48,11 @@ package struct PluginDefinition: Hashable, Sendable {
     }
   }
 
-  /// The file that runs.
+  /// The file that runs, as an operator may see it.
   package var programName: String {
     switch program {
-    case .exec(let command): command[0]
-    case .library(let path, _): path
+    case .exec(let command): concealment.concealing(command[0])
+    case .library(let path, _): concealment.concealing(path)
     }
   }
 

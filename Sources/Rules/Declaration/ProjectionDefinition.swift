@@ -22,6 +22,8 @@ package struct ProjectionDefinition: Hashable, Sendable {
   package var isParallel: Bool
   /// The place of the projection's own table in the settings.
   package var source: SourceLocation
+  /// What variables in its keys stand for.
+  package private(set) var concealment = Concealment()
 
   package init(
     name: String, version: Int = 1, events: [String]? = nil, tables: [String] = [], setup: Statement? = nil,
@@ -43,6 +45,13 @@ package struct ProjectionDefinition: Hashable, Sendable {
     self.tenantKey = tenantKey
     self.isParallel = isParallel
     self.source = source
+  }
+
+  package mutating func conceal(_ concealment: Concealment) {
+    self.concealment = concealment
+    guard case .plugin(var plugin) = effect else { return }
+    plugin.concealment = concealment
+    effect = .plugin(plugin)
   }
 
   /// A text of its work: definitions with equal texts do equal work.

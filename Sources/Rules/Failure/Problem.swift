@@ -59,6 +59,15 @@ package struct Problem: Error, Hashable, Sendable, CustomStringConvertible {
     (source.map { "\($0): " } ?? "") + (key.map { "\($0): " } ?? "") + message + (code.map { " (\($0.words))" } ?? "")
   }
 
+  /// With `${NAME}` in the place of what it stands for.
+  package func concealed(by concealment: Concealment) -> Problem {
+    var concealed = self
+    concealed.message = concealment.concealing(message)
+    concealed.detail = detail.map(concealment.concealing)
+    concealed.hint = hint.map(concealment.concealing)
+    return concealed
+  }
+
   /// Cut to fit one log entry, however long the text of a server or a plugin is.
   package var shortened: Problem {
     var short = self

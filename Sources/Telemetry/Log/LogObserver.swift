@@ -4,6 +4,7 @@ import Synchronization
 package final class LogObserver: Observer {
   private let log: any Log
   private let threshold: Mutex<LogLevel>
+  private let values = Mutex(true)
 
   /// - Parameter level: the lowest level to log.
   package init(_ log: any Log, level: LogLevel) {
@@ -16,9 +17,15 @@ package final class LogObserver: Observer {
     set { threshold.withLock { $0 = newValue } }
   }
 
+  /// Whether entries may repeat values of events, as errors of the server do.
+  package var showsValues: Bool {
+    get { values.withLock { $0 } }
+    set { values.withLock { $0 = newValue } }
+  }
+
   package func observe(_ observation: Observation, in database: String?) {
     guard observation.level >= level else { return }
-    log.write(LogEntry(observation, in: database))
+    log.write(LogEntry(showsValues ? observation : observation.withoutValues, in: database))
   }
 }
 

@@ -116,7 +116,7 @@ struct Repeats {
 extension Observation {
   /// For a failure that may repeat: its subject, and its text.
   fileprivate var repeatable: (subject: String, text: String)? {
-    fact.repeats.map { (name($0), failure?.description ?? self[.by] ?? "") }
+    fact.repeats.map { (name($0), failure?.description ?? self[.by] ?? self[.text] ?? "") }
   }
 
   /// The subjects that work again.

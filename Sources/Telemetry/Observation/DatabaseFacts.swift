@@ -127,7 +127,7 @@ extension Fact {
     "f9df87abae374345a09adaedd8045915", .info, "Notice from the server",
     meaning:
       "PostgreSQL sent a notice or warning to one of the daemon's sessions, for example from RAISE NOTICE in one of your functions.",
-    action: "Follow the notice, if it asks for something.")
+    action: "Follow the notice, if it asks for something.", repeats: .notice)
 }
 
 extension Observation {

@@ -18,7 +18,7 @@ package struct Fact: Sendable {
 
   /// What a repeated failure concerns: a database as a whole, or one shard.
   package enum Subject: Sendable {
-    case database, store, schema, mark, gaps, leadership
+    case database, store, schema, mark, gaps, leadership, notice
     case lock, page, letters, plugin
   }
 
@@ -49,7 +49,7 @@ extension Fact {
   package static let all: [Fact] = [
     .started, .ready, .stopping, .stopped, .stopTimedOut, .reloaded, .reloadRefused, .restartNeeded,
     .failuresLeftOut,
-    .logLost, .descriptorsShort,
+    .logLost, .descriptorsShort, .fileExposed,
 
     .databaseUnreachable, .databaseRefused, .agentHindered, .agentWorks, .databaseReady, .schemaUpdated, .schemaWaits,
     .startWaits,

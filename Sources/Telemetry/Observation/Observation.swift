@@ -8,7 +8,7 @@ package struct Observation: Sendable {
   package let fact: Fact
   package let level: LogLevel
   /// The problem, if it reports a failure.
-  package let failure: Problem?
+  package private(set) var failure: Problem?
   private var data: [any FilledField] = []
 
   /// - Parameter level: overrides the fact's own.
@@ -29,6 +29,16 @@ package struct Observation: Sendable {
 
   /// Adds a field if it has a value.
   func withKnown<Value>(_ field: Field<Value>, _ value: Value?) -> Self { value.map { with(field, $0) } ?? self }
+
+  /// Without texts that may repeat values of events.
+  var withoutValues: Self {
+    var plain = self
+    plain.failure = failure?.withoutValues
+    guard fact == .serverNotice || fact == .pluginSaid else { return plain }
+    let text = Field<String>.text
+    plain.data = data.map { $0.name == text.name ? Filled(field: text, value: Problem.leftOut) : $0 }
+    return plain
+  }
 
   /// The value of a field; nil if this observation has none.
   package subscript<Value>(_ field: Field<Value>) -> Value? {

@@ -143,3 +143,15 @@ extension Observation {
     Self(.descriptorsShort).with(.limit, limit).with(.needed, needed)
   }
 }
+
+extension Fact {
+  package static let fileExposed = Fact(
+    "a41c7e5d93b24f60b8d2f1c6e07a5948", .warning, "Others may read or write a file of the settings",
+    meaning:
+      "A file that holds a password may be read by others, or one that decides what the daemon runs (the settings, the files they name, plugins, the folders these are in) may be written by others. Everything works all the same; one entry names each file.",
+    action: "Run the command in `hint`.")
+}
+
+extension Observation {
+  package static func fileExposed(failure: Problem) -> Self { Self(.fileExposed, failure: failure) }
+}

@@ -24,22 +24,33 @@ struct Check {
   func run() async throws {
     let settings = try SettingsOption(line).load()
     let count = settings.projections.count
+    for warning in FileWarnings.all(settings) {
+      printResult("warning: \(warning.message)\n    hint: \(warning.hint ?? "")")
+    }
     if line[Self.offline] {
       printResult("ok: \(counted(count, "projection")); not checked against the database")
       return
     }
     try await withEachSession(settings) { settings, session in
       let store = settings.eventStore
+      try await Privileges.refuseMissing(session, schema: store.schema)
       let preflight = try await Preflight.pass(session, schema: store.schema, accepted: store.accept)
       let shape = try await StoreShape.read(session, schema: store.schema)
       try await SchemaPlan.refuseMissing(session, shape: shape)
       var findings = try await DefinitionCheck(shape: shape).findings(settings.projections, session)
       let refused = Set(findings.compactMap(\.key))
       // A projection whose statements cannot be planned needs no further checks.
-      for projection in settings.projections where !refused.contains(projection.settingsKey) {
+      let grant = try await DefinitionCheck(shape: shape).grantForLook(session)
+      if let grant {
+        printResult(
+          "\(settings.prefix)warning: not checked whether a rebuild can redirect the statements: the role may not make temporary tables\n    hint: As the owner of the database run: \(grant);"
+        )
+      }
+      for projection in settings.projections where grant == nil && !refused.contains(projection.settingsKey) {
         findings += try await RedirectionCheck(shape: shape).strays(projection, ConnectionOptions(settings.database))
       }
-      findings += try await StartCheck(shape: shape).findings(settings.projections, session)
+      let sound = settings.projections.filter { !refused.contains($0.settingsKey) }
+      findings += try await StartCheck(shape: shape).findings(sound, session)
       guard findings.isEmpty else {
         throw CommandFailure(
           .failed,

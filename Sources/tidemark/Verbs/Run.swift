@@ -42,10 +42,12 @@ struct Run {
     let settings = try option.load()
     signals.limitStop(to: settings.stopTimeout + Self.grace)
     let log = LogObserver(Self.log, level: LogLevel(settings.logLevel))
+    log.showsValues = settings.logsValues
     let needed = DescriptorNeed.of(settings)
     // With some to spare: the runtime looks at its threads through files, and a process that has none left cannot go on.
     let limit = tidemark_descriptors(needed + 1_024)
     if limit < needed { log.observe(.descriptorsShort(limit: limit, needed: needed)) }
+    for warning in FileWarnings.all(settings) { log.observe(.fileExposed(failure: warning)) }
     let daemon = Daemon(
       settings: settings, version: tidemarkVersion, observer: Observers([RepeatFilter(log)]),
       isAlone: !line[Self.beside])
@@ -55,7 +57,10 @@ struct Run {
         let new = await daemon.reload { () throws(SettingsProblems) in
           try Settings.load(path: option.file, environment: environment)
         }
-        if let new { log.level = LogLevel(new.logLevel) }
+        guard let new else { continue }
+        log.level = LogLevel(new.logLevel)
+        log.showsValues = new.logsValues
+        for warning in FileWarnings.all(new) { log.observe(.fileExposed(failure: warning)) }
       }
     }
     defer {

@@ -10,7 +10,7 @@ import Testing
 private let examples = Program.package.appending(path: "etc/examples")
 
 @Suite(.gated) struct `An example of a plugin` {
-  @Test func `in shell and jq appends a line for each event to a file`() async throws {
+  @Test func `in shell appends a line for each event to a file`() async throws {
     let (database, programs) = (try await TestDatabase.make(), try PluginPrograms())
     let settings = try await database.installPlugin(
       [examples.appending(path: "append-to-file").path, programs.path("audit.txt")])
@@ -33,9 +33,57 @@ private let examples = Program.package.appending(path: "etc/examples")
     #expect(lines.map { $0[0] } == ["1", "2", "3", "2", "3"])
     try #require(lines.allSatisfy { $0.count == 4 })
     #expect(lines.map { $0[2] } == ["order_placed", "order_placed", "order_paid", "order_placed", "order_paid"])
-    // Tabs and backslashes within are written as \t and \\, in JSON and once more in the line.
-    #expect(lines[0][3] == #"{"text":"tab\\t and \\\\ \\"quote\\""}"#)
-    #expect(lines[1][3] == "[1,null]" && lines[3] == lines[1])
+    // As PostgreSQL wrote it; a tab within is an escape of JSON.
+    #expect(lines[0][3] == #"{"text": "tab\t and \\ \"quote\""}"#)
+    #expect(lines[1][3] == "[1, null]" && lines[3] == lines[1])
+  }
+
+  /// Whatever PostgreSQL takes as JSON: nested thousands of times, numbers of a hundred thousand digits, large texts, other keys.
+  @Test func `takes every JSON that PostgreSQL takes, as it is`() async throws {
+    let (database, programs) = (try await TestDatabase.make(), try PluginPrograms())
+    let server = try programs.program(
+      """
+      #!/usr/bin/python3
+      import http.server
+      directory = \(String(reflecting: programs.directory))
+      class Endpoint(http.server.BaseHTTPRequestHandler):
+          def do_POST(self):
+              body = self.rfile.read(int(self.headers["Content-Length"]))
+              open(directory + "/bodies", "ab").write(body + b"\\n")
+              self.send_response(200); self.end_headers()
+          def log_message(self, *arguments): pass
+      server = http.server.HTTPServer(("127.0.0.1", 0), Endpoint)
+      open(directory + "/port", "w").write(str(server.server_port) + "\\n")
+      server.serve_forever()
+      """, name: "server")
+    let serving = Task { try await Program.command([server]) }
+    defer { serving.cancel() }
+    try await eventually("the endpoint listens") { programs.lines("port").count == 1 }
+    let (appending, posting) = (
+      examples.appending(path: "append-to-file").path, examples.appending(path: "post-to-http").path
+    )
+    let settings = try await database.install(
+      """
+      [projections.Append]
+      exec = ["\(appending)", "\(programs.path("lines"))"]
+      [projections.Post]
+      exec = ["\(posting)", "http://127.0.0.1:\(programs.lines("port")[0])/"]
+      """)
+    let deep = String(repeating: "[", count: 5_000) + String(repeating: "]", count: 5_000)
+    try await database.append(data: [
+      deep, "[1e100000, -1e-10000]", "\"\(String(repeating: "ü€", count: 300_000))\"",
+      #"{"data": ",\"data\":", "headers": ",\"headers\":null", "seq_id": 7, "type": "\\"}"#, "null",
+    ])
+    try await withDaemon(settings) { daemon in try await daemon.caughtUp(within: .seconds(60)) }
+    #expect(try await database.value("SELECT count(*) FROM tidemark.dead_letter", as: Int.self) == 0)
+    let stored = try await database.value(
+      "SELECT string_agg(data::text, E'\\n' ORDER BY seq_id) FROM mt_events", as: String.self
+    ).split(separator: "\n").map(String.init)
+    #expect(stored.count == 5 && stored[1].count > 100_000)
+    #expect(programs.lines("lines").map { $0.split(separator: "\t").last.map(String.init) } == stored)
+    #expect(programs.lines("lines").map { $0.split(separator: "\t")[0] } == ["1", "2", "3", "4", "5"])
+    let bodies = programs.lines("bodies")
+    #expect(bodies.count == 5 && zip(bodies, stored).allSatisfy { $0.hasSuffix(",\"data\":\($1)}") })
   }
 
   @Test func `in Python posts each event to an endpoint, and tells what that refuses`() async throws {

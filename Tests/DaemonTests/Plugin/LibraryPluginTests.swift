@@ -74,6 +74,21 @@ extension ObservationRecorder {
     }
   }
 
+  @Test(arguments: [("nonsense", "TM507"), ("slumber", "TM504")])
+  func `that cannot cope with one event has a dead letter of it, and applies the others`(word: String, code: String)
+    async throws
+  {
+    let (database, programs) = (try await TestDatabase.make(), try PluginPrograms())
+    let settings = try await database.installLibrary(
+      try await library(in: programs), config: "seen=\(programs.path("seen"))", keys: "timeout = \"400ms\"")
+    try await database.append(data: (1...12).map { $0 == 7 ? "{\"\(word)\": 1}" : "{}" })
+    try await withDaemon(settings) { daemon in try await daemon.caughtUp(within: .seconds(60)) }
+    let letters = try await database.value(
+      "SELECT string_agg(concat_ws(' ', seq_id, class, sqlstate), ', ') FROM tidemark.dead_letter", as: String?.self)
+    #expect(letters == "7 event \(code)")
+    #expect(Set(programs.lines("seen").map { $0.split(separator: " ")[0] }).subtracting(["7"]).count == 11)
+  }
+
   @Test func `that answers late is not listened to, and is handed the page again when it is back`() async throws {
     let (database, programs) = (try await TestDatabase.make(), try PluginPrograms())
     let settings = try await database.installLibrary(

@@ -96,7 +96,7 @@ import Testing
     ("raise ValueError('too long')", "TM502"), ("os.kill(os.getpid(), signal.SIGSEGV)", "TM502"),
     ("sys.exit(0)", "TM502"),
     ("os.close(1)\nwhile True: time.sleep(0.1)", "TM503"), ("print('nonsense', flush=True); return None", "TM505"),
-    ("return {\"applied\": {\"ceiling\": 100000}}", "TM507"),
+    ("return {\"applied\": {\"ceiling\": 100000}}", "TM507"), ("time.sleep(60)", "TM504"),
   ])
   func `on one event alone makes a dead letter of that, and applies the others`(misdeed: String, code: String)
     async throws
@@ -111,7 +111,8 @@ import Testing
           for event in events: note("seen", event["seq_id"])
           return applied(page)
       """)
-    let settings = try await database.installPlugin([plugin], keys: Self.sql)
+    let keys = code == "TM504" ? "timeout = \"700ms\"\n" : ""
+    let settings = try await database.installPlugin([plugin], keys: keys + Self.sql)
     try await database.append(data: (1...20).map { $0 == 11 || $0 == 17 ? #"{"bad": true}"# : "{}" })
     try await withDaemon(settings) { daemon in
       try await daemon.caughtUp(within: .seconds(60))
@@ -123,6 +124,36 @@ import Testing
       as: String?.self)
     #expect(letters == "11 event \(code), 17 event \(code)")
     #expect(Set(programs.lines("seen")).count == 18)
+  }
+
+  @Test func `in the replay of a dead letter leaves the letter, with the reason`() async throws {
+    let (database, programs) = (try await TestDatabase.make(), try PluginPrograms())
+    let plugin = try programs.python(
+      """
+      def answer(page, events):
+          for event in events:
+              if event["data"].get("bad") and not os.path.exists(directory + "/mended"): os.abort()
+              note("seen", event["seq_id"])
+          return applied(page)
+      """)
+    let toml = "[projections.Plug]\nexec = [\"\(plugin)\"]\n" + Self.sql
+    let settings = try await database.install(toml)
+    let config = try Program.settings(database.conninfo, toml)
+    try await database.append(data: ["{}", #"{"bad": true}"#, "{}"])
+    try await withDaemon(settings) { daemon in
+      try await daemon.caughtUp(within: .seconds(60))
+      let words = ["dead-letters", "replay", "--shard", "Plug", "--yes", "-c", config]
+      let failed = try await Program.run(words)
+      #expect(
+        failed.code == 1 && (failed.output + failed.error).contains("the plugin was killed by signal 6"), "\(failed)")
+      #expect(try await database.value("SELECT count(*) FROM tidemark.dead_letter", as: Int.self) == 1)
+      #expect(!programs.lines("seen").contains("2"))
+      _ = try programs.program("", name: "mended")
+      let replayed = try await Program.run(words)
+      #expect(replayed.code == 0, "\(replayed)")
+      #expect(try await database.value("SELECT count(*) FROM tidemark.dead_letter", as: Int.self) == 0)
+      #expect(programs.lines("seen").filter { $0 == "2" }.count == 1)
+    }
   }
 
   @Test func `on one event stops the shard there, where the settings say so`() async throws {

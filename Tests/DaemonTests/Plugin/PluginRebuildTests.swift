@@ -252,6 +252,26 @@ import Testing
         == "Plug:All 40")
   }
 
+  @Test func `stops at the event on which the plugin crashes, and names it`() async throws {
+    let answer =
+      Self.inserting() + """
+
+        inner = answer
+        def answer(page, events):
+            if hello["mode"] == "rebuild" and any(e["seq_id"] == 40 for e in events): os.abort()
+            return inner(page, events)
+        """
+    let (database, _, settings, config) = try await prepared(
+      answer, more: "[[on_error]]\nclass = \"transient\"\ndo = [\"retry 20ms\", \"pause 200ms\"]\n")
+    try await database.follow(settings)
+    let stopped = try await Program.run(["rebuild", "Plug", "--here", "-c", config])
+    #expect(
+      stopped.code == 1 && stopped.error.contains("event 40: the plugin was killed by signal 6")
+        && stopped.error.contains("TM328"), "\(stopped)")
+    #expect(try await summary(database) == Self.once(300))
+    #expect(try await database.value("SELECT count(*) FROM tidemark.dead_letter", as: Int.self) == 0)
+  }
+
   @Test func `by a plugin that ends, or says nothing, is tried again while the live shard goes on`() async throws {
     for before in ["os.abort()", "time.sleep(60)"] {
       let (database, _, settings, config) = try await prepared(

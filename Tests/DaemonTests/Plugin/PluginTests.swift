@@ -178,6 +178,7 @@ private let noting = """
       """
       note("where", os.getcwd())
       note("where", os.environ["SHOP"] + os.environ.get("NOTIFY_SOCKET", " none"))
+      note("where", sorted(name for name in os.environ if name.startswith("PG") or name == "CREDENTIALS_DIRECTORY"))
       note("where", os.getpgrp() == os.getpid())
       print("to standard error", file=sys.stderr, flush=True)
       def answer(page, events): return applied(page)
@@ -186,18 +187,21 @@ private let noting = """
       [projections.Plug]
       exec = ["\(plugin)", "argument"]
       working_directory = "\(programs.directory)"
-      env = { SHOP = "books" }
+      env = { SHOP = "books", PGHOST = "given" }
       """
     _ = try await database.install(projection)
     let socket = try NotifySocket()
     let daemon = try await DaemonProcess.start(
-      try Program.settings(database.conninfo, projection), environment: ["NOTIFY_SOCKET": socket.path])
+      try Program.settings(database.conninfo, projection),
+      environment: [
+        "NOTIFY_SOCKET": socket.path, "PGPASSWORD": "geheim", "PGHOST": "own", "CREDENTIALS_DIRECTORY": "/run/own",
+      ])
     try await eventually("it has greeted") { !programs.lines("hello").isEmpty && socket.messages.contains("READY=1") }
     let outcome = try await daemon.stop()
     #expect(outcome.code == 0, "\(outcome)")
-    try #require(programs.lines("where").count == 3)
+    try #require(programs.lines("where").count == 4)
     #expect(programs.lines("where")[0].hasSuffix(programs.directory))
-    #expect(programs.lines("where")[1...] == ["books none", "True"])
+    #expect(programs.lines("where")[1...] == ["books none", "['PGHOST']", "True"])
     let entry = try #require(outcome.error.split(separator: "\n").first { $0.contains("Message from the plugin") })
     #expect(entry.contains(" info ") && entry.hasSuffix(#"shard=Plug:All text="to standard error""#), "\(entry)")
   }

@@ -26,6 +26,7 @@ import Testing
   enum Reach: Int, CaseIterable { case nobody, reload, rebuild, work }
 
   private static let changes: [(String, Reach, ProjectionDefinition, ProjectionDefinition)] = [
+    ("concealment", .nobody, trip, changed(trip) { $0.conceal(Concealment(["NAME": "value"])) }),
     ("source", .nobody, trip, changed(trip) { $0.source = SourceLocation(file: "b", line: 9) }),
     ("setup", .nobody, trip, changed(trip) { $0.setup = Statement(text: "CREATE TABLE trip ()") }),
     (
@@ -44,6 +45,7 @@ import Testing
     ("archived", .rebuild, trip, changed(trip) { $0.archived = .skip }),
     ("start", .reload, trip, changed(trip) { $0.start = .present }),
     ("onMismatch", .reload, trip, changed(trip) { $0.onMismatch = .continue }),
+    ("effect, concealment", .reload, mailer, plugin { $0.concealment = Concealment(["NAME": "value"]) }),
     ("effect, program", .work, mailer, plugin { $0.program = .exec(["n"]) }),
     ("effect, effects", .work, mailer, plugin { $0.effects = .database }),
     ("effect, rebuild_external", .rebuild, mailer, plugin { $0.rebuildsExternal = true }),
@@ -67,6 +69,25 @@ import Testing
     #expect(properties == Set(Self.changes.map { String($0.0.prefix { $0 != "," }) }))
     #expect(
       Mirror(reflecting: Self.mailer.plugin!).children.count == Self.changes.count { $0.0.hasPrefix("effect, ") } - 1)
+  }
+
+  @Test func `of a plugin is that of the names of variables, and knows the one of an earlier program`() {
+    func definition(_ secret: String) -> ProjectionDefinition {
+      var definition = Self.plugin { $0.program = .exec(["m", "--key=\(secret)"]) }
+      definition.conceal(Concealment(["KEY": secret]))
+      return definition
+    }
+    let (old, new) = (definition("first-secret").fingerprint, definition("second-secret").fingerprint)
+    #expect(old.work == new.work && old.rebuild == new.rebuild && old != new)
+    let earlier = Self.plugin { $0.program = .exec(["m", "--key=first-secret"]) }.fingerprint
+    #expect(old.works == [old.work, earlier.work] && old.isOfRebuild(earlier.rebuild) && old.isOfRebuild(old.rebuild))
+    #expect(!new.works.contains(earlier.work) && !new.isOfRebuild(earlier.rebuild))
+    #expect(definition("").fingerprint.work != old.work)
+    // In SQL the value is a part of the work.
+    var sql = Self.changed(Self.trip) { $0.effect = .batch([Statement(text: "INSERT INTO first.t")]) }
+    let plain = sql.fingerprint
+    sql.conceal(Concealment(["SCHEMA": "first"]))
+    #expect(sql.fingerprint.work == plain.work)
   }
 
   /// They are in databases: with another text, every shard of theirs would seem to have been changed.
