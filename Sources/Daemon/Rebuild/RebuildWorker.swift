@@ -120,6 +120,12 @@ actor RebuildWorker {
     if failed.failure.code == .raised(.strayStatement) {
       throw Problem(.rebuild(.notRedirected), failed.failure.message, hint: failed.failure.hint)
     }
+    if failed.failure.code == .raised(.compacted) {
+      let hint = failed.failure.hint.map { " \($0)" } ?? ""
+      throw Problem(
+        .rebuild(.fewerRows), failed.failure.message,
+        hint: "If the rows may go without these events, repeat the command with --fewer-rows.\(hint)")
+    }
     let event = failed.failure.sequence.map { "event \($0): " } ?? ""
     throw Problem(
       .rebuild(.pageFailed), "\(event)\(failed.failure)",

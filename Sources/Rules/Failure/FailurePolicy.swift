@@ -139,6 +139,8 @@ package struct FailurePolicy: Hashable, Sendable {
         // What the server lacks it may have again at any moment, and every shard waits for it.
         .pause(failure.sqlState?.hasPrefix("53") == true ? .seconds(5) : .seconds(30)),
       ]
+    // Its stream lacks events for good, so nobody but the operator can say how to go on.
+    case .event where failure.sqlState == RaisedCode.compacted.rawValue: [.stop]
     case .event:
       [
         failure.sqlState?.hasPrefix("22") == true

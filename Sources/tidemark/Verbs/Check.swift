@@ -58,6 +58,9 @@ struct Check {
       for warning in try await DefinitionCheck(shape: shape).warnings(settings.projections, session) {
         printResult("\(settings.prefix)warning: \(warning)")
       }
+      for warning in try await CompactedCheck(shape: shape).warnings(settings.projections, session) {
+        printResult("\(settings.prefix)warning: \(warning.placed)" + (warning.hint.map { "\n    hint: \($0)" } ?? ""))
+      }
       for note in settings.projections.compactMap(Self.note) { printResult("\(settings.prefix)\(note)") }
       printResult(
         "\(settings.prefix)ok: \(counted(count, "projection")), every statement planned by PostgreSQL \(session.serverVersion / 10_000)"
