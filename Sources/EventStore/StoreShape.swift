@@ -24,6 +24,9 @@ package struct StoreShape: Sendable, Hashable {
   package var hasDeadLetterDocuments = false
   /// These have the column `mt_dotnet_type`.
   package var deadLetterDocumentsHaveType = false
+  /// A host of Marten's may compact streams here: it has made the functions of its own, or the column that says so. A store that `init`
+  /// made has neither, and its pages are not looked through for compacted rows.
+  package var mayCompact = false
   /// Marten's table of floors exists: events that a projection never replays.
   package var hasFloors = false
   /// The sequence's object identifier, as `pg_locks` names it.
@@ -114,6 +117,8 @@ package struct StoreShape: Sendable, Hashable {
       databaseOID: try found.get("database", as: Int64.self))
     shape.hasDeadLetterDocuments = try found.get("has_letters", as: Bool.self)
     shape.deadLetterDocumentsHaveType = try found.get("letters_have_type", as: Bool.self)
+    let hasHost = try found.get("has_host", as: Bool.self)
+    shape.mayCompact = hasHost || shape.streamColumns.contains("compacted_version")
     shape.hasFloors = try found.get("has_floors", as: Bool.self)
     shape.identity = identity
     return shape
@@ -214,6 +219,8 @@ package struct StoreShape: Sendable, Hashable {
                       AND a.attrelid = to_regclass(\(raw: schemaLiteral(schema, "mt_doc_deadletterevent")))) AS letters_have_type,
            EXISTS (SELECT FROM pg_catalog.pg_class AS c WHERE c.oid = to_regclass(\(raw: schemaLiteral(schema, "mt_event_projection_floors")))
                       AND \(Trust(schema: schema).isTrusted("c.relowner"))) AS has_floors,
+           EXISTS (SELECT FROM pg_catalog.pg_proc AS p JOIN pg_catalog.pg_namespace AS n ON n.oid = p.pronamespace
+                    WHERE n.nspname = \(schema) AND p.proname IN ('mt_archive_stream', 'mt_quick_append_events')) AS has_host,
            -- A partition of a tenant draws its numbers from the sequence of its name.
            (SELECT min(s.relname::text) FROM pg_catalog.pg_partitioned_table AS p
               JOIN pg_catalog.pg_attribute AS a ON a.attrelid = p.partrelid AND a.attnum = ANY (p.partattrs) AND a.attname = 'tenant_id'

@@ -18,6 +18,7 @@ package struct Projector: Sendable {
   private let rows: EventRows
   /// The types of compacted rows that pages may pass.
   private let passable: [String]
+  private let mayCompact: Bool
 
   /// An applied page. It ends below the requested ceiling if it had more events than one page may carry.
   package struct Applied: Sendable {
@@ -38,6 +39,7 @@ package struct Projector: Sendable {
   ) {
     definition = context.definition
     passable = context.definition.passableCompacted
+    mayCompact = context.shape.mayCompact
     let target = target ?? .live(shard: "\(context.name)")
     search = PoisonSearch(context, policy: policy, chains: chains, shard: target.letters)
     streamIDType = context.shape.streamIDType
@@ -88,7 +90,7 @@ package struct Projector: Sendable {
   private func mayBeOfCompactedRow(_ error: any Error) -> Bool {
     guard let failure = try? PageFailure(of: error) else { return false }
     if failure.failure.code == .raised(.compacted) { return failure.failure.sequence == nil }
-    return takes == nil && [.event, .unknownEvent].contains(failure.failureClass)
+    return mayCompact && takes == nil && [.event, .unknownEvent].contains(failure.failureClass)
   }
 
   /// The first row in the page that stands for compacted events.
@@ -187,7 +189,7 @@ package struct Projector: Sendable {
 
   private func end(_ page: Page, _ ignored: [Int64] = []) -> [SQL] {
     let end = target.end(after: page.floor, maySkip: maySkip, ignored: ignored)
-    return target.isLetter ? end : end + [CompactedRows.refuse(after: page.floor, passable: passable)]
+    return target.isLetter || !mayCompact ? end : end + [CompactedRows.refuse(after: page.floor, passable: passable)]
   }
 
   /// Throws if a page that has begun cannot continue: its letter cannot be taken, or has no event to apply.
