@@ -66,10 +66,12 @@ import Testing
       try await daemon.caughtUp()
       #expect(try await differences(database) == 1)
       #expect(try await database.position("Trip:All") == 9)
+      let listed = try await Program.run(["list", "-c", config])
+      #expect(listed.output.contains("Trip:All"), "\(listed)")
       try await database.script(Self.host)
       #expect(try await differences(database) == 0)
     }
-    let forgotten = try await Program.run(["forget", "TripNext", "-c", try Program.settings(database.conninfo, "")])
+    let forgotten = try await Program.run(["forget", "TripNext:All", "-c", try Program.settings(database.conninfo, "")])
     #expect(forgotten.code == 0, "\(forgotten)")
     #expect(try await database.position("Trip:All") == 10)
   }
