@@ -26,13 +26,13 @@ package struct DeadLetters: Sendable {
   }
 
   /// The statements that store letters, for the transaction of the page. If the store has Marten's table of dead letters, they go there too.
-  package func keep(_ letters: [Letter], shard: String, projection: String, node: String) -> [SQL] {
+  package func keep(_ letters: [Letter], shard: String, node: String) -> [SQL] {
     guard !letters.isEmpty else { return [] }
     let given: SQL = """
       unnest(\(letters.map(\.sequence))::bigint[], \(letters.map(\.failureClass))::text[], \(letters.map { $0.sqlState ?? "" })::text[],
              \(letters.map(\.message))::text[], \(letters.map { $0.detail ?? "" })::text[]) AS l (seq_id, class, sqlstate, message, detail)
       """
-    var statements: [SQL] = [
+    let statements: [SQL] = [
       """
       INSERT INTO tidemark.dead_letter AS d (shard, seq_id, stream_id, type, class, sqlstate, message, detail, node)
       SELECT \(shard), l.seq_id, e.stream_id::text, e.type::text, l.class, nullif(l.sqlstate, ''), l.message, nullif(l.detail, ''), \(node)
@@ -42,16 +42,9 @@ package struct DeadLetters: Sendable {
              attempts = d.attempts + 1, last_failed_at = now(), node = excluded.node
       """
     ]
-    if shape.hasDeadLetterDocuments {
-      statements.append(
-        """
-        INSERT INTO \(raw: shape.store).mt_doc_deadletterevent (id, data)
-        SELECT id, jsonb_build_object('Id', id, 'ProjectionName', \(projection)::text, 'ShardName', 'All', 'Timestamp', now(),
-                                      'ExceptionMessage', message, 'ExceptionType', 'SQLSTATE ' || sqlstate, 'EventSequence', seq_id)
-          FROM (SELECT gen_random_uuid() AS id, l.* FROM \(given)) AS l
-        """)
-    }
-    return statements
+    // A rebuild writes its documents when it takes the shard's letters over.
+    if PageTarget.isRebuild(letters: shard) { return statements }
+    return statements + LetterDocuments(shape).keep(letters.map(\.sequence), shard: shard)
   }
 
   /// Selects letters for an operator.
@@ -146,6 +139,9 @@ package struct DeadLetters: Sendable {
          WHERE p.name = ANY (\(Set(keys.map(\.shard)).sorted())::text[])
          ORDER BY p.name FOR UPDATE
         """)
+      for (shard, keys) in Dictionary(grouping: keys, by: \.shard) {
+        try await LetterDocuments(shape).removeIfPermitted(keys.map(\.sequence), shard: shard, session)
+      }
       return try await session.execute(
         """
         DELETE FROM tidemark.dead_letter AS d

@@ -53,6 +53,11 @@ package struct EraTable: Sendable {
     try await session.execute("SELECT pg_advisory_xact_lock(\(raw: AdvisoryLocks.gaps))")
     try await session.execute("DELETE FROM tidemark.gap")
     try await session.execute("DELETE FROM tidemark.skipped")
+    for shard in try await session.execute("SELECT DISTINCT shard FROM tidemark.dead_letter").rows {
+      for statement in LetterDocuments(shape).remove(nil, shard: try shard.get("shard", as: String.self)) {
+        try await session.execute(statement)
+      }
+    }
     let letters = try await session.execute(
       """
       WITH old AS (DELETE FROM tidemark.dead_letter RETURNING *)

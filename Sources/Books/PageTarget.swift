@@ -31,6 +31,9 @@ package enum PageTarget: Sendable, Hashable {
 
   package static func letters(ofRebuildOf shard: String) -> String { "\(shard) (rebuild)" }
 
+  /// Whether letters with this shard name are those of a rebuild.
+  static func isRebuild(letters: String) -> Bool { letters.hasSuffix(" (rebuild)") }
+
   package var isLetter: Bool { if case .letter = self { true } else { false } }
 
   /// - Parameters:
@@ -80,7 +83,7 @@ package enum PageTarget: Sendable, Hashable {
     case .live(let shard):
       (maySkip ? ["SELECT tidemark_internal.count_skipped(\(shard), \(floor))"] : [])
         + SkippedEvents.count(ignored: ignored, shard: shard)
-    case .letter: []
+    case .letter(let shard, _, let shape): LetterDocuments(shape).remove([floor + 1], shard: shard)
     case .rebuild(_, _, _, let schema, let originals):
       ["SELECT tidemark_internal.refuse_strays(\(schema), \(originals)::bigint[]::oid[])"]
     }

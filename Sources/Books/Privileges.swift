@@ -29,7 +29,7 @@ package enum Privileges {
     var needed: [(schema: String, relation: String, privileges: [String])] = [
       ("tidemark_internal", "", ["USAGE"]), (SearchPath.page, "", ["USAGE"]), (SearchPath.page, "batch", ["SELECT"]),
     ]
-    for grant in Role.daemon.grants + [.intoMartens(["mt_doc_deadletterevent", "mt_high_water_skips"])] {
+    for grant in Role.daemon.grants + Grant.intoMartens(Grant.tablesOfMartens) {
       switch grant.object {
       case .schema(let home): needed.append((home.schema(store: schema), "", grant.privileges))
       case .tables(let home, let names):

@@ -115,8 +115,20 @@ package struct Grant: Sendable, Hashable {
     self.object = object
   }
 
+  package static let tablesOfMartens = ["mt_doc_deadletterevent", "mt_event_projection_floors", "mt_high_water_skips"]
+
   /// What the daemon needs on the tables that Marten's own tools read, where the store has them.
-  package static func intoMartens(_ tables: [String]) -> Grant { Grant(["INSERT"], .tables(.store, tables)) }
+  package static func intoMartens(_ tables: [String]) -> [Grant] {
+    tables.map { table in
+      let privileges =
+        switch table {
+        case "mt_doc_deadletterevent": ["SELECT", "INSERT", "DELETE"]
+        case "mt_event_projection_floors": ["SELECT"]
+        default: ["INSERT"]
+        }
+      return Grant(privileges, .tables(.store, [table]))
+    }
+  }
 
   /// The statement, without a semicolon.
   ///

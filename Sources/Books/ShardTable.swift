@@ -126,7 +126,10 @@ package struct ShardTable: Sendable {
         DELETE FROM \(raw: shape.store).mt_event_progression
          WHERE name = \(shard) AND \(Positions.isShard)
         """)
-      try await session.execute("DELETE FROM tidemark.dead_letter WHERE shard = \(shard)")
+      let letters = try await session.execute(
+        "DELETE FROM tidemark.dead_letter WHERE shard = \(shard) RETURNING seq_id")
+      let sequences = try letters.rows.map { try $0.get("seq_id", as: Int64.self) }
+      try await LetterDocuments(shape).removeIfPermitted(sequences, shard: shard, session)
       for table in ["rebuild", "filled_table", "skipped", "position"] {
         try await session.execute("DELETE FROM tidemark.\(raw: table) WHERE shard = \(shard)")
       }

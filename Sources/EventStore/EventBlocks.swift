@@ -50,19 +50,41 @@ package struct EventBlocks: Sendable {
       let leftOut = EventBlock.LeftOut(
         passedOver: try shown.get("passed_over", as: String.self), parked: try shown.get("parked", as: String.self))
       let builder = try await copy(rowLimit: request.rowLimit, byteLimit: request.byteLimit, on: session)
-      try await session.script("ROLLBACK")
+      let compacted = try await self.compacted(request, leftOut, on: session)
       return builder.block(
-        request.page, types: request.types, leftOut: leftOut, life: life, hasUUIDStreams: shape.streamIDType == "uuid")
+        request.page, types: request.types, leftOut: leftOut, compacted: compacted, life: life,
+        hasUUIDStreams: shape.streamIDType == "uuid")
     } catch {
       await session.rollBack()
       throw error
     }
   }
 
+  /// The rows of the page that stand for compacted events. After the events, so that no stream is compacted between the two unseen.
+  private func compacted(
+    _ request: Request, _ leftOut: EventBlock.LeftOut, on session: Session
+  ) async throws -> [CompactedRow] {
+    guard shape.mayCompact else {
+      try await session.script("ROLLBACK")
+      return []
+    }
+    let looked = try await session.pipeline([
+      "ROLLBACK", "BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY",
+      "SELECT set_config('tidemark.archived', \(request.archived.rawValue), true)",
+      "SELECT set_config('tidemark.passed_over', \(leftOut.passedOver), true)",
+      CompactedRows.look(request.page, passable: []), "ROLLBACK",
+    ])
+    return try CompactedRows.rows(looked[4])
+  }
+
   /// The events that `tidemark.batch` shows in the current transaction, to replay a dead letter.
   package func shown(_ page: Page, on session: isolated Session) async throws -> EventBlock {
-    try await copy(rowLimit: 1, byteLimit: .max, on: session)
-      .block(page, types: nil, leftOut: EventBlock.LeftOut(), life: 0, hasUUIDStreams: shape.streamIDType == "uuid")
+    let builder = try await copy(rowLimit: 1, byteLimit: .max, on: session)
+    let compacted =
+      shape.mayCompact ? try CompactedRows.rows(try await session.execute(CompactedRows.look(page, passable: []))) : []
+    return builder.block(
+      page, types: nil, leftOut: EventBlock.LeftOut(), compacted: compacted, life: 0,
+      hasUUIDStreams: shape.streamIDType == "uuid")
   }
 
   /// The limits are reached, and the server need not send the remaining rows.

@@ -25,6 +25,9 @@ package struct LostEvents: Sendable, Hashable {
     return words.joined(separator: ", ")
   }
 
+  /// The events of a stream that are there, or in the snapshot that stands for them.
+  static let known = "count(*) + coalesce(min(e.version) FILTER (WHERE e.type LIKE 'Compacted<%'), 1) - 1"
+
   /// Reads every event; only for a rebuild that is about to take rows away.
   ///
   /// - Parameters:
@@ -49,7 +52,7 @@ package struct LostEvents: Sendable, Hashable {
         """
         SELECT count(*) AS streams
           FROM \(raw: shape.store).mt_streams AS s
-          LEFT JOIN (SELECT e.stream_id\(raw: tenant ? ", e.tenant_id" : ""), count(*) AS events FROM \(raw: shape.store).mt_events AS e
+          LEFT JOIN (SELECT e.stream_id\(raw: tenant ? ", e.tenant_id" : ""), \(raw: known) AS events FROM \(raw: shape.store).mt_events AS e
                       GROUP BY e.stream_id\(raw: tenant ? ", e.tenant_id" : "")) AS e
                  ON e.stream_id = s.id\(raw: tenant ? " AND e.tenant_id IS NOT DISTINCT FROM s.tenant_id" : "")
          WHERE coalesce(e.events, 0) < s.version

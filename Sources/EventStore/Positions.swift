@@ -47,8 +47,12 @@ package struct Positions: Sendable {
       if let problem = continuity.problem(shard) { throw problem }
       guard let position = continuity.position else { return nil }
       let removed = try await session.execute(
-        "DELETE FROM tidemark.dead_letter WHERE shard = \(shard) AND seq_id > \(position)")
-      return (position, removed.affectedRows)
+        "DELETE FROM tidemark.dead_letter WHERE shard = \(shard) AND seq_id > \(position) RETURNING seq_id")
+      let sequences = try removed.rows.map { try $0.get("seq_id", as: Int64.self) }
+      if !sequences.isEmpty {
+        for statement in LetterDocuments(shape).remove(sequences, shard: shard) { try await session.execute(statement) }
+      }
+      return (position, sequences.count)
     }
   }
 
@@ -164,6 +168,17 @@ package struct Positions: Sendable {
   package func first(_ shard: String, _ session: Session) async throws -> Int64? {
     let rows = try await session.execute("SELECT first_position FROM tidemark.shard WHERE name = \(shard)").rows
     return try rows.first?.get(0, as: Int64?.self)
+  }
+
+  /// The number up to which Marten never gives events to a projection, whatever its version; 0 if there is none.
+  package func floor(of projection: String, _ session: Session) async throws -> Int64 {
+    guard shape.hasFloors else { return 0 }
+    return try await session.execute(
+      """
+      SELECT coalesce(max(floor), 0)::bigint AS floor FROM \(raw: shape.store).mt_event_projection_floors
+       WHERE name = \(projection) AND tenant_id = ''
+      """
+    ).rows[0].get("floor", as: Int64.self)
   }
 
   /// The position that precedes every event at or after `time`; nil if there is no such event yet.

@@ -22,6 +22,13 @@ package struct StoreShape: Sendable, Hashable {
   package var hasHighWaterSkips: Bool
   /// Marten's table of dead letter documents exists.
   package var hasDeadLetterDocuments = false
+  /// These have the column `mt_dotnet_type`.
+  package var deadLetterDocumentsHaveType = false
+  /// A host of Marten's may compact streams here: it has made the functions of its own, or the column that says so. A store that `init`
+  /// made has neither, and its pages are not looked through for compacted rows.
+  package var mayCompact = false
+  /// Marten's table of floors exists: events that a projection never replays.
+  package var hasFloors = false
   /// The sequence's object identifier, as `pg_locks` names it.
   package var sequenceOID: Int64
   /// The event table's object identifier, as `pg_locks` names it.
@@ -73,6 +80,14 @@ package struct StoreShape: Sendable, Hashable {
         .store(.unfitStore), "the event store in schema \(schema) has no sequence \(schema).\(sequenceName)",
         hint: "One mark cannot follow a store that is partitioned by tenant and has a sequence for each tenant.")
     }
+    if let example = try found.get("tenant_sequence", as: String?.self) {
+      throw Problem(
+        .store(.unfitStore),
+        "\(schema).mt_events is partitioned by tenant, and each tenant has a sequence of its own, such as \(printable(example)): a number is not unique, so one mark and one position cannot follow them",
+        hint:
+          "Leave these projections to Marten's own daemon, or have the host write a store without UseTenantPartitionedEvents, with its tenants in the column tenant_id: Tidemark follows that, and set event_store.schema to it."
+      )
+    }
     guard try found.get("has_key", as: Bool.self) else {
       throw Problem(
         .store(.unfitStore), "\(schema).mt_events has no primary key or unique index on seq_id alone",
@@ -109,6 +124,10 @@ package struct StoreShape: Sendable, Hashable {
       eventsOID: eventsOID,
       databaseOID: try found.get("database", as: Int64.self))
     shape.hasDeadLetterDocuments = try found.get("has_letters", as: Bool.self)
+    shape.deadLetterDocumentsHaveType = try found.get("letters_have_type", as: Bool.self)
+    let hasHost = try found.get("has_host", as: Bool.self)
+    shape.mayCompact = hasHost || shape.streamColumns.contains("compacted_version")
+    shape.hasFloors = try found.get("has_floors", as: Bool.self)
     shape.identity = identity
     return shape
   }
@@ -204,6 +223,18 @@ package struct StoreShape: Sendable, Hashable {
                       AND \(Trust(schema: schema).isTrusted("c.relowner"))) AS has_skips,
            EXISTS (SELECT FROM pg_catalog.pg_class AS c WHERE c.oid = to_regclass(\(raw: schemaLiteral(schema, "mt_doc_deadletterevent")))
                       AND \(Trust(schema: schema).isTrusted("c.relowner"))) AS has_letters,
+           EXISTS (SELECT FROM pg_catalog.pg_attribute AS a WHERE a.attname = 'mt_dotnet_type' AND NOT a.attisdropped
+                      AND a.attrelid = to_regclass(\(raw: schemaLiteral(schema, "mt_doc_deadletterevent")))) AS letters_have_type,
+           EXISTS (SELECT FROM pg_catalog.pg_class AS c WHERE c.oid = to_regclass(\(raw: schemaLiteral(schema, "mt_event_projection_floors")))
+                      AND \(Trust(schema: schema).isTrusted("c.relowner"))) AS has_floors,
+           EXISTS (SELECT FROM pg_catalog.pg_proc AS p JOIN pg_catalog.pg_namespace AS n ON n.oid = p.pronamespace
+                    WHERE n.nspname = \(schema) AND p.proname IN ('mt_archive_stream', 'mt_quick_append_events')) AS has_host,
+           -- A partition of a tenant draws its numbers from the sequence of its name.
+           (SELECT min(s.relname::text) FROM pg_catalog.pg_partitioned_table AS p
+              JOIN pg_catalog.pg_attribute AS a ON a.attrelid = p.partrelid AND a.attnum = ANY (p.partattrs) AND a.attname = 'tenant_id'
+              JOIN pg_catalog.pg_class AS s ON s.relkind = 'S' AND starts_with(s.relname::text, \(raw: SQL.quoted(literal: sequenceName + "_")))
+               AND s.relnamespace = (SELECT c.relnamespace FROM pg_catalog.pg_class AS c WHERE c.oid = events.oid)
+             WHERE p.partrelid = events.oid) AS tenant_sequence,
            (SELECT d.oid::bigint FROM pg_catalog.pg_database AS d WHERE d.datname = current_database()) AS database
       FROM (SELECT to_regclass(\(raw: schemaLiteral(schema, "mt_events")))::oid AS oid) AS events,
            (SELECT to_regclass(\(raw: schemaLiteral(schema, sequenceName)))::oid AS oid) AS sequence

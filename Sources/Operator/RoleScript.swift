@@ -12,7 +12,7 @@ package enum RoleScript {
       SELECT quote_ident(\(store)) AS store, current_database()::text AS database,
              ARRAY(SELECT rolname::text FROM pg_catalog.pg_roles) AS roles,
              ARRAY(SELECT c.relname::text FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
-                    WHERE n.nspname = \(store) AND c.relname IN ('mt_high_water_skips', 'mt_doc_deadletterevent')
+                    WHERE n.nspname = \(store) AND c.relname::text = ANY (\(Grant.tablesOfMartens)::text[])
                     ORDER BY c.relname) AS tables
       """
     ).rows[0]
@@ -27,7 +27,7 @@ package enum RoleScript {
       lines += ["", "-- \(role.title)"]
       if !existing.contains(role.groupRole) { lines.append("CREATE ROLE \(role.groupRole) NOLOGIN;") }
       var grants = role.grants
-      if role == .daemon, !martens.isEmpty { grants.append(.intoMartens(martens)) }
+      if role == .daemon, !martens.isEmpty { grants += Grant.intoMartens(martens) }
       lines += grants.map { $0.statement(store: schema, to: role.groupRole) + ";" }
     }
     return lines.joined(separator: "\n")

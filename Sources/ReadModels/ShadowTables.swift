@@ -160,6 +160,7 @@ package struct ShadowTables: Sendable {
     for setting in archived.settings { try await session.execute(setting) }
     try await session.execute(
       "SELECT tidemark_internal.take_over_letters(\(row.id), \(shard), \(letters), \(types), \(position))")
+    for statement in LetterDocuments(shape).keep(nil, shard: shard) { try await session.execute(statement) }
   }
 
   /// Limits the wait for each lock from here to the end of the transaction, because the live shard waits meanwhile.

@@ -43,10 +43,19 @@ struct ProjectionCheck {
       add(.conflict, nil, "events", "cannot be combined with `on`, which names its event types itself")
       return nil
     }
+    let listed = draft.events ?? draft.on?.map(\.type) ?? []
+    if let type = draft.acceptCompacted?.map(CompactedRow.type(of:)).first(where: listed.contains) {
+      add(
+        .conflict, nil, "accept_compacted",
+        "\"\(CompactedRow.aggregate(of: type))\" says that \(type) is of no concern, and the projection takes it",
+        hint: "Name it in one of the two places.")
+      return nil
+    }
     return ProjectionDefinition(
       name: declaration.name, version: draft.version, events: draft.events, tables: draft.tables, setup: setup,
       effect: effect,
       start: draft.start, onPoison: draft.onPoison, onMismatch: draft.onMismatch, archived: draft.archived,
+      acceptCompacted: draft.acceptCompacted ?? [],
       key: draft.key, tenantKey: draft.tenantKey,
       isParallel: draft.parallel == .byStream,
       source: SourceLocation(file: declaration.file, line: declaration.place.line, column: declaration.place.column))

@@ -26,6 +26,7 @@ struct ProjectionDraft: Hashable, Sendable {
   var onPoison = OnPoison.skip
   var onMismatch = OnMismatch.wait
   var archived = Archived.keep
+  var acceptCompacted: [String]?
   var key: String?
   var tenantKey: String?
   var parallel = Parallelism.none
@@ -138,6 +139,14 @@ struct ProjectionDraft: Hashable, Sendable {
       and rebuilt rows are equal; "skip" skips those that are archived by the time they are read, and counts them in `tidemark
       status`. Rows of events that were archived later stay until a rebuild, which asks before it removes them. The same holds for pages,
       late arrivals, replayed dead letters and rebuilds.
+      """),
+    .strings(
+      "accept_compacted", \.acceptCompacted, of: "aggregates", example: ["Trip"],
+      """
+      The aggregates whose compacted streams the projection has nothing to do with. The store compacts a stream by deleting its events and
+      leaving one of type Compacted<Trip> with a snapshot. A shard that has not applied those events stops there (TM311), unless the
+      projection lists the type in `events` or `on` and sets its rows from the snapshot, or names the aggregate here: the row is then an event
+      like any other. Without `events`, a statement that has 'Compacted<Trip>' in quotes lists it too.
       """),
     .optionalString(
       "key", \.key, "the name of a column", example: "id",

@@ -352,6 +352,10 @@ DECLARE
     r tidemark.rebuild;
 BEGIN
     SELECT * INTO r FROM tidemark.rebuild AS x WHERE x.id = take_over_letters.rebuild;
+    -- Events that the store has removed since, or compacted, are in no stream any more.
+    DELETE FROM tidemark.dead_letter AS d
+     WHERE d.shard = take_over_letters.shard AND d.seq_id <= take_over_letters.at AND r.streams IS NULL AND r.tenants IS NULL
+       AND NOT EXISTS (SELECT FROM {{store}}.mt_events AS e WHERE e.seq_id = d.seq_id);
     DELETE FROM tidemark.dead_letter AS d
      USING {{store}}.mt_events AS e
      WHERE d.shard = take_over_letters.shard AND d.seq_id <= take_over_letters.at AND e.seq_id = d.seq_id

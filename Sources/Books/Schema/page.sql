@@ -191,6 +191,53 @@ BEGIN
 END
 $function$;
 
+-- ## FUNCTION tidemark_internal.compacted(bigint, bigint, text[])
+-- The rows of a page that stand for compacted events, the first of each type, but for the types that the projection may pass.
+--
+-- Whatever types the page shows: the events that are gone may have been of any type. Its other filters hold, so that a rebuild of some
+-- streams looks at these alone. Settings of the function end with it, also those that it sets.
+CREATE OR REPLACE FUNCTION tidemark_internal.compacted(floor bigint, ceiling bigint, passable text[])
+RETURNS TABLE (seq_id bigint, stream_id text, version bigint, type text)
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+SET "tidemark.types" = ''
+SET "tidemark.parked" = ''
+SET "tidemark.floor" = ''
+SET "tidemark.ceiling" = ''
+-- A plan made while the table was small would read all of it later.
+SET enable_seqscan = off
+AS $function$
+#variable_conflict use_column
+BEGIN
+    PERFORM set_config('tidemark.floor', compacted.floor::text, true), set_config('tidemark.ceiling', compacted.ceiling::text, true);
+    RETURN QUERY
+        SELECT DISTINCT ON (b.type) b.seq_id, b.stream_id::text, b.version, b.type
+          FROM tidemark.batch AS b
+         WHERE b.type LIKE 'Compacted<%' AND b.type <> ALL (passable)
+         ORDER BY b.type, b.seq_id;
+END
+$function$;
+
+-- ## FUNCTION tidemark_internal.refuse_compacted(bigint, text[])
+-- Fails a page, at its end, that has a row in place of compacted events: SQLSTATE TM311. At its end, because the store may compact a stream
+-- while the page runs, and each statement sees the events of its own moment.
+CREATE OR REPLACE FUNCTION tidemark_internal.refuse_compacted(floor bigint, passable text[])
+RETURNS void
+LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp
+AS $function$
+DECLARE
+    found_at bigint;
+BEGIN
+    SELECT min(c.seq_id) INTO found_at
+      FROM tidemark_internal.compacted(floor, current_setting('tidemark.ceiling')::bigint, passable) AS c;
+    IF found_at IS NOT NULL THEN
+        RAISE EXCEPTION 'event % stands for events that the store has compacted', found_at
+            USING ERRCODE = 'TM311', HINT = 'The daemon applies the events before it first.';
+    END IF;
+END
+$function$;
+
 -- ## FUNCTION tidemark_internal.cut_page(text, bigint)
 -- Ends the current page early, at a lower ceiling. Only inside the transaction that began the page.
 CREATE OR REPLACE FUNCTION tidemark_internal.cut_page(shard text, ceiling bigint)

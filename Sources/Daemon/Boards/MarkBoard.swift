@@ -15,6 +15,8 @@ package actor MarkBoard {
     package var provenAt: ContinuousClock.Instant
     /// The session of the high-water agent that proved it. Positions read before the next session began may belong to another database.
     package var life = 0
+    /// It stands at the last number handed out: nothing is outstanding above it.
+    package var isAtTip = true
   }
 
   package private(set) var current: Mark?

@@ -20,6 +20,8 @@ struct HighWaterAgent: Service {
   var pulse: Pulse
   var troubles: TroubleBoard
   var observer: any Observer
+  /// Called when the numbers of the store have begun anew, before anything is proven of the new ones.
+  var onEra: @Sendable () async -> Void = {}
 
   /// How often a moving mark is saved.
   static let persistCadence = Duration.seconds(1)
@@ -99,6 +101,7 @@ struct HighWaterAgent: Service {
     if shape.sequenceCache > 1 { observer.observe(.sequenceCached(size: shape.sequenceCache)) }
     let era = try await stoppable { try await EraTable(shape).enter(session) }
     if let begun = era.begun {
+      await onEra()
       observer.observe(.eraBegan(begun.number, failure: Problem(eraBegun: begun)))
     }
     let restored = try await table.restore(session)
@@ -184,7 +187,7 @@ private struct Ticker {
       guard try await objects.isWhole(session) else { throw StoreChanged() }
       objectsLookedUpAt = .now
     }
-    await agent.board.post(MarkBoard.Mark(sequence: rule.mark, provenAt: provenAt))
+    await agent.board.post(MarkBoard.Mark(sequence: rule.mark, provenAt: provenAt, isAtTip: rule.isSettled))
     if rule.mark != before { agent.observer.observe(.markMoved(from: before, to: rule.mark)) }
     try await keepBooks()
     return rule.mark != before

@@ -176,7 +176,7 @@ actor DatabaseFollower: Service {
     let agents: [any Service] = [
       HighWaterAgent(
         shape: shape, schema: schema, options: options, settings: settings.eventStore, board: marks, pulse: pulse,
-        troubles: troubles, observer: observer),
+        troubles: troubles, observer: observer, onEra: { await feed.forget() }),
       LateArrivalAgent(
         shape: shape, settings: settings.eventStore, pool: books, marks: marks,
         takers: { [self] in

@@ -92,15 +92,9 @@ struct Startup: Sendable {
       }
       shape = try await StoreShape.read(session, schema: settings.eventStore.schema)
       // Again: the objects just created may belong to another role.
-      try await checkPrivileges(session)
+      try await Privileges.refuseMissing(session, schema: settings.eventStore.schema)
       try await preflight(session)
     }
-<<<<<<< HEAD
-=======
-    // Again: the objects just created may belong to another role.
-    try await Privileges.refuseMissing(session, schema: settings.eventStore.schema)
-    if !plan.isEmpty { try await preflight(session) }
->>>>>>> doors
     return shape
   }
 

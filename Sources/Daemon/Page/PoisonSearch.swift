@@ -112,7 +112,7 @@ struct PoisonSearch: Sendable {
 
   /// The statements that keep letters, before COMMIT.
   func keep(_ letters: [DeadLetters.Letter]) -> [SQL] {
-    var statements = DeadLetters(shape).keep(letters, shard: shard, projection: definition.name, node: node)
+    var statements = DeadLetters(shape).keep(letters, shard: shard, node: node)
     // Parks the streams of these letters: the page left out their later events.
     if parks, !letters.isEmpty { statements.append(park) }
     return statements

@@ -16,6 +16,9 @@ package struct Projector: Sendable {
   private let target: PageTarget
   private let takes: [String]?
   private let rows: EventRows
+  /// The types of compacted rows that pages may pass.
+  private let passable: [String]
+  private let mayCompact: Bool
 
   /// An applied page. It ends below the requested ceiling if it had more events than one page may carry.
   package struct Applied: Sendable {
@@ -35,6 +38,8 @@ package struct Projector: Sendable {
     _ context: ShardContext, policy: FailurePolicy, chains: Set<[FailureAction]> = [], target: PageTarget? = nil
   ) {
     definition = context.definition
+    passable = context.definition.passableCompacted
+    mayCompact = context.shape.mayCompact
     let target = target ?? .live(shard: "\(context.name)")
     search = PoisonSearch(context, policy: policy, chains: chains, shard: target.letters)
     streamIDType = context.shape.streamIDType
@@ -64,7 +69,12 @@ package struct Projector: Sendable {
   /// - Throws: ``PageFailure``, or ``PageTarget/Refusal``; the session is then outside any transaction, or closed.
   package func apply(_ page: Page, _ mode: Mode = .whole, on session: Session) async throws -> Applied {
     do {
-      return try await attempt(page, mode, on: session)
+      do {
+        return try await attempt(page, mode, on: session)
+      } catch  where mayBeOfCompactedRow(error) {
+        await session.rollBack()
+        return try await attemptBeside(try await compactedRow(page, on: session), page, mode, on: session)
+      }
     } catch {
       await session.rollBack()
       let failure = try PageFailure(of: error).underPage()
@@ -72,6 +82,56 @@ package struct Projector: Sendable {
       throw failure
     }
   }
+
+  // MARK: Compacted rows
+
+  /// Whether a row that stands for compacted events is in the page, or may be behind a failure: a projection that takes every type is
+  /// shown the row too, and does not know it.
+  private func mayBeOfCompactedRow(_ error: any Error) -> Bool {
+    guard let failure = try? PageFailure(of: error) else { return false }
+    if failure.failure.code == .raised(.compacted) { return failure.failure.sequence == nil }
+    return mayCompact && takes == nil && [.event, .unknownEvent].contains(failure.failureClass)
+  }
+
+  /// The first row in the page that stands for compacted events.
+  private func compactedRow(_ page: Page, on session: Session) async throws -> CompactedRow? {
+    let found = try await session.pipeline(
+      ["BEGIN ISOLATION LEVEL READ COMMITTED"]
+        + target.begin(floor: page.floor, ceiling: page.ceiling, types: takes, archived: definition.archived)
+        + [CompactedRows.look(page, passable: passable)])
+    await session.rollBack()
+    return try CompactedRows.rows(found.last!).first
+  }
+
+  /// Applies the events before the row. If there are none, the failure policy decides about it.
+  private func attemptBeside(
+    _ row: CompactedRow?, _ page: Page, _ mode: Mode, on session: Session
+  ) async throws -> Applied {
+    do {
+      guard let row else { return try await attempt(page, mode, on: session) }
+      guard row.sequence == page.floor + 1 else {
+        return try await attempt(Page(floor: page.floor, ceiling: row.sequence - 1), mode, on: session)
+      }
+      let passed = Page(floor: page.floor, ceiling: row.sequence)
+      let failure = PageFailure(row.problem(for: definition))
+      let (letters, ignored) = try search.decide([PoisonSearch.Finding(sequence: row.sequence, failure: failure)])
+      _ = try await session.pipeline(
+        ["BEGIN ISOLATION LEVEL READ COMMITTED"]
+          + target.begin(floor: passed.floor, ceiling: passed.ceiling, types: takes, archived: definition.archived)
+          + search.keep(letters)
+          + target.end(after: passed.floor, maySkip: maySkip, ignored: ignored) + ["COMMIT"])
+      return Applied(page: passed, events: 1, letters: letters, ignored: ignored)
+    } catch {
+      var failure = try PageFailure(of: error)
+      // The store has compacted another stream meanwhile: look again.
+      if failure.failure.code == .raised(.compacted), failure.failure.sequence == nil {
+        failure.failureClass = .transient
+      }
+      throw failure
+    }
+  }
+
+  // MARK: A page
 
   private func attempt(_ page: Page, _ mode: Mode, on session: Session) async throws -> Applied {
     var begin: [SQL] =
@@ -128,7 +188,8 @@ package struct Projector: Sendable {
   }
 
   private func end(_ page: Page, _ ignored: [Int64] = []) -> [SQL] {
-    target.end(after: page.floor, maySkip: maySkip, ignored: ignored)
+    let end = target.end(after: page.floor, maySkip: maySkip, ignored: ignored)
+    return target.isLetter || !mayCompact ? end : end + [CompactedRows.refuse(after: page.floor, passable: passable)]
   }
 
   /// Throws if a page that has begun cannot continue: its letter cannot be taken, or has no event to apply.

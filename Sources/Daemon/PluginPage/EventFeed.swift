@@ -62,6 +62,16 @@ package actor EventFeed {
 
   func leave(_ shard: ShardName) { places[shard] = nil }
 
+  /// Forgets what was read: the numbers of the store mean other events now. A block that a shard still holds is of an earlier life of the
+  /// mark, in which it commits nothing any more.
+  package func forget() {
+    kept = [:]
+    for shard in places.keys {
+      places[shard]?.floor = nil
+      places[shard]?.next = nil
+    }
+  }
+
   /// Reads the events after a floor, up to a ceiling that the mark has reached, or fewer.
   ///
   /// - Parameter parks: leaves out the shard's parked streams; no other shard uses such a block.

@@ -81,6 +81,12 @@ actor PluginProjector: PageApplier {
   private func apply(
     _ all: EventSlice, _ mode: Projector.Mode, _ search: PoisonSearch
   ) async throws -> PageOutcome {
+    if let row = all.compacted(besides: definition.passableCompacted) {
+      guard row.sequence == all.page.floor + 1 else {
+        return try await apply(all.through(row.sequence - 1), mode, search)
+      }
+      return try await pass(over: row, of: all, search)
+    }
     var slice = all.prefix(pace.limit)
     guard slice.count > 0 else { return try await commit(slice, [], search) }
     if context.shape.mayHaveBinary, let binary = slice.firstWithoutData {
@@ -211,6 +217,13 @@ actor PluginProjector: PageApplier {
     return try await commit(slice.prefix(1), [], search, letters: letters, ignored: ignored)
   }
 
+  /// The same for a row that stands for compacted events, which the plugin may not even take.
+  private func pass(over row: CompactedRow, of slice: EventSlice, _ search: PoisonSearch) async throws -> PageOutcome {
+    let failure = PageFailure(row.problem(for: definition))
+    let (letters, ignored) = try search.decide([PoisonSearch.Finding(sequence: row.sequence, failure: failure)])
+    return try await commit(slice.through(row.sequence), [], search, letters: letters, ignored: ignored)
+  }
+
   // MARK: The position
 
   /// Moves the position, runs the answer's statements and keeps dead letters, in one transaction.
@@ -222,7 +235,7 @@ actor PluginProjector: PageApplier {
     let page = slice.page
     let life = slice.block.life
     let begin = pages.areBegun ? [] : begin(slice, search)
-    let isEmpty = slice.count == 0 && !pages.areBegun
+    let isEmpty = slice.count == 0 && !pages.areBegun && letters.isEmpty && ignored.isEmpty
     let look = isEmpty ? [Positions(context.shape).nextEvent(after: page.ceiling)] : []
     let end = target.end(
       after: page.floor, maySkip: context.shape.maySkip(definition.archived), ignored: ignored)

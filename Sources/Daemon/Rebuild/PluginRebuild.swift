@@ -23,7 +23,7 @@ extension RebuildRunner {
       declaration, for: definition.shard, of: context.database, mode: .rebuild, observer: observer)
     let pages = RebuildPages(
       shape, pool: pool, types: definition.takes, archived: definition.archived, letters: target.letters)
-    let projector = PluginProjector(context, declaration, plugin: plugin, pages: pages, target: target)
+    let projector = PluginProjector(pageContext(row), declaration, plugin: plugin, pages: pages, target: target)
     let worker = worker(row, target, pool, RebuildPlugin(projector: projector, pages: pages))
     try await plugin.running { try await body(worker) }
   }
@@ -31,6 +31,6 @@ extension RebuildRunner {
   func worker(
     _ row: RebuildTable.Row, _ target: PageTarget, _ pool: SessionPool, _ plugin: RebuildPlugin? = nil
   ) -> RebuildWorker {
-    RebuildWorker(context, rebuild: row.id, target: target, pool: pool, plugin: plugin)
+    RebuildWorker(pageContext(row), rebuild: row.id, target: target, pool: pool, plugin: plugin)
   }
 }

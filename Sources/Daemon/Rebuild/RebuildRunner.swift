@@ -136,6 +136,7 @@ package struct RebuildRunner: Sendable {
       }
       let kind = try RebuildFilter.check(row.request, definition)
       try await settlePosition(of: row, session)
+      try await refuseMissingEvents(row, session)
       try await table.takeUp(row.id, node: node, session)
       try await unlessAborted(row, session) {
         switch (kind, row.request.way) {
@@ -211,7 +212,8 @@ package struct RebuildRunner: Sendable {
     var command = rule.begin()
     while true {
       switch command {
-      case .begin(let position): return position
+      case .begin(let position):
+        return max(position, min(live, try await positions.floor(of: definition.name, session)))
       case .find(let time): command = rule.found(try await positions.before(time: time, session))
       case .recall: command = rule.recalled(try await positions.first(shard, session))
       case .refuse:
@@ -229,6 +231,34 @@ package struct RebuildRunner: Sendable {
     try await LostEvents.read(
       shape, after: try await firstPosition(session), upTo: position, types: definition.takes,
       archived: definition.archived, session)
+  }
+
+  /// Whether the store still has the events that the rebuild needs. Rows with a snapshot become dead letters after a yes.
+  private func refuseMissingEvents(_ row: RebuildTable.Row, _ session: Session) async throws {
+    guard row.request.exchanges, !row.request.allowsFewer else { return }
+    // What is emptied must be filled again, and what was handed over stays.
+    if row.isHalfDone, row.schema == nil { return }
+    let positions = Positions(shape)
+    // The rows of an era that is over go anyway.
+    if case .stale = try await positions.look(shard, session) { return }
+    guard let live = try await positions.read(shard, session) else { return }
+    let missing = try await MissingEvents.read(
+      shape, for: definition, after: try await firstPosition(session), upTo: row.request.upTo ?? live,
+      streams: row.request.streams, tenants: row.request.tenants, session)
+    guard missing.isNone else { throw Problem(missing, in: definition) }
+  }
+
+  /// For the pages of a rebuild that an operator has allowed to go without events: rows in place of compacted events become letters.
+  func pageContext(_ row: RebuildTable.Row) -> ShardContext {
+    guard row.request.allowsFewer || !row.request.exchanges else { return context }
+    var context = context
+    let policy = context.policy
+    context.policy = {
+      var policy = await policy()
+      policy.rules.insert(FailureRule(sqlStates: [RaisedCode.compacted.rawValue], actions: [.skip]), at: 0)
+      return policy
+    }
+    return context
   }
 
   /// Sessions for the pages of a rebuild.

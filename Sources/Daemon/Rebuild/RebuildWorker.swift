@@ -128,6 +128,12 @@ actor RebuildWorker {
     if failed.failure.code == .raised(.strayStatement) {
       throw Problem(.rebuild(.notRedirected), failed.failure.message, hint: failed.failure.hint)
     }
+    if failed.failure.code == .raised(.compacted) {
+      let hint = failed.failure.hint.map { " \($0)" } ?? ""
+      throw Problem(
+        .rebuild(.fewerRows), failed.failure.message,
+        hint: "If the rows may go without these events, repeat the command with --fewer-rows.\(hint)")
+    }
     let event = failed.failure.sequence.map { "event \($0): " } ?? ""
     throw Problem(
       .rebuild(.pageFailed), "\(event)\(failed.failure)",
@@ -136,7 +142,9 @@ actor RebuildWorker {
 
   /// Nil if no event is at fault.
   private func remedy(for failed: PageFailure) async -> String? {
-    guard [.event, .unknownEvent].contains(failed.failureClass) else { return nil }
+    guard [.event, .unknownEvent].contains(failed.failureClass), failed.failure.code != .raised(.compacted) else {
+      return nil
+    }
     let program = plugin == nil ? "statement" : "plugin"
     let skip =
       await context.policy().decides(on: failed.facts(projection: context.definition.name)).map {

@@ -64,6 +64,9 @@ struct ReplayRebuild: Sendable {
         SELECT tidemark_internal.take_over_letters(\(row.id), \(runner.shard), \(PageTarget.letters(ofRebuildOf: runner.shard)),
                                           \(runner.definition.takes), \(live))
         """)
+      for statement in LetterDocuments(runner.shape).keep(nil, shard: runner.shard) {
+        try await session.execute(statement)
+      }
       try await session.execute(Positions.record(live, of: runner.shard))
       try await RebuildTable().end(row.id, .done, position: live, comparison: nil, session)
       return live

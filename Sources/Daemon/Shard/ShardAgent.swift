@@ -70,6 +70,8 @@ package struct ShardAgent: Service {
   private func follow(_ rule: inout Shard) async throws {
     var command = Shard.Command.readPosition
     var knowsRequests = false
+    // Set until the shard has reached a mark above which nothing is outstanding.
+    var isBehind = false
     while !Stop.current.isRequested {
       try Task.checkCancellation()
       let before = rule.condition
@@ -91,7 +93,11 @@ package struct ShardAgent: Service {
         if !Stop.current.isRequested { throw error }
       }
       if before.reason != nil, rule.condition.reason == nil { observer.observe(.shardResumed(name)) }
-      if before != rule.condition, rule.condition == .following, before == .catchingUp {
+      if rule.condition == .catchingUp { isBehind = true }
+      if isBehind, rule.condition == .following, let mark = await marks.current, mark.isAtTip,
+        rule.position ?? 0 >= mark.sequence
+      {
+        isBehind = false
         observer.observe(.shardCaughtUp(name, position: rule.position ?? 0))
       }
     }

@@ -75,7 +75,11 @@ struct ShardStart: Sendable {
     var command = rule.begin()
     while true {
       switch command {
-      case .begin(let position): return position
+      case .begin(let position):
+        let floor = try await pool.withSession(for: key, unlessStopped: true) { [positions, definition] in
+          try await positions.floor(of: definition.name, $0)
+        }
+        return max(position, floor)
       case .readMark: command = rule.markRead(try await newestMark(marks))
       case .find(let time):
         let found = try await pool.withSession(for: key, unlessStopped: true) {

@@ -107,6 +107,10 @@ package struct TableCheck: Sendable {
   /// Where the shard began, as far as that is known.
   private func first(_ session: Session) async throws -> Int64 {
     let positions = Positions(filled.shape)
+    return max(try await start(positions, session), try await positions.floor(of: definition.name, session))
+  }
+
+  private func start(_ positions: Positions, _ session: Session) async throws -> Int64 {
     if let first = try await positions.first(shard, session) { return first }
     switch definition.start {
     case .sequence(let sequence): return sequence

@@ -52,6 +52,9 @@ package struct Fingerprint: Sendable, Hashable {
     parts.append("\(definition.isParallel)")
     if let plugin = definition.plugin { parts.append("\(plugin.rebuildsExternal)") }
     if definition.archived != .keep { parts.append("archived: \(definition.archived.rawValue)") }
+    if !definition.acceptCompacted.isEmpty {
+      parts.append("accepts compacted: \(definition.acceptCompacted.sorted().joined(separator: ","))")
+    }
     return Stored(work: text(work), rebuild: text(parts.joined(separator: "\n")))
   }
 

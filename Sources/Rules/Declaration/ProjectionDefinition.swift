@@ -14,6 +14,8 @@ package struct ProjectionDefinition: Hashable, Sendable {
   package var onPoison: OnPoison
   package var onMismatch: OnMismatch
   package var archived: Archived
+  /// The aggregates whose compacted streams do not matter to the projection.
+  package var acceptCompacted: [String]
   /// The column of every table that holds the id of the stream a row is made of; nil if rows are made of several streams.
   package var key: String?
   /// The column of every table that holds the tenant.
@@ -28,7 +30,8 @@ package struct ProjectionDefinition: Hashable, Sendable {
   package init(
     name: String, version: Int = 1, events: [String]? = nil, tables: [String] = [], setup: Statement? = nil,
     effect: Effect, start: StartPosition = .beginning, onPoison: OnPoison = .skip, onMismatch: OnMismatch = .wait,
-    archived: Archived = .keep, key: String? = nil, tenantKey: String? = nil, isParallel: Bool = false,
+    archived: Archived = .keep, acceptCompacted: [String] = [], key: String? = nil, tenantKey: String? = nil,
+    isParallel: Bool = false,
     source: SourceLocation = .unknown
   ) {
     self.name = name
@@ -41,6 +44,7 @@ package struct ProjectionDefinition: Hashable, Sendable {
     self.onPoison = onPoison
     self.onMismatch = onMismatch
     self.archived = archived
+    self.acceptCompacted = acceptCompacted
     self.key = key
     self.tenantKey = tenantKey
     self.isParallel = isParallel

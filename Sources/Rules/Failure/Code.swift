@@ -141,6 +141,7 @@ package enum RaisedCode: String, ProblemCode {
   case rowsOfOthers = "TM307"
   case viewElsewhere = "TM308"
   case rowsMissing = "TM310"
+  case compacted = "TM311"
 
   package var meaning: String {
     switch self {
@@ -156,6 +157,8 @@ package enum RaisedCode: String, ProblemCode {
       "The events of a page changed while a plugin worked on them: one arrived late, or dead letters were replayed. The daemon reads the page again."
     case .unknownPart:
       "A stream or a tenant to rebuild has no events, or its identifier is invalid; the command reports TM334."
+    case .compacted:
+      "A page has a row that stands for events which the store compacted before the shard had applied them."
     case .rowsMissing:
       "The copy at the end of a rebuild left other rows than the rebuild made. Nothing was changed."
     case .rowsOfOthers:
@@ -205,7 +208,8 @@ package enum RebuildCode: String, ProblemCode {
     case .aborted: "An operator ended the rebuild."
     case .plugin: "The plugin cannot be rebuilt, or not in the requested way."
     case .unknownPart: "A stream or a tenant has no events, or its identifier is invalid."
-    case .fewerRows: "The rebuild would leave fewer rows than there are. Nothing was changed."
+    case .fewerRows:
+      "The rebuild would leave fewer rows than there are, or needs events that the store compacted or removed. Nothing was changed."
     case .notEmptied:
       "A rebuild in place cannot empty exactly the tables that it fills again, or would empty others. Nothing was changed."
     case .otherLeader: "Another program leads the shard, or moves its position. Nothing was changed."

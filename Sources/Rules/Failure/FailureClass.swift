@@ -28,6 +28,7 @@ package enum FailureClass: String, Sendable, Hashable, CaseIterable {
   package static func classify(sqlState: String) -> FailureClass {
     switch sqlState {
     case RaisedCode.positionMoved.rawValue: return .order
+    case RaisedCode.compacted.rawValue: return .event
     // A page, or the view, has changed since it was read: read it again.
     case RaisedCode.pageChanged.rawValue, RaisedCode.viewElsewhere.rawValue: return .transient
     // The server ends the session with these, or accepts no writes in it: a standby, or default_transaction_read_only.
@@ -59,8 +60,8 @@ package enum FailureClass: String, Sendable, Hashable, CaseIterable {
   /// Why a failure with this SQLSTATE, or with one of a class like `42*`, must not skip events; nil if it may.
   package static func objection(toPassingOver pattern: String) -> String? {
     let isWide = pattern.hasSuffix("*")
-    // Raised for the one event that is too large for a plugin's line.
-    if pattern == PluginCode.lineTooLong.rawValue { return nil }
+    // Of one event: too large for a plugin's line, or in place of others.
+    if [PluginCode.lineTooLong.rawValue, RaisedCode.compacted.rawValue].contains(pattern) { return nil }
     if pattern.hasPrefix("TM") { return "\(pattern) is Tidemark's own code, and never the fault of a single event" }
     switch classify(sqlState: isWide ? pattern.dropLast() + "000" : pattern) {
     case .event, .transient, .unknownEvent: return nil

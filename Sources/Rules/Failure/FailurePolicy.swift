@@ -134,6 +134,8 @@ package struct FailurePolicy: Hashable, Sendable {
     /// Nil for failures that are no event's fault.
     fileprivate init?(_ failure: FailureFacts) {
       switch failure.failureClass {
+      // Its stream lacks events for good, so only the operator can say how to go on.
+      case .event where failure.sqlState == RaisedCode.compacted.rawValue: return nil
       case .event: self = failure.sqlState?.hasPrefix("22") == true ? .serialization : .apply
       case .unknownEvent: self = .unknown
       case .connection, .transient, .definition, .order: return nil
@@ -168,8 +170,8 @@ package struct FailurePolicy: Hashable, Sendable {
         // What the server lacks it may have again at any moment, and every shard waits for it.
         .pause(failure.sqlState?.hasPrefix("53") == true ? .seconds(5) : .seconds(30)),
       ]
-    case .event: [self[keyPath: Switch(failure)!.value] ? .skip : .stop]
-    case .unknownEvent: [self[keyPath: Switch(failure)!.value] ? .ignore : .stop]
+    case .event: [Switch(failure).map { self[keyPath: $0.value] } == true ? .skip : .stop]
+    case .unknownEvent: [Switch(failure).map { self[keyPath: $0.value] } == true ? .ignore : .stop]
     case .definition: [.stop]
     case .order: [.pause(.seconds(10)), .pause(.seconds(10)), .stop]
     }

@@ -7,6 +7,8 @@ package final class EventBlock: Sendable {
   /// The event types in it; nil for all of them.
   package let types: Set<String>?
   package let leftOut: LeftOut
+  /// The rows in its range that stand for compacted events, the first of each type, whatever ``types`` says.
+  package let compacted: [CompactedRow]
   /// Of the high-water mark it was read under; a block from an earlier life is not used.
   package let life: Int
   /// Stream ids are 16 bytes, not text.
@@ -35,12 +37,13 @@ package final class EventBlock: Sendable {
   package var size: Int { bytes.count }
 
   init(
-    page: Page, types: Set<String>?, leftOut: LeftOut, life: Int, hasUUIDStreams: Bool, sequences: [Int64],
-    bytes: [UInt8], starts: [Int]
+    page: Page, types: Set<String>?, leftOut: LeftOut, compacted: [CompactedRow], life: Int, hasUUIDStreams: Bool,
+    sequences: [Int64], bytes: [UInt8], starts: [Int]
   ) {
     self.page = page
     self.types = types
     self.leftOut = leftOut
+    self.compacted = compacted
     self.life = life
     self.hasUUIDStreams = hasUUIDStreams
     self.sequences = sequences
@@ -110,11 +113,13 @@ package struct EventBlockBuilder {
 
   /// - Parameter page: the requested one; the block ends lower if there was more than the limits allow.
   package func block(
-    _ page: Page, types: Set<String>?, leftOut: EventBlock.LeftOut, life: Int, hasUUIDStreams: Bool
+    _ page: Page, types: Set<String>?, leftOut: EventBlock.LeftOut, compacted: [CompactedRow] = [], life: Int,
+    hasUUIDStreams: Bool
   ) -> EventBlock {
     EventBlock(
       page: Page(floor: page.floor, ceiling: isFull ? sequences.last ?? page.ceiling : page.ceiling), types: types,
-      leftOut: leftOut, life: life, hasUUIDStreams: hasUUIDStreams, sequences: sequences, bytes: bytes, starts: starts)
+      leftOut: leftOut, compacted: compacted, life: life, hasUUIDStreams: hasUUIDStreams, sequences: sequences,
+      bytes: bytes, starts: starts)
   }
 }
 

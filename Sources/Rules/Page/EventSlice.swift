@@ -67,6 +67,19 @@ package struct EventSlice: Sendable {
     return EventSlice(block, Page(floor: page.floor, ceiling: sequence - 1), indices[..<end])
   }
 
+  /// The part up to a sequence of its page, whether an event has it or not.
+  package func through(_ sequence: Int64) -> EventSlice {
+    EventSlice(
+      block, Page(floor: page.floor, ceiling: sequence), indices.prefix { block.sequences[$0] <= sequence })
+  }
+
+  /// The first row in it that stands for compacted events, but for the types that may be passed.
+  package func compacted(besides passable: [String]) -> CompactedRow? {
+    block.compacted
+      .filter { $0.sequence > page.floor && $0.sequence <= page.ceiling && !passable.contains($0.type) }
+      .min { $0.sequence < $1.sequence }
+  }
+
   /// The part after a sequence; nil if nothing is left.
   package func after(_ sequence: Int64) -> EventSlice? {
     guard sequence >= page.floor, sequence < page.ceiling else { return nil }

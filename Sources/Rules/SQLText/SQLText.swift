@@ -46,6 +46,19 @@ package enum SQLText {
     return statements
   }
 
+  /// The texts of the literals in plain quotes, each without its quotes.
+  package static func literals(in text: String) -> [String] {
+    var lexer = SQLLexer(text)
+    var literals: [String] = []
+    while let token = try? lexer.next() {
+      guard token.kind == .literal else { continue }
+      let literal = lexer.text(token.range)
+      guard literal.count >= 2, literal.hasPrefix("'"), literal.hasSuffix("'") else { continue }
+      literals.append(String(literal.dropFirst().dropLast()).replacing("''", with: "'"))
+    }
+    return literals
+  }
+
   /// The first word in upper case, past comments and parentheses: `SELECT`, `COMMIT`…; empty if there is none.
   package static func firstKeyword(of text: String) -> String { firstKeywords(of: text, limit: 1).first ?? "" }
 

@@ -19,7 +19,7 @@ extension Observation {
 extension Fact {
   package static let shardCaughtUp = Fact(
     "3bca45da101f4ec28ba5f75f5abb393a", .info, "Shard caught up",
-    meaning: "The shard has reached the high-water mark after having been far behind.",
+    meaning: "The shard has reached the last event after having been far behind; nothing is outstanding above it.",
     action: "Nothing.")
 }
 

@@ -72,6 +72,9 @@ struct Check {
       for line in try await ServerSettingsReport.lines(session) {
         printResult("\(settings.prefix)note: \(printable(line))")
       }
+      for warning in try await CompactedCheck(shape: shape).warnings(settings.projections, session) {
+        printResult("\(settings.prefix)warning: \(warning.placed)" + (warning.hint.map { "\n    hint: \($0)" } ?? ""))
+      }
       for note in settings.projections.compactMap(Self.note) { printResult("\(settings.prefix)\(note)") }
       printResult(
         "\(settings.prefix)ok: \(counted(count, "projection")), every statement planned by PostgreSQL \(session.serverVersion / 10_000)"

@@ -51,6 +51,9 @@ struct RebuildVerb {
     --dry-run then continues with the exchange. The live shard waits until a snapshot shows both at the same position, and continues while
     they are compared. The exchange comes later, so it includes events that the printed differences do not.
 
+    If the event store has compacted streams, or removed events from them, the rebuild stops before it begins and names the streams, unless
+    the projection takes the snapshots. The same command with --fewer-rows does without these events.
+
     Before an exchange that would leave fewer rows than there are, the rebuild stops and says how many, and why if the event store shows it:
     events may be archived, marked as skipped or removed since the shard applied them. The old tables stay. The same command with --fewer-rows
     continues with the exchange.
@@ -326,7 +329,7 @@ struct RebuildChoice {
   static let diff: Option<Bool> = .flag("diff", "Print the differences between old and new rows.")
   static let dryRun: Option<Bool> = .flag("dry-run", "With --diff: stop there, and leave the old tables in place.")
   static let fewerRows: Option<Bool> = .flag(
-    "fewer-rows", "Continue although the tables will have fewer rows than now.")
+    "fewer-rows", "Continue although the event store lacks events, or the tables will have fewer rows than now.")
   static let to: Option<Int64?> = .value(
     "to", .integer("SEQUENCE", 0 ... .max, noun: "a sequence"),
     "End at this sequence rather than at the shard's position; the shard continues from there.")

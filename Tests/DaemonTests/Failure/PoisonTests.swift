@@ -195,22 +195,56 @@ import Testing
     }
   }
 
-  @Test func `is kept among Marten's documents too, where those are`() async throws {
+  /// As a recent Marten makes it.
+  private static let documents = """
+    CREATE TABLE mt_doc_deadletterevent (id uuid PRIMARY KEY, data jsonb NOT NULL, mt_last_modified timestamptz DEFAULT now(),
+                                         mt_version uuid NOT NULL DEFAULT gen_random_uuid(), mt_dotnet_type varchar);
+    INSERT INTO mt_doc_deadletterevent (id, data) VALUES (gen_random_uuid(), '{"ProjectionName": "Other", "ShardName": "All", "EventSequence": 5}')
+    """
+
+  private func documents(_ database: TestDatabase) async throws -> String {
+    try await database.value(
+      "SELECT coalesce(string_agg(data->>'EventSequence', ' ' ORDER BY (data->>'EventSequence')::int), '') FROM mt_doc_deadletterevent WHERE data->>'ProjectionName' = 'Sum'"
+    )
+  }
+
+  @Test func `is kept among Marten's documents too, where those are, and goes there with its letter`() async throws {
     let database = try await TestDatabase.make()
-    let settings = try await database.install(Numbers.batch)
-    try await database.script(
-      """
-      CREATE TABLE mt_doc_deadletterevent (id uuid PRIMARY KEY, data jsonb NOT NULL, mt_last_modified timestamptz DEFAULT now(),
-                                           mt_version uuid NOT NULL DEFAULT gen_random_uuid(), mt_dotnet_type varchar)
-      """)
-    try await Self.append(10, poison: [5], database)
+    let settings = try await database.install(
+      Numbers.batch + "\n[rebuild_errors]\nskip_serialization_errors = true\n")
+    try await database.script(Self.documents)
+    try await Self.append(10, poison: [2, 5, 7], database)
     try await withDaemon(settings) { daemon in
       try await daemon.caughtUp()
       let document = try await database.value(
-        "SELECT concat_ws('|', data->>'ProjectionName', data->>'ShardName', data->>'EventSequence', data->>'ExceptionType', data->>'Id' = id::text) FROM mt_doc_deadletterevent",
-        as: String.self)
-      #expect(document == "Sum|All|5|SQLSTATE 22P02|t")
+        """
+        SELECT concat_ws('|', data->>'ProjectionName', data->>'ShardName', data->>'TenantId', data->>'ExceptionType', data->>'Id' = id::text,
+                         data->>'ExceptionMessage' <> '', (data->>'Timestamp')::timestamptz <= now(), mt_dotnet_type)
+          FROM mt_doc_deadletterevent WHERE data->>'EventSequence' = '5' AND data->>'ProjectionName' = 'Sum'
+        """, as: String.self)
+      #expect(document == "Sum|All|*DEFAULT*|SQLSTATE 22P02|t|t|t|JasperFx.Events.Daemon.DeadLetterEvent")
     }
+    #expect(try await documents(database) == "2 5 7")
+    let config = try Program.settings(database.conninfo, Numbers.batch)
+    let discarded = try await Program.run(["dead-letters", "discard", "--yes", "--sequence", "2", "-c", config])
+    #expect(discarded.code == 0, "\(discarded)")
+    #expect(try await documents(database) == "5 7")
+    // One that fails again stays, once.
+    _ = try await Program.run(["dead-letters", "replay", "--yes", "--shard", "Sum", "-c", config])
+    #expect(try await documents(database) == "5 7")
+    try await database.script("UPDATE mt_events SET data = '{\"n\": 1}' WHERE seq_id = 5")
+    _ = try await Program.run(["dead-letters", "replay", "--yes", "--shard", "Sum", "-c", config])
+    #expect(try await documents(database) == "7")
+    try await database.script("UPDATE mt_events SET data = '{\"n\": \"bad\"}' WHERE seq_id IN (3, 5)")
+    var request = RebuildTable.Request()
+    request.allowsFewer = true
+    #expect(try await database.rebuild(settings, "Sum", request).state == .done)
+    let letters = try await Self.letters("Sum:All", database)
+    #expect(letters == [2, 3, 5, 7])
+    #expect(try await documents(database) == "2 3 5 7")
+    #expect(
+      try await database.value(
+        "SELECT count(*) FROM mt_doc_deadletterevent WHERE data->>'ProjectionName' = 'Other'", as: Int.self) == 1)
   }
 
   @Test func `is replayed once, by the first of several commands, and the read model is whole then`() async throws {

@@ -168,4 +168,72 @@ import Testing
       #expect(try await legs(database) == "1 2")
     }
   }
+
+  // MARK: Archived as soon as they are committed
+
+  /// `close` appends events to a stream in one transaction and archives it some milliseconds later in another, as a host does with a closing
+  /// event; `committed` has what was committed.
+  private static let host = #"""
+    CREATE TABLE committed (stream uuid, legs bigint);
+    CREATE PROCEDURE close(legs integer, pause double precision) LANGUAGE plpgsql AS $$
+    DECLARE s uuid := gen_random_uuid();
+    BEGIN
+      PERFORM tidemark.append(s, (SELECT jsonb_agg('{"type": "travel", "data": {}}'::jsonb) FROM generate_series(1, legs)));
+      INSERT INTO committed VALUES (s, legs);
+      COMMIT;
+      PERFORM pg_sleep(pause);
+      UPDATE mt_streams SET is_archived = true WHERE id = s;
+      UPDATE mt_events SET is_archived = true WHERE stream_id = s;
+      COMMIT;
+    END $$;
+    """#
+
+  /// As Marten makes them with UseArchivedStreamPartitioning: archived rows move to another table.
+  private static let partitions = """
+    DROP TABLE IF EXISTS mt_events, mt_streams CASCADE;
+    CREATE SEQUENCE IF NOT EXISTS mt_events_sequence;
+    CREATE TABLE mt_streams (id uuid, type varchar, version bigint, "timestamp" timestamptz NOT NULL DEFAULT now(), tenant_id varchar DEFAULT '*DEFAULT*',
+      is_archived bool DEFAULT false, PRIMARY KEY (id, is_archived)) PARTITION BY LIST (is_archived);
+    CREATE TABLE mt_streams_archived PARTITION OF mt_streams FOR VALUES IN (true);
+    CREATE TABLE mt_streams_default PARTITION OF mt_streams DEFAULT;
+    CREATE TABLE mt_events (seq_id bigint, id uuid NOT NULL, stream_id uuid, version bigint NOT NULL, data jsonb NOT NULL, type varchar(500) NOT NULL,
+      "timestamp" timestamptz NOT NULL DEFAULT now(), tenant_id varchar DEFAULT '*DEFAULT*', mt_dotnet_type varchar, is_archived bool DEFAULT false,
+      PRIMARY KEY (seq_id, is_archived)) PARTITION BY LIST (is_archived);
+    CREATE TABLE mt_events_archived PARTITION OF mt_events FOR VALUES IN (true);
+    CREATE TABLE mt_events_default PARTITION OF mt_events DEFAULT;
+    CREATE TABLE mt_event_progression (name varchar PRIMARY KEY, last_seq_id bigint, last_updated timestamptz DEFAULT transaction_timestamp());
+    """
+
+  @Test(arguments: [batch, event], ["", partitions])
+  func `milliseconds after its commit is applied once, live and in a rebuild`(form: String, store: String) async throws
+  {
+    let database = try await TestDatabase.make()
+    if !store.isEmpty { try await database.script(store) }
+    let settings = try await database.install(Self.trip(form: form))
+    try await database.script(Self.host)
+    func wrong() async throws -> Int {
+      try await database.value(
+        "SELECT count(*) FROM committed AS c FULL JOIN trip AS t USING (stream) WHERE t.legs IS DISTINCT FROM c.legs")
+    }
+    try await withDaemon(settings) { daemon in
+      try await withThrowingTaskGroup(of: Void.self) { writers in
+        for writer in 1...3 {
+          writers.addTask {
+            try await database.connected { session in
+              for round in 1...20 {
+                _ = try await session.script("CALL close(\(round % 3 + 1), \(Double(round * writer % 25) / 1000))")
+              }
+            }
+          }
+        }
+        try await writers.waitForAll()
+      }
+      try await daemon.caughtUp()
+    }
+    #expect(try await database.value("SELECT count(*) FROM committed", as: Int.self) == 60)
+    #expect(try await database.value("SELECT count(*) FROM mt_events WHERE NOT is_archived", as: Int.self) == 0)
+    #expect(try await wrong() == 0)
+    #expect(try await database.rebuild(settings, "Trip").state == .done)
+    #expect(try await wrong() == 0)
+  }
 }

@@ -59,7 +59,8 @@ import Testing
     } throws: { error in
       let problem = error as? Problem
       return problem?.code == .rebuild(.fewerRows) && problem?.hint?.contains("--fewer-rows") == true
-        && problem?.message.hasPrefix("trip would have 2 rows instead of 3") == true
+        && (problem?.message.hasPrefix("trip would have 2 rows instead of 3") == true
+          || problem?.message.contains("needs events that the store no longer has: 1 stream lacks events") == true)
     }
     #expect(try await legs(database) == "1 2 3")
     #expect(try await database.rebuild(settings, "Trip", Self.request(way, allowsFewer: true)).state == .done)
@@ -73,7 +74,7 @@ import Testing
     let config = try Program.settings(database.conninfo, Self.trip())
     let refused = try await Program.run(["rebuild", "Trip", "--here", "-c", config])
     #expect(
-      refused.code == 1 && refused.error.contains("(1 stream lacks events that were removed) (TM336)")
+      refused.code == 1 && refused.error.contains("1 stream lacks events that were removed (")
         && refused.error.contains("--diff --dry-run"), "\(refused)")
     let shown = try await Program.run(["rebuild", "Trip", "--diff", "--dry-run", "--here", "-c", config])
     #expect(shown.code == 0 && shown.output.contains("1 only in the old table"), "\(shown)")

@@ -38,6 +38,35 @@ import Testing
     try await database.value("SELECT coalesce(sum(legs), 0)::bigint FROM trip")
   }
 
+  /// Marten writes a floor where it subscribes from its first run, or is told to; it never replays what is at or below it.
+  @Test(arguments: [RequestedWay.auto, .inPlace])
+  func `applies nothing up to the floor that a host has set, at the first start and in a rebuild`(way: RequestedWay)
+    async throws
+  {
+    let database = try await TestDatabase.make()
+    let settings = try await database.install(Self.trip(start: "\"beginning\""))
+    try await database.script(
+      """
+      CREATE TABLE mt_event_projection_floors (name varchar NOT NULL, tenant_id varchar NOT NULL, floor bigint NOT NULL,
+        last_updated timestamptz DEFAULT now(), PRIMARY KEY (name, tenant_id));
+      INSERT INTO mt_event_projection_floors VALUES ('Trip', '', 2), ('Trip', 'other', 4), ('Bus', '', 4)
+      """)
+    try await database.append(type: "travel", count: 3)
+    try await database.follow(settings)
+    try await database.append(type: "travel", count: 2)
+    try await database.follow(settings)
+    #expect(try await legs(database) == 3)
+    var request = RebuildTable.Request()
+    request.way = way
+    request.allowsFewer = true
+    #expect(try await database.rebuild(settings, "Trip", request).state == .done)
+    #expect(try await legs(database) == 3)
+    try await database.script("UPDATE mt_event_projection_floors SET floor = 4 WHERE name = 'Trip' AND tenant_id = ''")
+    #expect(try await database.rebuild(settings, "Trip", request).state == .done)
+    #expect(try await legs(database) == 1)
+    #expect(try await database.position("Trip:All") == 5)
+  }
+
   @Test(arguments: ["\"present\"", "2100-01-01T00:00:00Z", "3"], [RequestedWay.auto, .inPlace])
   func `applies what the shard did, and nothing from before`(start: String, way: RequestedWay) async throws {
     let (database, settings) = try await prepared(start: start)

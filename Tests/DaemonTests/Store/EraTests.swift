@@ -171,4 +171,33 @@ import Testing
     }
     #expect(try await legs(database) == "1 2")
   }
+
+  /// The feed of plugins keeps what it has read for others at the same position.
+  @Test func `gives plugins its new events, and none of those that were read before`() async throws {
+    let (database, programs) = (try await TestDatabase.make(), try PluginPrograms())
+    let plugin = try programs.python(
+      """
+      def answer(page, events):
+          for event in events: note("events", "%d %s" % (event["seq_id"], event["data"].get("era")))
+          return applied(page)
+      """)
+    let settings = try await database.install(
+      ["One", "Two"].map { "[projections.\($0)]\nexec = [\"\(plugin)\"]\non_mismatch = \"continue\"\n" }.joined())
+    try await withDaemon(settings) { daemon in
+      try await database.append(type: "x", count: 4, data: "{\"era\": 1}")
+      try await daemon.caughtUp()
+      try await eventually("the mark is on record") {
+        try await database.value("SELECT mark = 4 FROM tidemark.high_water")
+      }
+      try await database.script("BEGIN; \(Reset.host.rawValue); COMMIT")
+      for _ in 1...3 { try await database.append(type: "x", count: 2, data: "{\"era\": 2}") }
+      _ = try await daemon.observed.first("the era is told") { $0.when(.eraBegan)?.failure }
+      try await eventually("the new events were handed over") {
+        programs.lines("events").filter { $0.hasSuffix(" 2") }.count >= 12
+      }
+    }
+    let seen = programs.lines("events")
+    for number in 1...6 { #expect(seen.filter { $0 == "\(number) 2" }.count >= 2, "\(seen)") }
+    #expect(!seen.contains("5 1") && !seen.contains("6 1"))
+  }
 }

@@ -218,6 +218,32 @@ private let seen = """
   }
 }
 
+@Suite(.gated) struct `A store with a sequence for each tenant` {
+  /// As UseTenantPartitionedEvents makes it: the common sequence stays, and is unused.
+  @Test func `is refused by name, with what to do`() async throws {
+    let database = try await TestDatabase.make()
+    try await database.script(
+      """
+      CREATE SEQUENCE mt_events_sequence; CREATE SEQUENCE mt_events_sequence_t0; CREATE SEQUENCE mt_events_sequence_t1;
+      CREATE TABLE mt_streams (id uuid, tenant_id varchar, type varchar, version bigint, is_archived boolean DEFAULT false, PRIMARY KEY (tenant_id, id));
+      CREATE TABLE mt_events (seq_id bigint NOT NULL, id uuid NOT NULL, stream_id uuid, version bigint NOT NULL, data jsonb NOT NULL,
+        type varchar(500) NOT NULL, "timestamp" timestamptz NOT NULL DEFAULT now(), tenant_id varchar DEFAULT '*DEFAULT*',
+        is_archived boolean DEFAULT false, PRIMARY KEY (seq_id, tenant_id)) PARTITION BY LIST (tenant_id);
+      CREATE TABLE mt_events_t0 PARTITION OF mt_events FOR VALUES IN ('t0');
+      CREATE TABLE mt_event_progression (name varchar PRIMARY KEY, last_seq_id bigint, last_updated timestamptz DEFAULT transaction_timestamp())
+      """)
+    let config = try Program.settings(database.conninfo, "")
+    for verb in ["init", "check", "run"] {
+      let outcome = try await Program.run([verb, "-c", config])
+      #expect(
+        outcome.code == 1
+          && outcome.error.contains("each tenant has a sequence of its own, such as mt_events_sequence_t0")
+          && outcome.error.contains("UseTenantPartitionedEvents") && outcome.error.contains("TM202"),
+        "\(verb): \(outcome)")
+    }
+  }
+}
+
 @Suite(.gated) struct `A standby` {
   /// On a standby the locks of writers cannot be seen, so nothing there can prove a mark.
   @Test func `is refused, and said to be one`() async throws {

@@ -43,6 +43,7 @@ import Testing
     ("tenantKey", .rebuild, trip, changed(trip) { $0.tenantKey = "id" }),
     ("isParallel", .rebuild, trip, changed(trip) { $0.isParallel = true }),
     ("archived", .rebuild, trip, changed(trip) { $0.archived = .skip }),
+    ("acceptCompacted", .rebuild, trip, changed(trip) { $0.acceptCompacted = ["Trip"] }),
     ("start", .reload, trip, changed(trip) { $0.start = .present }),
     ("onMismatch", .reload, trip, changed(trip) { $0.onMismatch = .continue }),
     ("effect, concealment", .reload, mailer, plugin { $0.concealment = Concealment(["NAME": "value"]) }),
