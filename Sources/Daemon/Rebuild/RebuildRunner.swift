@@ -357,15 +357,13 @@ package struct RebuildRunner: Sendable {
             .rebuild(.nothingApplied), "\(shard) begins after \(first), and cannot be rebuilt up to \(upTo)",
             hint: "Use a sequence from \(first) on, or omit --to.")
         }
+        // Before anything is made: what was begun with these options could not go on with others.
+        try refuseBeyond(try await live(&seen, session), row)
         try await shadows.make(row, choice, after: first, node: node, session)
         command = .measure
       case .measure:
         let live = try await live(&seen, session)
-        if let upTo = row.request.upTo, upTo > live {
-          throw Problem(
-            .rebuild(.nothingApplied), "\(shard) is at \(live), and cannot be rebuilt up to \(upTo)",
-            hint: "Use a lower sequence, or omit --to.")
-        }
+        try refuseBeyond(live, row)
         let positions = try await table.workers(row.id, session)
         try await table.progress(row.id, target: row.request.upTo ?? live, session)
         command = rule.measured(position: positions.min() ?? 0, live: live)
@@ -415,6 +413,13 @@ package struct RebuildRunner: Sendable {
       case .finish: break
       }
     }
+  }
+
+  private func refuseBeyond(_ live: Int64, _ row: RebuildTable.Row) throws {
+    guard let upTo = row.request.upTo, upTo > live else { return }
+    throw Problem(
+      .rebuild(.nothingApplied), "\(shard) is at \(live), and cannot be rebuilt up to \(upTo)",
+      hint: "Use a lower sequence, or omit --to.")
   }
 
   private func replay(_ workers: [RebuildWorker], to target: Int64, isPatient: Bool = true) async throws {
