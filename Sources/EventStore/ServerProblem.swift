@@ -16,6 +16,9 @@ extension Problem {
   /// - Parameter source: of the operator's statement that failed; nil for one of our own.
   package init(_ error: PostgresError, source: SourceLocation? = nil, sequence: Int64? = nil) {
     let isOurs = source == nil && error.sqlState == .insufficientPrivilege
+    let isMissing =
+      source == nil && error.sqlState == .undefinedTable
+      && SearchPath.ownSchemas.contains { error.message.contains("\"\($0).") }
     // Not even the owner of the schema may create there.
     let isHomeless = error.sqlState == .insufficientPrivilege && error.message.contains(SearchPath.page)
     self.init(
@@ -23,8 +26,9 @@ extension Problem {
       hint: error.hint
         ?? (isHomeless
           ? "What a statement, or a function that it calls, creates needs its schema in the name: see NAMES in tidemark(7)."
-          : nil) ?? (isOurs ? "See PRIVILEGES in tidemark(7) for the grants that each role needs." : nil)
-            ?? error.sqlState.flatMap { ServerHint.of(sqlState: $0.code) },
+          : nil) ?? (isMissing ? "Run `tidemark init`, which makes what is missing of Tidemark's own." : nil)
+            ?? (isOurs ? "See PRIVILEGES in tidemark(7) for the grants that each role needs." : nil)
+              ?? error.sqlState.flatMap { ServerHint.of(sqlState: $0.code) },
       sqlState: error.sqlState?.code, source: source, sequence: sequence)
   }
 

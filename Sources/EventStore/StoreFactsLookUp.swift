@@ -43,11 +43,13 @@ package enum StoreFactsLookUp {
     let numbers = try await session.execute(
       """
       SELECT CASE WHEN s.is_called THEN s.last_value ELSE s.last_value - \(facts.sequence.increment) END AS handed_out,
-             coalesce((SELECT max(e.seq_id) FROM \(raw: table) AS e), 0)::bigint AS highest_visible
+             coalesce((SELECT max(e.seq_id) FROM \(raw: table) AS e), 0)::bigint AS highest_visible,
+             coalesce((SELECT min(e.seq_id) FROM \(raw: table) AS e), 1)::bigint AS lowest_visible
         FROM \(raw: sequence) AS s
       """
     ).rows[0]
     facts.handedOut = try numbers.get("handed_out", as: Int64.self)
+    facts.lowestVisible = try numbers.get("lowest_visible", as: Int64.self)
     facts.highestVisible = try numbers.get("highest_visible", as: Int64.self)
     if try row.get("has_binary", as: Bool.self) {
       facts.binaryTypes = try await session.execute(

@@ -76,9 +76,7 @@ package struct StoreShape: Sendable, Hashable {
       )
     }
     guard let sequenceOID = try found.get("sequence", as: Int64?.self) else {
-      throw Problem(
-        .store(.unfitStore), "the event store in schema \(schema) has no sequence \(schema).\(sequenceName)",
-        hint: "One mark cannot follow a store that is partitioned by tenant and has a sequence for each tenant.")
+      throw try await lackOfSequence(session, schema: schema)
     }
     if let example = try found.get("tenant_sequence", as: String?.self) {
       throw Problem(
@@ -130,6 +128,39 @@ package struct StoreShape: Sendable, Hashable {
     shape.hasFloors = try found.get("has_floors", as: Bool.self)
     shape.identity = identity
     return shape
+  }
+
+  /// Says where the numbers of the table come from instead: the table may have moved and left a view, or its sequence has another name.
+  private static func lackOfSequence(_ session: Session, schema: String) async throws -> Problem {
+    let row = try await session.execute(
+      """
+      SELECT c.relkind IN ('r', 'p') AS is_table,
+             (SELECT format('%I.%I', sn.nspname, s.relname) FROM pg_catalog.pg_depend AS d
+                JOIN pg_catalog.pg_class AS s ON s.oid = d.objid AND s.relkind = 'S'
+                JOIN pg_catalog.pg_namespace AS sn ON sn.oid = s.relnamespace
+               WHERE d.classid = 'pg_class'::regclass AND d.refclassid = 'pg_class'::regclass AND d.refobjid = c.oid AND d.deptype = 'a'
+               ORDER BY 1 LIMIT 1) AS owned,
+             (SELECT string_agg(n.nspname::text, ', ' ORDER BY 1) FROM pg_catalog.pg_class AS o
+                JOIN pg_catalog.pg_namespace AS n ON n.oid = o.relnamespace
+               WHERE o.relname = 'mt_events' AND o.relkind IN ('r', 'p') AND o.oid <> c.oid) AS elsewhere
+        FROM pg_catalog.pg_class AS c WHERE c.oid = to_regclass(\(raw: schemaLiteral(schema, "mt_events")))
+      """
+    ).rows.first
+    let (isTable, elsewhere) = (try row?.get("is_table", as: Bool.self), try row?.get("elsewhere", as: String?.self))
+    if isTable == false {
+      return Problem(
+        .store(.unfitStore), "\(schema).mt_events is no table, and \(schema) has no sequence \(sequenceName)",
+        hint: elsewhere.map { "Set event_store.schema to the schema of the event table: \($0)." }
+          ?? "Set event_store.schema to the schema of the event table.")
+    }
+    let sequence = "\(SQL.quoted(schema)).\(sequenceName)"
+    return Problem(
+      .store(.unfitStore), "the event store in schema \(schema) has no sequence \(schema).\(sequenceName)",
+      hint: try row?.get("owned", as: String?.self).map {
+        "Its numbers belong to the sequence \($0). Give it the name that Marten gives it: ALTER SEQUENCE \($0) RENAME TO \(sequenceName);"
+      }
+        ?? "Make it, with the numbers that are taken: CREATE SEQUENCE \(sequence) OWNED BY \(SQL.quoted(schema)).mt_events.seq_id; SELECT setval('\(sequence)', (SELECT max(seq_id) FROM \(SQL.quoted(schema)).mt_events));"
+    )
   }
 
   /// Whether both describe the same tables in the same layout: nothing that was prepared for one has to be made anew for the other.

@@ -52,6 +52,7 @@ package struct StartCheck: Sendable {
     let declared = projections.map { "\($0.shard)" }
     var findings: [Problem] = []
     for projection in projections {
+      if let missing = try await missing(projection, session) { findings.append(missing) }
       let check = TableCheck(projection, declared: declared, shape: shape)
       guard var problem = try await check.problem(session) else { continue }
       problem.source = projection.source
@@ -59,6 +60,20 @@ package struct StartCheck: Sendable {
       findings.append(problem)
     }
     return findings
+  }
+
+  /// A table that `setup` would make anew, and empty, under a position that says it has rows.
+  private func missing(_ projection: ProjectionDefinition, _ session: Session) async throws -> Problem? {
+    guard let position = try await Positions(shape).read("\(projection.shard)", session), position > 0 else {
+      return nil
+    }
+    let found = Set(try await projection.found(session).map(\.name))
+    guard let table = projection.tables.first(where: { !found.contains($0) }) else { return nil }
+    return Problem(
+      .rebuild(.noTables), "the table \(table) does not exist, and \(projection.shard) is at \(position)",
+      hint:
+        "Run `tidemark init`, which makes the table anew, empty, and then `tidemark rebuild \(projection.name)`, which fills it.",
+      source: projection.source, key: projection.settingsKey)
   }
 
   private func writers(

@@ -9,16 +9,17 @@
 --   SET tidemark.floor = 0; SET tidemark.ceiling = 1000; SET tidemark.types = '{trip_started,travel}';
 --   SELECT * FROM tidemark.batch;
 --
+-- Numbers may be integer and data json in the table; where they are bigint and jsonb, the casts are nothing.
 -- The data of an event that Marten wrote in binary is empty, so reading it is an error; is_binary tells such events.
 --
 -- The scalar sub-selects matter: the server evaluates them once a page, but a bare current_setting(...)::text[] once a row. Each has a
 -- cost whenever the statement begins, and a search for poison begins it thousands of times: so there is one for each filter, whose NULL
 -- lets every row pass.
 CREATE OR REPLACE VIEW tidemark.batch AS
-SELECT e.seq_id,
+SELECT e.seq_id::bigint AS seq_id,
        e.id,
        e.stream_id,
-       e.version,
+       e.version::bigint AS version,
        e.type::text AS type,
        {{data}} AS data,
        e."timestamp",
@@ -41,7 +42,7 @@ SELECT e.seq_id,
         AND ((SELECT concat(current_setting('tidemark.parked', true), current_setting('tidemark.passed_over', true),
                             current_setting('tidemark.streams', true), current_setting('tidemark.tenants', true)) = '')
              OR ((e.stream_id::text = ANY ((SELECT nullif(current_setting('tidemark.parked', true), '')::text[])::text[])) IS NOT TRUE
-             AND (e.seq_id <@ (SELECT nullif(current_setting('tidemark.passed_over', true), '')::int8multirange)) IS NOT TRUE
+             AND (e.seq_id::bigint <@ (SELECT nullif(current_setting('tidemark.passed_over', true), '')::int8multirange)) IS NOT TRUE
              -- A rebuild of some streams or tenants.
              AND (coalesce(e.stream_id::text, '')
                      = ANY ((SELECT nullif(current_setting('tidemark.streams', true), '')::text[])::text[])) IS NOT FALSE

@@ -39,8 +39,8 @@ extension StoreShape {
       "stream_hash": streamIDType == "uuid" ? "uuid_hash(e.stream_id)" : "hashtext(e.stream_id)",
       // A cast that fails raises the error without a function, which each reader of the view would need the privilege to execute.
       "data": hasBinary
-        ? "CASE WHEN e.bdata IS NULL THEN e.data ELSE to_jsonb((\(StoreShape.binaryEvent(ofColumns: "e")))::integer) END"
-        : "e.data",
+        ? "CASE WHEN e.bdata IS NULL THEN e.data::jsonb ELSE to_jsonb((\(StoreShape.binaryEvent(ofColumns: "e")))::integer) END"
+        : "e.data::jsonb",
       "is_binary": hasBinary ? "e.bdata IS NOT NULL" : "false",
       "tenant_id": column("tenant_id", type: "text"), "headers": column("headers", type: "jsonb"),
       "causation_id": column("causation_id", type: "text"), "correlation_id": column("correlation_id", type: "text"),

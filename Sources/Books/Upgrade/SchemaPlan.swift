@@ -33,6 +33,8 @@ package struct SchemaPlan: Sendable {
   }
 
   package private(set) var steps: [Step] = []
+  /// Nothing of Tidemark's was there.
+  package private(set) var isFirst = false
 
   package init() {}
 
@@ -79,6 +81,7 @@ package struct SchemaPlan: Sendable {
     let objects = schema.objects(for: shape)
     var found = try await SchemaLookUp.read(session, objects: tables + objects, shape: shape)
     guard let installed = try await Installation.read(session, found, tables: tables) else {
+      plan.isFirst = true
       plan.add("Tidemark's own tables", schemaStatement + tables.map(\.script).joined(separator: "\n"))
       plan.add("the event store they serve", Installation.insert(schema, shape))
       plan.add("Tidemark's view and functions", schemas(found) + made(objects, found))

@@ -113,8 +113,9 @@ actor DatabaseFollower: Service {
   private func follow() async throws {
     let options = ConnectionOptions(settings.database)
     let (observer, pulse, troubles) = (observer, pulse, troubles)
-    let shape = try await Startup(settings: settings, options: options, observer: observer, schema: schema) {
-      [self] failure in
+    let shape = try await Startup(
+      settings: settings, options: options, observer: observer, schema: schema, hasRun: hasFollowed
+    ) { [self] failure in
       pulse.beat()
       troubles.isAway(failure)
       if name != nil { await settle() }

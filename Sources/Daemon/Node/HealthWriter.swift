@@ -33,10 +33,13 @@ struct HealthWriter: Service {
       let isEnding = Stop.isDue
       let all = await board.all
       rates.measure(all, at: now)
+      // Nothing is applied while nothing is proven, whatever a shard itself last said.
+      let unproven = troubles.away.map { "waits for the high-water mark: \($0)" }
       let rows = all.map { shard, entry in
-        ShardTable.Health(
-          name: "\(shard)", state: isEnding ? .ended : entry.state, reason: entry.reason,
-          rate: isEnding ? 0 : rates[shard], node: node, obeyed: entry.obeyed)
+        let waits = entry.state.isWorking ? unproven : nil
+        return ShardTable.Health(
+          name: "\(shard)", state: isEnding ? .ended : waits == nil ? entry.state : .retrying,
+          reason: waits ?? entry.reason, rate: isEnding ? 0 : rates[shard], node: node, obeyed: entry.obeyed)
       }
       let due = rows.filter { row in
         guard let last = written[row.name], last.row == row else { return true }

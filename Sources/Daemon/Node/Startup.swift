@@ -13,6 +13,8 @@ struct Startup: Sendable {
   var options: ConnectionOptions
   var observer: any Observer
   var schema = Schema.current
+  /// Shards of this process have run on the schema, so it cannot be missing for a reason that is known.
+  var hasRun = false
   /// Called each time the database is unreachable, or another session blocks the schema change; with the reason.
   var onAway: @Sendable (Problem) async -> Void
 
@@ -72,6 +74,13 @@ struct Startup: Sendable {
       throw Problem(
         .store(.schemaBehind), "\(lost.title) is missing, with rows that cannot be derived from anything else",
         hint: "Restore it from a backup, or run `tidemark init`, which creates it again, empty.")
+    }
+    // With the positions gone too, it is another database, or one made anew.
+    if plan.isFirst, hasRun, shape.hasProgression, try await !Positions(shape).all(session).isEmpty {
+      throw Problem(
+        .store(.schemaBehind),
+        "Tidemark's own tables are gone, and with them dead letters, gaps, and which shards an operator has stopped",
+        hint: "Restore the schema tidemark from a backup, or run `tidemark init`, which makes it anew, empty.")
     }
     if !plan.isEmpty {
       do {

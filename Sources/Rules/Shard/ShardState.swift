@@ -8,7 +8,7 @@ package enum ShardState: String, CaseIterable, Sendable, Hashable {
   case catchingUp = "catching up"
   /// In a page that runs longer than expected.
   case slow
-  /// A page failed; the shard retries it.
+  /// A page failed, and the shard retries it; or nothing is proven, and it waits for the mark.
   case retrying
   /// For a limited time: after a failure, or on request.
   case paused

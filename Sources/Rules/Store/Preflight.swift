@@ -213,7 +213,8 @@ package struct Preflight: Sendable, Hashable {
       found.append(
         .refuse(
           "the sequence \(sequence.name) counts downwards (INCREMENT \(sequence.increment)), and the mark needs numbers that rise",
-          "Follow a table whose numbers rise."))
+          "If that is a mistake, run: ALTER SEQUENCE \(sequence.name) INCREMENT BY 1; SELECT setval('\(sequence.name)', \(max(facts.highestVisible, 1))); a store whose numbers fall cannot be followed."
+        ))
     } else if sequence.increment > 1 {
       let remedy = "Have writers draw each number, and run: ALTER SEQUENCE \(sequence.name) INCREMENT BY 1;"
       let between = facts.numbersBetweenSteps.map(String.init)
@@ -244,7 +245,16 @@ package struct Preflight: Sendable, Hashable {
       found.append(
         .warn(
           "the sequence \(sequence.name) stands at \(facts.handedOut), below the number \(facts.highestVisible) of an event: writers will draw numbers that are taken",
-          "Run: SELECT setval('\(sequence.name)', \(facts.highestVisible));"))
+          facts.highestVisible > Int64.max / 2
+            ? "No writer could draw a number after that one. Give that event a number from the sequence: UPDATE \(facts.table) SET \(facts.numberColumn) = nextval('\(sequence.name)') WHERE \(facts.numberColumn) = \(facts.highestVisible);"
+            : "Run: SELECT setval('\(sequence.name)', \(facts.highestVisible));"))
+    }
+    if facts.lowestVisible < 1 {
+      found.append(
+        .warn(
+          "events have numbers below 1, such as \(facts.lowestVisible): no page reads them, and no shard applies them",
+          "Give them numbers from the sequence: UPDATE \(facts.table) SET \(facts.numberColumn) = nextval('\(sequence.name)') WHERE \(facts.numberColumn) < 1;"
+        ))
     }
     return found
   }

@@ -78,6 +78,7 @@ package struct StoreFacts: Sendable, Hashable {
   package var foreignEngine: String?
   /// The highest number that is visible, and the last that the sequence handed out.
   package var highestVisible: Int64 = 0
+  package var lowestVisible: Int64 = 1
   package var handedOut: Int64 = 0
   /// Visible numbers that the sequence cannot have handed out by its steps, at most three, newest first.
   package var numbersBetweenSteps: [Int64] = []

@@ -93,7 +93,11 @@ extension StatusReport {
       notes.append(
         "\(printable(node.name)) (\(node.mode), \(counted(leads, "shard")), since \(node.since))")
     }
-    if nodes.isEmpty, !shards.isEmpty { lines.append("no node runs; positions are as of now, conditions as they were") }
+    if nodes.isEmpty, !shards.isEmpty {
+      lines.append(
+        "no node runs, or none can follow the store (its log says why); positions are as of now, conditions as they were"
+      )
+    }
     if !nodes.isEmpty { lines.append("nodes: " + notes.suffix(nodes.count).joined(separator: " · ")) }
     var table = TextTable([
       ("SHARD", .left), ("POSITION", .right), ("LAG", .right), ("RATE/S", .right), ("CONDITION", .left),

@@ -119,6 +119,15 @@ import Testing
       "a sequence that steps by two", "ALTER SEQUENCE mt_events_sequence INCREMENT BY 2", verb: ["check"],
       hint: "ALTER SEQUENCE public.mt_events_sequence INCREMENT BY 1",
       .sql("ALTER SEQUENCE public.mt_events_sequence INCREMENT BY 1")),
+    Trial(
+      "a sequence that counts downwards", "ALTER SEQUENCE mt_events_sequence INCREMENT BY -1", verb: ["check"],
+      hint: "ALTER SEQUENCE public.mt_events_sequence INCREMENT BY 1; SELECT setval('public.mt_events_sequence', 50)",
+      .sql(
+        "ALTER SEQUENCE public.mt_events_sequence INCREMENT BY 1; SELECT setval('public.mt_events_sequence', 50)")),
+    Trial(
+      "a sequence with another name", "ALTER SEQUENCE mt_events_sequence RENAME TO events_seq", verb: ["check"],
+      hint: "ALTER SEQUENCE public.events_seq RENAME TO mt_events_sequence;",
+      .sql("ALTER SEQUENCE public.events_seq RENAME TO mt_events_sequence")),
   ]
 
   @Test(arguments: trials) func `helps`(trial: Trial) async throws {
@@ -175,5 +184,39 @@ import Testing
       try await database.value("SELECT count(*) FROM tidemark.node", as: Int.self) == 1
     }
     #expect(try await third.stop().code == 0)
+  }
+
+  @Test func `helps where a table is gone under its position`() async throws {
+    let database = try await TestDatabase.make()
+    let settings = try await database.install(Trial.legs)
+    try await database.append(type: "n", count: 20)
+    try await database.follow(settings)
+    try await database.script("DROP TABLE legs")
+    let config = try Program.settings(database.conninfo, Trial.legs)
+    let check = try await Program.run(["check", "-c", config])
+    #expect(check.code == 1 && check.error.contains("the table legs does not exist, and Legs:All is at 20"), "\(check)")
+    #expect(check.error.contains("Run `tidemark init`") && check.error.contains("`tidemark rebuild Legs`"))
+    for verb in [["init"], Self.rebuild, ["check"]] {
+      let outcome = try await Program.run(verb + ["-c", config])
+      #expect(outcome.code == 0, "\(verb): \(outcome)")
+    }
+    #expect(try await database.value("SELECT sum(n)::bigint FROM legs", as: Int.self) == 20)
+  }
+
+  /// Numbers that no page reads, and one after which no number is left.
+  @Test(arguments: [-5, Int64.max]) func `helps where an event has a number of its own`(number: Int64) async throws {
+    let database = try await TestDatabase.make()
+    let settings = try await database.install(Trial.legs)
+    try await database.append(type: "n", count: 20)
+    try await database.script(
+      "INSERT INTO mt_events (seq_id, id, stream_id, version, data, type) SELECT \(number), gen_random_uuid(), stream_id, 99, '{}', 'n' FROM mt_events LIMIT 1"
+    )
+    let config = try Program.settings(database.conninfo, Trial.legs)
+    let check = try await Program.run(["check", "-c", config])
+    let hint = try #require(check.output.split(separator: "\n").first { $0.contains("UPDATE ") }, "\(check)")
+    try await database.script(String(hint[hint.range(of: "UPDATE ")!.lowerBound...]))
+    try await database.append(type: "n", count: 1)
+    try await database.follow(settings)
+    #expect(try await database.value("SELECT sum(n)::bigint FROM legs", as: Int.self) == 22)
   }
 }

@@ -124,9 +124,18 @@ private let seen = """
       }
       #expect(refusal.message.contains("INCREMENT BY 50"), "\(refusal)")
       #expect(try await database.position("All:All") == 3)
+      // The shard itself waits for a mark and knows no reason.
+      try await eventually("status says that nothing is proven, and why") {
+        try await database.value(
+          "SELECT condition = 'retrying' AND reason LIKE 'waits for the high-water mark: %INCREMENT BY 50%' FROM tidemark.shard WHERE name = 'All:All'"
+        )
+      }
       try await database.script("ALTER SEQUENCE mt_events_sequence INCREMENT BY 1")
       try await database.append(type: "x", count: 1)
       try await daemon.caughtUp()
+      try await eventually("status says that it follows") {
+        try await database.value("SELECT condition = 'following' FROM tidemark.shard WHERE name = 'All:All'")
+      }
     }
     #expect(try await database.value("SELECT count(*) FROM seen", as: Int.self) == 5)
   }
