@@ -6,12 +6,13 @@ import Rules
 /// One child process: starts it, reads its output, writes its input, and ends it together with the processes that it started.
 ///
 /// It has a process group of its own, so that a Ctrl-C at the daemon's terminal does not reach it and a signal to the group reaches its
-/// children. Once ``run(_:)`` returns, every process of the group has exited; only one that moved to another group may still run.
+/// children. Once ``run(_:)`` returns, every process of the group has exited, and so have the ``Descendants`` that left it.
 actor ChildProcess {
   private let plugin: PluginDefinition
   private let endings: AsyncStream<Ending>
   private let ending: AsyncStream<Ending>.Continuation
   private var child: Child?
+  private let descendants = Descendants()
 
   /// How to end the child.
   enum Ending: Sendable {
@@ -73,7 +74,9 @@ actor ChildProcess {
     await converse(child, handle)
     child.input?.close()
     // Returns at once if the child has exited, and kills the rest of its group.
-    return .ended(await child.tearDown(patience: Self.patienceWhenCancelled))
+    let termination = await child.tearDown(patience: Self.patienceWhenCancelled)
+    descendants.kill()
+    return .ended(termination)
   }
 
   /// The time between SIGTERM and SIGKILL when the task was cancelled.
@@ -186,6 +189,7 @@ actor ChildProcess {
     ]
     for name in own + OwnEnvironment.variables.keys.filter({ $0.hasPrefix("PG") }) { changes[name] = .some(nil) }
     for (name, value) in plugin.environment { changes[name] = value }
+    changes[Descendants.variable] = descendants.mark
     return Launch(
       command[0], Array(command.dropFirst()), environment: .inherited(changes), directory: plugin.workingDirectory,
       input: .pipe)

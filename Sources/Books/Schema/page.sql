@@ -195,26 +195,29 @@ $function$;
 -- The rows of a page that stand for compacted events, the first of each type, but for the types that the projection may pass.
 --
 -- Whatever types the page shows: the events that are gone may have been of any type. Its other filters hold, so that a rebuild of some
--- streams looks at these alone. Settings of the function end with it, also those that it sets.
+-- streams looks at these alone. It gives the page its bounds and filters back; as settings of the function itself, only a superuser could
+-- name them.
 CREATE OR REPLACE FUNCTION tidemark_internal.compacted(floor bigint, ceiling bigint, passable text[])
 RETURNS TABLE (seq_id bigint, stream_id text, version bigint, type text)
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
-SET "tidemark.types" = ''
-SET "tidemark.parked" = ''
-SET "tidemark.floor" = ''
-SET "tidemark.ceiling" = ''
 -- A plan made while the table was small would read all of it later.
 SET enable_seqscan = off
 AS $function$
 #variable_conflict use_column
+DECLARE
+    names  constant text[] := '{tidemark.floor,tidemark.ceiling,tidemark.types,tidemark.parked}';
+    before constant text[] := (SELECT array_agg(coalesce(current_setting(n.name, true), '') ORDER BY n.place)
+                                 FROM unnest(names) WITH ORDINALITY AS n (name, place));
 BEGIN
-    PERFORM set_config('tidemark.floor', compacted.floor::text, true), set_config('tidemark.ceiling', compacted.ceiling::text, true);
+    PERFORM set_config('tidemark.floor', compacted.floor::text, true), set_config('tidemark.ceiling', compacted.ceiling::text, true),
+            set_config('tidemark.types', '', true), set_config('tidemark.parked', '', true);
     RETURN QUERY
         SELECT DISTINCT ON (b.type) b.seq_id, b.stream_id::text, b.version, b.type
           FROM tidemark.batch AS b
          WHERE b.type LIKE 'Compacted<%' AND b.type <> ALL (passable)
          ORDER BY b.type, b.seq_id;
+    PERFORM set_config(s.name, s.value, true) FROM unnest(names, before) AS s (name, value);
 END
 $function$;
 

@@ -69,9 +69,6 @@ struct Check {
       for warning in try await DefinitionCheck(shape: shape).warnings(settings.projections, session) {
         printResult("\(settings.prefix)warning: \(warning)")
       }
-      for line in try await ServerSettingsReport.lines(session) {
-        printResult("\(settings.prefix)note: \(printable(line))")
-      }
       for warning in try await CompactedCheck(shape: shape).warnings(settings.projections, session) {
         printResult("\(settings.prefix)warning: \(warning.placed)" + (warning.hint.map { "\n    hint: \($0)" } ?? ""))
       }
@@ -80,6 +77,9 @@ struct Check {
         "\(settings.prefix)ok: \(counted(count, "projection")), every statement planned by PostgreSQL \(session.serverVersion / 10_000)"
       )
       if let verdict = preflight?.verdict { printResult("\(settings.prefix)\(verdict)") }
+      for line in try await ServerSettingsReport.lines(session) {
+        printResult("\(settings.prefix)note: \(printable(line))")
+      }
     }
   }
 
