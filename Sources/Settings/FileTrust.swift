@@ -132,9 +132,9 @@ package struct FileTrust: Sendable {
   }
 
   /// Those who may write and should not. Where we are not root, a group or another owner may be meant to.
-  private func writers(_ facts: FileFacts) -> [Writer] {
+  private func writers(_ facts: FileFacts, countsOwner: Bool = true) -> [Writer] {
     var found: [Writer] = []
-    if user == 0, facts.owner.id != 0 { found.append(.owner(facts.owner)) }
+    if countsOwner, user == 0, facts.owner.id != 0 { found.append(.owner(facts.owner)) }
     if user == 0, facts.mode & 0o020 != 0, facts.group.id != 0 { found.append(.group(facts.group)) }
     if facts.mode & 0o002 != 0 { found.append(.everyone) }
     return found
@@ -154,7 +154,8 @@ package struct FileTrust: Sendable {
     // In a sticky folder others may only add files, which matters where projections.d is looked for.
     let isShared = folder.isSticky && folder.mode & 0o002 != 0
     guard !isShared || (isOwn && file.kind == .settings) else { return nil }
-    let writers = writers(folder).filter { writer in above.allSatisfy { passes($0, writer) } }
+    // Who owns a folder was chosen when it was made; what its mode opens is often an accident.
+    let writers = writers(folder, countsOwner: false).filter { writer in above.allSatisfy { passes($0, writer) } }
     guard !writers.isEmpty else { return nil }
     let who = writers.map(\.words).joined(separator: " and ")
     guard !isShared else {
